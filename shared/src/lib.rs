@@ -1,7 +1,10 @@
-//! What the token issuer and the registry that enforces its tokens must agree on, and plumbing that neither of them owns.
-//!
-//! A thing belongs here if changing it would force both services to change. There are no handlers here and no tables.
+//! What issuer and enforcer must agree on, and plumbing that neither owns.
 
 pub mod clock;
+pub mod digest;
 pub mod random;
+pub mod reference;
+pub mod repository;
 pub mod secret;
+pub mod tag;
+mod text;
