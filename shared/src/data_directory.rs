@@ -74,7 +74,9 @@ impl DataDirectory {
             .map_err(at(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DataDirectoryError::Held { path, holder: holder_of(&mut lock) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(DataDirectoryError::Held { path, holder: holder_of(&mut lock) });
+            }
             Err(TryLockError::Error(source)) => return Err(DataDirectoryError::Io { path: lock_path, source }),
         }
         note_holder(&mut lock).map_err(at(&lock_path))?;
@@ -90,7 +92,11 @@ impl DataDirectory {
             Ok(directory) => Ok(Holder::Caller(directory)),
             Err(DataDirectoryError::Held { path, holder }) => {
                 let socket = path.join(SOCKET);
-                if socket.exists() { Ok(Holder::Server { socket }) } else { Err(DataDirectoryError::Held { path, holder }) }
+                if socket.exists() {
+                    Ok(Holder::Server { socket })
+                } else {
+                    Err(DataDirectoryError::Held { path, holder })
+                }
             }
             Err(other) => Err(other),
         }

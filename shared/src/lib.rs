@@ -1,6 +1,7 @@
 //! What issuer and enforcer must agree on, and plumbing that neither owns.
 
 pub mod clock;
+pub mod data_directory;
 pub mod digest;
 pub mod random;
 pub mod reference;
