@@ -1,5 +1,8 @@
-//! What issuer and enforcer must agree on, and plumbing that neither owns.
+//! What the token issuer and the registry that enforces its tokens must agree on, and plumbing that neither of them owns.
+//!
+//! A thing belongs here if changing it would force both services to change. There are no handlers here and no tables.
 
+pub mod access;
 pub mod clock;
 pub mod data_directory;
 pub mod digest;
@@ -9,6 +12,8 @@ pub mod readable;
 pub mod reference;
 pub mod repository;
 pub mod revocation;
+pub mod scope;
 pub mod secret;
+pub mod strict_json;
 pub mod tag;
 mod text;
