@@ -1,0 +1,14 @@
+//! End-to-end tests of Portreeve: real servers on free ports, real clients, one binary that links once.
+//!
+//! - `structure`: the source tree keeps the dependency directions that the architecture promises;
+//! - `protocol`: our port of every case of the distribution specification's conformance program;
+//! - `support`: starting servers, running foreign programs, making small images.
+//!
+//! A test that needs a program beyond Rust's own is `#[ignore = "needs …"]`; `make test` installs and starts what
+//! those need and runs them too.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so where it stands")]
+
+mod protocol;
+mod structure;
+mod support;

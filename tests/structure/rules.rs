@@ -1,0 +1,199 @@
+//! The rules themselves, each a sentence and a look at the files.
+
+use super::source::{SourceFile, mentions};
+
+/// Who may import whom within the registry and within auth. A module that stands on no line (the command line, the
+/// server that joins everything, the settings) may import anything; one that stands here may import what follows it,
+/// and what stands on no line except `server` and `cli`.
+const DIRECTIONS: [(&str, &str, &[&str]); 13] = [
+    ("registry", "http", &["access", "content", "gc", "lifecycle"]),
+    ("registry", "access", &[]),
+    ("registry", "content", &["metadata", "store"]),
+    ("registry", "gc", &["metadata", "store"]),
+    ("registry", "lifecycle", &["metadata", "store"]),
+    ("registry", "metadata", &[]),
+    ("registry", "store", &[]),
+    ("auth", "http", &["identity", "permissions", "issuer", "accounts", "audit"]),
+    ("auth", "identity", &["accounts"]),
+    ("auth", "permissions", &[]),
+    ("auth", "issuer", &[]),
+    // An audit event commits with the change it tells of.
+    ("auth", "accounts", &["audit"]),
+    ("auth", "audit", &[]),
+];
+
+/// The modules that join everything: nothing below them may look up.
+const COMPOSITION: [&str; 2] = ["server", "cli"];
+
+/// Crates that one file each may know, and the words that show it.
+const FENCED: [(&str, &str); 4] = [
+    ("jsonwebtoken's provider", "jsonwebtoken::crypto"),
+    ("rcgen", "rcgen::"),
+    ("ldap3", "ldap3::"),
+    ("the object-store client", "object_store::"),
+];
+
+const FORBIDDEN_TYPE_NAMES: [&str; 6] = ["Manager", "Helper", "Service", "Util", "Data", "Info"];
+const FORBIDDEN_FILE_NAMES: [&str; 7] = ["util", "utils", "common", "misc", "helper", "helpers", "mod"];
+
+/// Every broken rule, as `sentence: file:line`.
+pub(super) fn broken(tree: &[SourceFile]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for file in tree {
+        let found = if file.is_manifest() { manifest(file) } else { code(file) };
+        broken.extend(found.into_iter().map(|(sentence, line)| format!("{sentence}: {}:{line}", file.path)));
+    }
+    for (name, word) in FENCED {
+        let knowing: Vec<&str> = tree.iter().filter(|f| f.names(word).is_some()).map(|f| f.path.as_str()).collect();
+        if knowing.len() > 1 {
+            broken.push(format!("one file knows {name}, not {}: {}", knowing.len(), knowing.join(", ")));
+        }
+    }
+    broken
+}
+
+type Finding = (String, usize);
+
+fn code(file: &SourceFile) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(web_framework(file));
+    found.extend(queries(file));
+    found.extend(services_apart(file));
+    found.extend(directions(file));
+    found.extend(type_names(file));
+    found.extend(file_name(file));
+    found.extend(file.names("unsafe").map(|line| ("unsafe code is forbidden".to_owned(), line)));
+    found
+}
+
+/// axum and status codes are http's. The composition roots may name the one type they hand on, `axum::Router`;
+/// `shared::listen` and the request layer of `shared::telemetry` are the plumbing under both services.
+fn web_framework(file: &SourceFile) -> Vec<Finding> {
+    let plumbing = file.is_below("shared", "listen") || file.is_below("shared", "telemetry");
+    if file.module() == "http" || plumbing || file.package() == "src" {
+        return Vec::new();
+    }
+    let joins = COMPOSITION.contains(&file.module()) || file.module() == "lib";
+    let mut found = Vec::new();
+    for (index, line) in file.lines.iter().enumerate() {
+        let line = if joins { line.replace("axum::Router", "Router") } else { line.clone() };
+        if mentions(&line, "axum::") || mentions(&line, "use axum") {
+            found.push(("axum appears only below http/".to_owned(), index + 1));
+        }
+        if line.contains("StatusCode") {
+            found.push(("status codes appear only below http/".to_owned(), index + 1));
+        }
+    }
+    found
+}
+
+/// SQL stands in the store modules.
+fn queries(file: &SourceFile) -> Option<Finding> {
+    let stores = [("registry", "metadata"), ("auth", "accounts"), ("auth", "audit"), ("shared", "database")];
+    if stores.iter().any(|(package, module)| file.is_below(package, module)) {
+        return None;
+    }
+    let words = ["sqlx::query", "sqlx::query_as", "sqlx::query_scalar", "sqlx::raw_sql", "sqlx::QueryBuilder"];
+    let line = words.iter().find_map(|word| file.names(word))?;
+    Some(("queries stand only below metadata/, accounts/ and audit/".to_owned(), line))
+}
+
+/// The two services share `shared` and nothing else.
+fn services_apart(file: &SourceFile) -> Option<Finding> {
+    let (sentence, words): (_, &[&str]) = match file.package() {
+        "registry" => ("registry and auth never import each other", &["auth::", "portreeve_auth::"]),
+        "auth" => ("registry and auth never import each other", &["registry::", "portreeve_registry::"]),
+        "shared" => ("shared imports neither service", &["auth::", "registry::"]),
+        _ => return None,
+    };
+    let line = words.iter().find_map(|word| file.names(word))?;
+    Some((sentence.to_owned(), line))
+}
+
+fn manifest(file: &SourceFile) -> Vec<Finding> {
+    let forbidden: &[&str] = match file.package() {
+        "registry" => &["auth", "portreeve-auth"],
+        "auth" => &["registry", "portreeve-registry"],
+        "shared" => &["auth", "registry", "portreeve-auth", "portreeve-registry"],
+        _ => &[],
+    };
+    let depends = |line: &String| {
+        let key = line.split(['.', '=', ' ']).next().unwrap_or_default();
+        forbidden.contains(&key)
+    };
+    let line = file.lines.iter().position(depends);
+    line.map(|index| ("registry and auth never import each other".to_owned(), index + 1)).into_iter().collect()
+}
+
+/// The arrows of the architecture's picture.
+fn directions(file: &SourceFile) -> Vec<Finding> {
+    let Some((package, module, allowed)) = DIRECTIONS.iter().find(|(p, m, _)| file.is_below(p, m)) else {
+        return Vec::new();
+    };
+    let layered = DIRECTIONS.iter().filter(|(p, ..)| p == package).map(|(_, m, _)| *m);
+    let mut forbidden: Vec<&str> = layered.chain(COMPOSITION).filter(|m| m != module && !allowed.contains(m)).collect();
+    forbidden.dedup();
+    imports_of_crate(file)
+        .into_iter()
+        .filter(|(imported, _)| forbidden.contains(&imported.as_str()))
+        .map(|(imported, line)| (format!("{package}: {module} never imports {imported}"), line))
+        .collect()
+}
+
+/// The first path elements behind `crate::`, of single imports, of groups and of paths in code, with their lines.
+fn imports_of_crate(file: &SourceFile) -> Vec<(String, usize)> {
+    let mut imports = Vec::new();
+    for (index, line) in file.lines.iter().enumerate() {
+        for (at, prefix) in line.match_indices("crate::") {
+            let rest = &line[at + prefix.len()..];
+            if rest.starts_with('{') {
+                let group: String = file.lines[index..].concat();
+                let group = group.split_once("crate::{").map_or("", |(_, group)| group);
+                imports.extend(heads_of_group(group).into_iter().map(|head| (head, index + 1)));
+            } else {
+                imports.push((head(rest), index + 1));
+            }
+        }
+    }
+    imports
+}
+
+/// The heads of `access::{Permit, Verifier}, content::Content}`: `access` and `content`.
+fn heads_of_group(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut element) = (0_usize, Vec::new(), String::new());
+    for character in group.chars() {
+        match (character, depth) {
+            ('{', _) => depth += 1,
+            ('}', 0) => break,
+            ('}', _) => depth -= 1,
+            (',', 0) => heads.push(head(std::mem::take(&mut element).trim())),
+            (_, 0) => element.push(character),
+            _ => {}
+        }
+    }
+    heads.push(head(element.trim()));
+    heads.retain(|head| !head.is_empty());
+    heads
+}
+
+fn head(path: &str) -> String {
+    path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn type_names(file: &SourceFile) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (index, line) in file.lines.iter().enumerate() {
+        let mut words =
+            line.split_whitespace().skip_while(|w| !["struct", "enum", "trait", "type", "union"].contains(w));
+        let Some(name) = words.nth(1).map(head) else { continue };
+        if FORBIDDEN_TYPE_NAMES.iter().any(|forbidden| name.ends_with(forbidden)) {
+            found.push((format!("no type is called {name}: say what it is"), index + 1));
+        }
+    }
+    found
+}
+
+fn file_name(file: &SourceFile) -> Option<Finding> {
+    let name = file.path.rsplit('/').next()?.strip_suffix(".rs")?;
+    FORBIDDEN_FILE_NAMES.contains(&name).then(|| (format!("no file is called {name}.rs: name its topic"), 1))
+}

@@ -1,0 +1,78 @@
+//! Reading the tree: every source file and manifest of the workspace, comments taken out.
+
+use std::{fs, path::Path};
+
+/// The directories whose code the rules bind.
+pub(super) const PACKAGES: [&str; 4] = ["src", "shared", "registry", "auth"];
+
+/// One file: its path from the top of the workspace and its text without line comments.
+pub(super) struct SourceFile {
+    pub(super) path: String,
+    pub(super) lines: Vec<String>,
+}
+
+impl SourceFile {
+    pub(super) fn new(path: &str, text: &str) -> Self {
+        let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned()).collect();
+        Self { path: path.to_owned(), lines }
+    }
+
+    pub(super) fn is_manifest(&self) -> bool {
+        self.path.ends_with("Cargo.toml")
+    }
+
+    /// The package the file belongs to: `src`, `shared`, `registry` or `auth`.
+    pub(super) fn package(&self) -> &str {
+        self.path.split('/').next().unwrap_or_default()
+    }
+
+    /// The top module the file belongs to: `registry/src/http/blobs.rs` and `registry/src/http.rs` are both `http`.
+    pub(super) fn module(&self) -> &str {
+        let inside = self.path.split_once("src/").map_or("", |(_, inside)| inside);
+        inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// Whether the file is `package/src/module.rs` or lies below `package/src/module/`.
+    pub(super) fn is_below(&self, package: &str, module: &str) -> bool {
+        self.package() == package && self.module() == module
+    }
+
+    /// The first line (counted from one) that names `word`, as a whole path element: `auth::` is named by `use auth::x`
+    /// and not by `crate::auth::x` or `portreeve_auth_x`.
+    pub(super) fn names(&self, word: &str) -> Option<usize> {
+        self.lines.iter().position(|line| mentions(line, word)).map(|index| index + 1)
+    }
+}
+
+/// Whether `line` holds `word` where no path and no longer name leads to it or (if it ends in a letter) follows it.
+pub(super) fn mentions(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+        let ends = !word.ends_with(char::is_alphanumeric) || !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        starts && ends
+    })
+}
+
+/// Every `.rs` file and `Cargo.toml` of the packages.
+pub(super) fn read_tree(top: &Path) -> Vec<SourceFile> {
+    let mut files = Vec::new();
+    for package in PACKAGES {
+        walk(top, &top.join(package), &mut files);
+    }
+    files
+}
+
+fn walk(top: &Path, directory: &Path, files: &mut Vec<SourceFile>) {
+    for entry in fs::read_dir(directory).expect("the workspace's directories can be listed") {
+        let path = entry.expect("a directory entry can be read").path();
+        if path.is_dir() {
+            walk(top, &path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") || path.ends_with("Cargo.toml") {
+            let text = fs::read_to_string(&path).expect("a source file is readable text");
+            let name = path.strip_prefix(top).expect("the file lies in the workspace");
+            files.push(SourceFile::new(&name.to_string_lossy(), &text));
+        }
+    }
+}
