@@ -1,1 +1,3 @@
-//! Under construction in this commit series.
+//! The token authorization service: it learns who is asking, adds up what they may do, and signs a token that says so.
+
+pub mod permissions;

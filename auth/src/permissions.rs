@@ -1,0 +1,32 @@
+//! Who may do what: grants, visibility and guardrails, and the one place that adds them up.
+//!
+//! Everything here is pure. The accounts load the rules, the clock is a parameter, and the token endpoint, the readable
+//! patterns, the administration and explain all ask the same functions, so that no two of them can disagree.
+//!
+//! Grants are additive, and what no grant allows is refused. There is no first match and no order to get wrong.
+//! Guardrails are subtracted last and bind everyone, system administrators too.
+
+use std::sync::Arc;
+
+mod actions;
+mod caller;
+mod grant;
+mod namespace;
+
+pub use actions::{Actions, ActionsError, Role, RoleError};
+pub use caller::{ApiLevel, Caller, CallerKind, CredentialScope, CredentialScopeError, MAX_SCOPE_ENTRIES, SystemRole};
+pub use grant::{Grant, Guardrail, MAX_TAG_PATTERNS, SYSTEM_NAMESPACE, Subject, TagPatterns, TagPatternsError};
+pub use namespace::{Catalog, Namespace, Namespaces, Visibility};
+
+/// The rules that a decision is made under, as they stood in one snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Grants. Those of other subjects do no harm: explain names the nearest of them.
+    pub grants: Arc<[Grant]>,
+    /// Guardrails, all of them.
+    pub guardrails: Arc<[Guardrail]>,
+    /// The living namespaces, at least those that are asked about; all of them for the readable patterns.
+    pub namespaces: Arc<Namespaces>,
+    /// Who may list the catalog of the service that is asked for.
+    pub catalog: Catalog,
+}
