@@ -1,0 +1,76 @@
+//! The one error of this boundary: it names the situation and carries what an answer needs; `http` gives it status and code.
+
+use shared::digest::Digest;
+
+use crate::store::StoreError;
+
+/// Why content did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // Blobs.
+    /// The repository does not hold this blob, or its bytes are known to be damaged: to push it again is right in both cases.
+    #[error("the repository does not hold blob {digest}")]
+    BlobUnknown {
+        /// Which.
+        digest: Digest,
+    },
+    /// A blob cannot be deleted while a living manifest of the repository names it.
+    #[error("the blob is named by manifest {manifest}")]
+    BlobInUse {
+        /// One of the manifests that name it.
+        manifest: Digest,
+    },
+    /// The row promises bytes that are not there. The blob is marked damaged, so that the next push of it heals.
+    #[error("the bytes of blob {digest} are damaged")]
+    BlobDamaged {
+        /// Which.
+        digest: Digest,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+
+    // Uploads.
+    /// No such upload in this repository: never started, finished, cancelled or expired.
+    #[error("no such upload in this repository")]
+    UploadUnknown,
+    /// The chunk does not begin where the upload stands, or a newer request has taken the upload. The upload goes on.
+    #[error("the upload has received {received} bytes; the next chunk has to start there")]
+    OutOfOrder {
+        /// Bytes received and recorded so far.
+        received: u64,
+    },
+    /// The body does not have the length that its `Content-Range` or `Content-Length` announced. What arrived is recorded.
+    #[error("{announced} bytes were announced and {arrived} arrived")]
+    SizeInvalid {
+        /// Bytes announced.
+        announced: u64,
+        /// Bytes that came.
+        arrived: u64,
+    },
+    /// The client went away, or sent nothing for [`BODY_IDLE`](super::uploads::BODY_IDLE). What arrived is recorded.
+    #[error("the body ended early, {received} bytes of the upload are recorded")]
+    BodyCut {
+        /// Bytes received and recorded so far.
+        received: u64,
+    },
+    /// The upload grew over [`MAX_BLOB_BYTES`](super::uploads::MAX_BLOB_BYTES) and has ended.
+    #[error("a blob has at most {limit} bytes")]
+    BlobTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The bytes do not hash to the digest that the client named. The upload has ended.
+    #[error("the content hashes to {computed}, not to {expected}")]
+    DigestMismatch {
+        /// What the client named.
+        expected: Digest,
+        /// What the bytes hash to.
+        computed: Digest,
+    },
+
+    // What could not be asked.
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,238 @@
+//! A store that fails as asked: what a disk, a network or a crash does to the store behind it.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    ops::Range,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use shared::digest::{Algorithm, Hasher};
+use url::Url;
+
+use super::{Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
+
+/// A call that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Create,
+    Reopen,
+    Write,
+    Hash,
+    Finish,
+    Put,
+    Read,
+    Size,
+    Delete,
+    List,
+}
+
+/// What happens instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is done, an error is answered.
+    Error,
+    /// It is done, an error is answered.
+    LostAnswer,
+    /// It is done, late.
+    Delay(Duration),
+    /// Only this many bytes of a write are done, then an error is answered.
+    ShortWrite(usize),
+    /// The disk is full.
+    Full,
+}
+
+/// Wraps a store and has planned faults, each of which happens once, at the next call of its kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Faulty {
+    inner: Arc<dyn Store>,
+    plan: Arc<Mutex<VecDeque<(Call, Fault)>>>,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, plan: Arc::default() }
+    }
+
+    /// The next `call` without a fault of its own meets `fault`.
+    pub(crate) fn plan(&self, call: Call, fault: Fault) {
+        self.plan.lock().unwrap().push_back((call, fault));
+    }
+
+    /// Whether everything planned has happened.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.plan.lock().unwrap().is_empty()
+    }
+
+    fn next(&self, call: Call) -> Option<Fault> {
+        let mut plan = self.plan.lock().unwrap();
+        let position = plan.iter().position(|(planned, _)| *planned == call)?;
+        plan.remove(position).map(|(_, fault)| fault)
+    }
+
+    /// Does `work`, or what was planned instead of it.
+    async fn perform<T>(
+        &self,
+        call: Call,
+        key: &StorageKey,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.next(call) {
+            None => work.await,
+            Some(Fault::Delay(delay)) => {
+                tokio::time::sleep(delay).await;
+                work.await
+            }
+            Some(Fault::LostAnswer) => {
+                work.await?;
+                Err(failure(key))
+            }
+            Some(Fault::Full) => Err(StoreError::NoSpace(key.clone())),
+            Some(Fault::Error | Fault::ShortWrite(_)) => Err(failure(key)),
+        }
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        call: Call,
+        key: &'a StorageKey,
+        opening: BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>>,
+    ) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
+        async move {
+            let inner = self.perform(call, key, opening).await?;
+            Ok(Box::new(FaultyUpload { inner, key: key.clone(), store: self.clone() }) as Box<dyn OpenUpload>)
+        }
+        .boxed()
+    }
+}
+
+fn failure(key: &StorageKey) -> StoreError {
+    StoreError::Io { key: key.clone(), source: io::Error::other("planned") }
+}
+
+impl Store for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn part_size(&self) -> Option<u64> {
+        self.inner.part_size()
+    }
+
+    fn create<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
+        self.wrap(Call::Create, key, self.inner.create(key))
+    }
+
+    fn reopen<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
+        self.wrap(Call::Reopen, key, self.inner.reopen(key))
+    }
+
+    fn put<'a>(&'a self, key: &'a StorageKey, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.perform(Call::Put, key, self.inner.put(key, bytes)).boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a StorageKey, range: Range<u64>) -> BoxFuture<'a, Result<Reading, StoreError>> {
+        self.perform(Call::Read, key, self.inner.read(key, range)).boxed()
+    }
+
+    fn size<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        self.perform(Call::Size, key, self.inner.size(key)).boxed()
+    }
+
+    fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let key = keys.first().cloned().unwrap_or_else(|| StorageKey::stored("none"));
+            self.perform(Call::Delete, &key, self.inner.delete(keys)).await
+        }
+        .boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a StorageKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>> {
+        async move { self.perform(Call::List, &StorageKey::stored("list"), self.inner.list(after, limit)).await }
+            .boxed()
+    }
+
+    fn redirect<'a>(&'a self, key: &'a StorageKey, life: Duration) -> BoxFuture<'a, Result<Option<Url>, StoreError>> {
+        self.inner.redirect(key, life)
+    }
+}
+
+struct FaultyUpload {
+    inner: Box<dyn OpenUpload>,
+    key: StorageKey,
+    store: Faulty,
+}
+
+impl fmt::Debug for FaultyUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyUpload").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl OpenUpload for FaultyUpload {
+    fn length(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.length()
+    }
+
+    fn write(&mut self, offset: u64, pieces: Vec<Bytes>, hasher: Hasher) -> BoxFuture<'_, Result<Hasher, StoreError>> {
+        async move {
+            let planned = self.store.plan.lock().unwrap().iter().find(|(call, _)| *call == Call::Write).copied();
+            if let Some((_, Fault::ShortWrite(bytes))) = planned {
+                self.store.next(Call::Write);
+                let written = Bytes::from(pieces.concat()).slice(..bytes);
+                self.inner.write(offset, vec![written], hasher).await?;
+                return Err(failure(&self.key));
+            }
+            self.store.perform(Call::Write, &self.key, self.inner.write(offset, pieces, hasher)).await
+        }
+        .boxed()
+    }
+
+    fn hash(&mut self, algorithm: Algorithm, length: u64) -> BoxFuture<'_, Result<Hasher, StoreError>> {
+        self.store.perform(Call::Hash, &self.key, self.inner.hash(algorithm, length)).boxed()
+    }
+
+    fn finish(&mut self, length: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.perform(Call::Finish, &self.key, self.inner.finish(length)).boxed()
+    }
+}
+
+#[tokio::test]
+async fn without_a_plan_it_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let filesystem = super::filesystem::Filesystem::open(directory.path()).unwrap();
+    let faulty = Faulty::new(Arc::new(filesystem));
+    super::contract::holds(Arc::new(faulty.clone())).await;
+    assert!(faulty.is_spent());
+}
+
+#[tokio::test]
+async fn faults_happen_once_and_as_planned() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Faulty::new(Arc::new(super::filesystem::Filesystem::open(directory.path()).unwrap()));
+    let key = StorageKey::fresh();
+    store.plan(Call::Put, Fault::Error);
+    store.plan(Call::Put, Fault::LostAnswer);
+    store.put(&key, Bytes::from_static(b"x")).await.unwrap_err();
+    assert_eq!(store.size(&key).await.unwrap(), None, "an error does nothing");
+    store.put(&key, Bytes::from_static(b"x")).await.unwrap_err();
+    assert_eq!(store.size(&key).await.unwrap(), Some(1), "a lost answer does everything");
+    store.plan(Call::Size, Fault::Full);
+    assert!(matches!(store.size(&key).await, Err(StoreError::NoSpace(_))));
+    store.plan(Call::Size, Fault::Delay(Duration::from_millis(1)));
+    assert_eq!(store.size(&key).await.unwrap(), Some(1), "late, but done");
+    let key = StorageKey::fresh();
+    let mut upload = store.create(&key).await.unwrap();
+    store.plan(Call::Write, Fault::ShortWrite(2));
+    let hasher = Hasher::new(Algorithm::Sha256);
+    upload.write(0, vec![Bytes::from_static(b"abc")], hasher).await.unwrap_err();
+    assert_eq!(store.size(&key).await.unwrap(), Some(2));
+    assert!(store.is_spent());
+}

@@ -1,0 +1,203 @@
+//! Bytes as files: `<root>/blobs/<2 hex>/<32 hex>`.
+//!
+//! A file is made where it will stay and is never renamed, so finishing an upload costs two syncs: the file's and its directory's. Work that may wait for
+//! a disk runs in two lanes of the blocking threads, so that neither pushes nor pulls can take all of them.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use url::Url;
+
+mod buffers;
+mod lane;
+mod listing;
+mod reading;
+mod upload;
+
+use self::{buffers::Buffers, lane::Lane, upload::FileUpload};
+use super::{Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
+
+/// How many jobs of pushes (write, hash, sync, delete) run at once.
+pub const PUSH_JOBS: usize = 32;
+
+/// How many reads of pulls that missed the page cache run at once.
+pub const PULL_JOBS: usize = 64;
+
+/// The directory of our own keys, under the root.
+const BLOBS: &str = "blobs";
+
+/// A store in a directory of this machine. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Filesystem {
+    root: Arc<Path>,
+    pushes: Lane,
+    pulls: Lane,
+    buffers: Buffers,
+}
+
+impl Filesystem {
+    /// Opens the store under `root`, making it and its 256 directories where they are missing. Blocks; meant for the start of the process.
+    ///
+    /// # Errors
+    /// A directory can neither be found nor made.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let blobs = root.join(BLOBS);
+        fs::create_dir_all(&blobs)?;
+        for name in 0..=u8::MAX {
+            match fs::create_dir(blobs.join(format!("{name:02x}"))) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        // Files will be synced into these directories; that helps nobody if the directories themselves can vanish.
+        for directory in [&blobs, root] {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(Self {
+            root: root.into(),
+            pushes: Lane::new(PUSH_JOBS),
+            pulls: Lane::new(PULL_JOBS),
+            buffers: Buffers::default(),
+        })
+    }
+
+    /// Where the bytes of `key` lie. A key that would lead out of the root has no bytes.
+    fn path(&self, key: &StorageKey) -> Result<PathBuf, StoreError> {
+        let relative = Path::new(key.as_str());
+        let inside = relative.components().all(|component| matches!(component, Component::Normal(_)));
+        if inside && !key.as_str().is_empty() {
+            Ok(self.root.join(relative))
+        } else {
+            Err(StoreError::NotFound(key.clone()))
+        }
+    }
+
+    /// Runs `job` on the file's path in the lane of pushes.
+    async fn push_job<T: Send + 'static>(
+        &self,
+        key: &StorageKey,
+        job: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.path(key)?;
+        self.pushes.run(move || job(&path)).await.map_err(|error| StoreError::from_io(key, error))
+    }
+
+    async fn open_upload(&self, key: &StorageKey, options: OpenOptions) -> Result<Box<dyn OpenUpload>, StoreError> {
+        let file = self.push_job(key, move |path| options.open(path)).await?;
+        Ok(Box::new(FileUpload::new(key.clone(), file, self.path(key)?, self.pushes.clone())))
+    }
+}
+
+impl Store for Filesystem {
+    fn name(&self) -> &'static str {
+        "filesystem"
+    }
+
+    fn part_size(&self) -> Option<u64> {
+        None
+    }
+
+    fn create<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        self.open_upload(key, options).boxed()
+    }
+
+    fn reopen<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        self.open_upload(key, options).boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a StorageKey, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.push_job(key, move |path| {
+            let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+            upload::write_all_at(&file, 0, &[bytes])?;
+            file.sync_data()?;
+            sync_directory_of(path)
+        })
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a StorageKey, range: Range<u64>) -> BoxFuture<'a, Result<Reading, StoreError>> {
+        self.open_reading(key, range).boxed()
+    }
+
+    fn size<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        async move {
+            match self.push_job(key, |path| fs::metadata(path)).await {
+                Ok(metadata) => Ok(Some(metadata.len())),
+                Err(StoreError::NotFound(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), StoreError>> {
+        // A key that leads out of the root never had bytes here.
+        let files: Vec<_> = keys.iter().filter_map(|key| Some((key.clone(), self.path(key).ok()?))).collect();
+        async move {
+            let deleted = self.pushes.run(move || remove_durably(&files)).await;
+            deleted.map_err(|(key, error)| StoreError::from_io(&key, error))
+        }
+        .boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a StorageKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Listed>, StoreError>> {
+        async move {
+            let after = after.map(ToString::to_string).unwrap_or_default();
+            let root = Arc::clone(&self.root);
+            let listed = self.pushes.run(move || listing::page(&root, &after, limit)).await;
+            listed.map_err(|error| StoreError::from_io(&StorageKey::stored(BLOBS), error))
+        }
+        .boxed()
+    }
+
+    fn redirect<'a>(&'a self, _: &'a StorageKey, _: Duration) -> BoxFuture<'a, Result<Option<Url>, StoreError>> {
+        async { Ok(None) }.boxed()
+    }
+}
+
+/// Removes the files, then syncs their directories: whoever asked forgets the keys now, so no file may come back when the power goes.
+fn remove_durably(files: &[(StorageKey, PathBuf)]) -> Result<(), (StorageKey, io::Error)> {
+    let mut directories = BTreeMap::new();
+    for (key, path) in files {
+        unless_missing(fs::remove_file(path)).map_err(|error| (key.clone(), error))?;
+        directories.extend(path.parent().map(|directory| (directory, key)));
+    }
+    for (directory, key) in directories {
+        unless_missing(File::open(directory).and_then(|opened| opened.sync_all()))
+            .map_err(|error| (key.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// What is already gone is deleted.
+fn unless_missing(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// A synced file whose name is not synced is lost with the power.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests;
