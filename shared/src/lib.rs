@@ -5,6 +5,7 @@
 pub mod access;
 pub mod clock;
 pub mod data_directory;
+pub mod database;
 pub mod digest;
 pub mod pattern;
 pub mod random;
@@ -16,4 +17,5 @@ pub mod scope;
 pub mod secret;
 pub mod strict_json;
 pub mod tag;
+
 mod text;

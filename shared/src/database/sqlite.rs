@@ -1,0 +1,90 @@
+//! The doors on SQLite: a pool of read-only connections and one writer.
+
+mod job;
+mod readers;
+mod writer;
+
+use std::{
+    fs::OpenOptions,
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+pub(super) use self::readers::Lent;
+use self::{readers::Readers, writer::Writer};
+use super::{CACHED_STATEMENTS, DatabaseError, tolerant};
+use crate::clock::Clock;
+
+/// How long a statement waits for a lock that somebody else holds: a person with a shell on the file, or a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far the write-ahead log is cut back after a burst, in bytes.
+const JOURNAL_SIZE_LIMIT: &str = "67108864";
+
+pub(super) struct Doors {
+    pub(super) readers: Readers,
+    pub(super) writer: Writer,
+}
+
+impl Doors {
+    pub(super) async fn open(path: &Path, migrations: &Migrator, clock: Clock) -> Result<Self, DatabaseError> {
+        let refused = |reason: String| DatabaseError::Open { location: path.display().to_string(), reason };
+        make_private(path).map_err(|error| refused(error.to_string()))?;
+        let mut connection = writing(path).connect().await.map_err(|error| refused(error.to_string()))?;
+        tolerant(migrations)
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(|reason| DatabaseError::Migrate { location: path.display().to_string(), reason })?;
+        Ok(Self {
+            readers: Readers::new(reading(path)),
+            writer: Writer::start(connection, writing(path), clock).map_err(|error| refused(error.to_string()))?,
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        // Readers first: the last connection to leave folds the write-ahead log back into the database.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Makes the file if it is missing and keeps it to its owner: it holds password verifiers and names. SQLite gives the files beside it the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "the database can be read by other users of this machine");
+    }
+    Ok(())
+}
+
+fn common(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .statement_cache_capacity(CACHED_STATEMENTS)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("temp_store", "memory")
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    common(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
+        .foreign_keys(true)
+        .optimize_on_close(true, None)
+        .thread_name(|_| "sqlite-writer".to_owned())
+}
+
+/// Not opened read-only: a reader of a write-ahead log takes part in its shared memory. `query_only` refuses every change all the same.
+fn reading(path: &Path) -> SqliteConnectOptions {
+    common(path).pragma("query_only", "on").thread_name(|id| format!("sqlite-{id}"))
+}

@@ -1,0 +1,98 @@
+//! An operation on its way through the writer, whatever its type.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+};
+
+use tokio::sync::oneshot;
+
+use crate::database::{
+    DatabaseError, Durability, Failure, Operation, Transaction, WriteError, operation::is_unique_violation,
+};
+
+/// How a run ended, as far as the transaction is concerned.
+pub(super) enum Ended {
+    /// What it changed is to be kept.
+    Kept,
+    /// It has an answer, and what it changed is to be undone.
+    Refused,
+    /// What it changed is to be undone, and it is to be run anew.
+    Again,
+    /// What it changed is to be undone, and this is why.
+    Failed(sqlx::Error),
+}
+
+pub(super) type Run<'r> = Pin<Box<dyn Future<Output = Ended> + Send + 'r>>;
+
+pub(super) trait Job: Send {
+    fn name(&self) -> &'static str;
+
+    fn durability(&self) -> Durability;
+
+    fn run<'r>(&'r mut self, tx: &'r mut Transaction<'_>) -> Run<'r>;
+
+    /// Answers with how the last run ended, after COMMIT.
+    fn answer(self: Box<Self>);
+
+    /// Answers with an error.
+    fn fail(self: Box<Self>, error: DatabaseError);
+}
+
+type Answer<O> = Result<<O as Operation>::Output, WriteError<<O as Operation>::Refusal>>;
+
+/// An operation, the answer of its last run, and where the answer goes.
+pub(super) struct Sent<O: Operation> {
+    operation: O,
+    answer: Option<Answer<O>>,
+    caller: oneshot::Sender<Answer<O>>,
+}
+
+impl<O: Operation> Sent<O> {
+    pub(super) fn new(operation: O) -> (Box<Self>, oneshot::Receiver<Answer<O>>) {
+        let (caller, answer) = oneshot::channel();
+        (Box::new(Self { operation, answer: None, caller }), answer)
+    }
+}
+
+impl<O: Operation> Job for Sent<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn durability(&self) -> Durability {
+        self.operation.durability()
+    }
+
+    fn run<'r>(&'r mut self, tx: &'r mut Transaction<'_>) -> Run<'r> {
+        Box::pin(async move {
+            self.answer = None;
+            let (answer, ended) = match self.operation.run(tx).await {
+                Ok(output) => (Ok(output), Ended::Kept),
+                Err(Failure::Refused(refusal)) => (Err(WriteError::Refused(refusal)), Ended::Refused),
+                Err(Failure::Again) => return Ended::Again,
+                Err(Failure::Database(error)) => match self.operation.already_exists() {
+                    Some(refusal) if is_unique_violation(&error) => (Err(WriteError::Refused(refusal)), Ended::Refused),
+                    _ => return Ended::Failed(error),
+                },
+            };
+            self.answer = Some(answer);
+            ended
+        })
+    }
+
+    fn answer(self: Box<Self>) {
+        let Self { operation, answer, caller } = *self;
+        let answer = answer.unwrap_or(Err(WriteError::Unavailable(DatabaseError::Closed)));
+        if let Ok(output) = &answer {
+            // The change is made whatever becomes of this; the panic itself was reported by the panic hook.
+            let _ = catch_unwind(AssertUnwindSafe(|| operation.committed(output)));
+        }
+        // A caller that has gone away has no use for the answer.
+        let _ = caller.send(answer);
+    }
+
+    fn fail(self: Box<Self>, error: DatabaseError) {
+        let _ = self.caller.send(Err(WriteError::Unavailable(error)));
+    }
+}

@@ -1,0 +1,305 @@
+//! The writer: one connection, one thread, one transaction for all operations that wait.
+//!
+//! What waits is taken first, then the transaction begins, because how durable it must be is set before BEGIN. While it commits, the next operations
+//! gather; so the busier the writer, the more operations share a trip to the disk.
+
+use std::{io, mem, sync::Arc, thread};
+
+use sqlx::{ConnectOptions, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+
+use super::job::{Ended, Job, Sent};
+use crate::{
+    clock::Clock,
+    database::{
+        Connection, DatabaseError, Durability, MAX_REPEATS, Operation, Transaction, WriteError,
+        operation::catching_panic,
+    },
+};
+
+/// How many operations share a transaction. Beyond this the disk is no longer what an operation waits for.
+const MAX_BATCH: usize = 64;
+
+/// How many operations wait before callers wait to hand theirs over.
+const QUEUE: usize = 1024;
+
+/// The face of the writer towards its callers.
+pub(in crate::database) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Run(Box<dyn Job>),
+    /// Run what was handed over before, close the connection, answer.
+    Close(oneshot::Sender<()>),
+}
+
+impl Writer {
+    /// Starts the thread of the writer; it ends when the database is closed or its last handle dropped.
+    ///
+    /// A thread and not a task: each statement is a message to sqlx's own thread and back, and waking a parked thread costs less than going through the
+    /// scheduler, and never waits behind other tasks.
+    pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions, clock: Clock) -> io::Result<Self> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let desk = Desk { link: Link::Idle(connection), options, clock, synchronous: Durability::Full };
+        let runtime = Handle::current();
+        thread::Builder::new().name("write-door".to_owned()).spawn(move || runtime.block_on(desk.serve(waiting)))?;
+        Ok(Self { queue })
+    }
+
+    pub(in crate::database) async fn write<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<O::Output, WriteError<O::Refusal>> {
+        let (sent, answer) = Sent::new(operation);
+        self.queue.send(Message::Run(sent)).await.map_err(|_| DatabaseError::Closed)?;
+        answer.await.map_err(|_| DatabaseError::Closed)?
+    }
+
+    pub(super) async fn close(&self) {
+        let (closed, done) = oneshot::channel();
+        if self.queue.send(Message::Close(closed)).await.is_ok() {
+            // An error means that the writer had already gone, which is as good.
+            let _ = done.await;
+        }
+    }
+}
+
+/// The connection and what is known about its state.
+enum Link {
+    /// Open, outside a transaction.
+    Idle(SqliteConnection),
+    /// Broken or never opened; the next transaction opens it.
+    Down,
+}
+
+struct Desk {
+    link: Link,
+    options: SqliteConnectOptions,
+    clock: Clock,
+    /// What the connection's `synchronous` is set to.
+    synchronous: Durability,
+}
+
+/// The transaction is gone though nobody ended it; every operation in it needs one of its own.
+struct Collapsed(sqlx::Error);
+
+/// A job of a batch, with the error that it failed with if it did.
+type Judged = (Box<dyn Job>, Option<DatabaseError>);
+
+impl Desk {
+    async fn serve(mut self, mut waiting: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(MAX_BATCH);
+        let mut closing = Vec::new();
+        while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
+            let mut jobs = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Run(job) => jobs.push(job),
+                    Message::Close(closed) => closing.push(closed),
+                }
+            }
+            if !jobs.is_empty() {
+                self.run(jobs).await;
+            }
+            if !closing.is_empty() {
+                waiting.close();
+            }
+        }
+        if let Link::Idle(connection) = mem::replace(&mut self.link, Link::Down)
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the write connection did not close");
+        }
+        for closed in closing {
+            let _ = closed.send(());
+        }
+    }
+
+    /// Runs the jobs in one transaction, or each in its own if that one collapses, and answers them.
+    async fn run(&mut self, jobs: Vec<Box<dyn Job>>) {
+        let mut judged: Vec<Judged> = jobs.into_iter().map(|job| (job, None)).collect();
+        match self.together(&mut judged).await {
+            Ok(()) => settle(judged),
+            Err(Collapsed(error)) => {
+                tracing::warn!(%error, operations = judged.len(), "a transaction did not commit; its operations are run one by one");
+                for (job, _) in judged {
+                    self.alone(job).await;
+                }
+            }
+        }
+    }
+
+    /// A transaction of its own for one job, after the one it shared came to nothing.
+    async fn alone(&mut self, job: Box<dyn Job>) {
+        let mut judged = [(job, None)];
+        let outcome = self.together(&mut judged).await;
+        let [(job, error)] = judged;
+        match (outcome, error) {
+            (Ok(()), error) => settle([(job, error)]),
+            (Err(Collapsed(error)), _) => {
+                tracing::error!(operation = job.name(), %error, "an operation could not be committed");
+                job.fail(DatabaseError::Query(error));
+            }
+        }
+    }
+
+    async fn together(&mut self, jobs: &mut [Judged]) -> Result<(), Collapsed> {
+        let durability = jobs.iter().map(|(job, _)| job.durability()).max().unwrap_or(Durability::Full);
+        let mut connection = match self.begin(durability).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let error = Arc::new(error);
+                tracing::error!(%error, "no transaction could be begun");
+                for (_, verdict) in jobs {
+                    *verdict = Some(DatabaseError::NoTransaction(Arc::clone(&error)));
+                }
+                return Ok(());
+            }
+        };
+        let mut batch = Batch { connection: &mut connection, clock: &self.clock, mark: Mark::Start };
+        let outcome = batch.run(jobs).await;
+        if outcome.is_err() {
+            // Fails where SQLite has ended the transaction itself, and then there is nothing left to end.
+            let _ = execute(&mut connection, "ROLLBACK").await;
+        }
+        self.link = Link::Idle(connection);
+        outcome
+    }
+
+    /// Begins a transaction, on a new connection if the present one cannot.
+    async fn begin(&mut self, durability: Durability) -> Result<SqliteConnection, sqlx::Error> {
+        if let Link::Idle(mut connection) = mem::replace(&mut self.link, Link::Down) {
+            match self.begin_on(&mut connection, durability).await {
+                Ok(()) => return Ok(connection),
+                Err(error) if is_busy(&error) => {
+                    self.link = Link::Idle(connection);
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(%error, "the write connection is broken; opening another"),
+            }
+        }
+        let mut connection = self.options.connect().await?;
+        self.synchronous = Durability::Full;
+        self.begin_on(&mut connection, durability).await?;
+        Ok(connection)
+    }
+
+    /// `synchronous` first: inside a transaction the pragma has no effect.
+    async fn begin_on(&mut self, connection: &mut SqliteConnection, durability: Durability) -> Result<(), sqlx::Error> {
+        if self.synchronous != durability {
+            let pragma = match durability {
+                Durability::Relaxed => "PRAGMA synchronous = NORMAL",
+                Durability::Full => "PRAGMA synchronous = FULL",
+            };
+            execute(connection, pragma).await?;
+            self.synchronous = durability;
+        }
+        execute(connection, "BEGIN IMMEDIATE").await
+    }
+}
+
+/// Answers the jobs of a transaction that is over.
+fn settle(judged: impl IntoIterator<Item = Judged>) {
+    for (job, error) in judged {
+        match error {
+            None => job.answer(),
+            Some(error) => job.fail(error),
+        }
+    }
+}
+
+/// Where a job's changes begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// At the start of the transaction: to undo them is to begin it anew.
+    Start,
+    /// At the savepoint, which is the first after nothing but kept changes.
+    Savepoint,
+    /// Somewhere after the changes that the last job left; a savepoint is needed.
+    Unmarked {
+        /// Whether an older savepoint is to be given up with it.
+        release: bool,
+    },
+}
+
+/// Jobs in one transaction. A savepoint costs as much as a small statement, so the first job does without, and one is used again after a refusal.
+struct Batch<'b> {
+    connection: &'b mut SqliteConnection,
+    clock: &'b Clock,
+    mark: Mark,
+}
+
+impl Batch<'_> {
+    async fn run(&mut self, jobs: &mut [Judged]) -> Result<(), Collapsed> {
+        for (job, error) in jobs {
+            *error = self.judge(job).await?;
+        }
+        execute(self.connection, "COMMIT").await.map_err(Collapsed)
+    }
+
+    /// Runs one job until it has an answer or an error, and leaves of it only what is to be kept.
+    async fn judge(&mut self, job: &mut Box<dyn Job>) -> Result<Option<DatabaseError>, Collapsed> {
+        self.mark().await?;
+        for _ in 0..=MAX_REPEATS {
+            let mut tx = Transaction::new(Connection::Sqlite(self.connection), self.clock.now());
+            let ended = catching_panic(job.run(&mut tx)).await;
+            if let Some(Ended::Kept) = ended {
+                self.mark = Mark::Unmarked { release: self.mark == Mark::Savepoint };
+                return Ok(None);
+            }
+            if let Err(undone) = self.undo().await {
+                // Nothing was left to undo because SQLite had taken back everything when the operation failed; that is the cause to report.
+                return Err(if let Some(Ended::Failed(error)) = ended { Collapsed(error) } else { Collapsed(undone) });
+            }
+            match ended {
+                Some(Ended::Kept | Ended::Refused) => return Ok(None),
+                Some(Ended::Again) => {}
+                Some(Ended::Failed(error)) => {
+                    tracing::error!(operation = job.name(), %error, "an operation failed");
+                    return Ok(Some(DatabaseError::Query(error)));
+                }
+                None => return Ok(Some(DatabaseError::Panicked { operation: job.name() })),
+            }
+        }
+        Ok(Some(DatabaseError::Contended { operation: job.name(), attempts: MAX_REPEATS + 1 }))
+    }
+
+    /// Sets the savepoint where there are changes of other jobs to keep apart.
+    async fn mark(&mut self) -> Result<(), Collapsed> {
+        let statement = match self.mark {
+            Mark::Start | Mark::Savepoint => return Ok(()),
+            Mark::Unmarked { release: false } => "SAVEPOINT job",
+            Mark::Unmarked { release: true } => "RELEASE job; SAVEPOINT job",
+        };
+        execute(self.connection, statement).await.map_err(Collapsed)?;
+        self.mark = Mark::Savepoint;
+        Ok(())
+    }
+
+    /// Takes back everything since the mark. Fails if SQLite has taken back the whole transaction.
+    async fn undo(&mut self) -> Result<(), sqlx::Error> {
+        let statement = match self.mark {
+            Mark::Start => "ROLLBACK; BEGIN IMMEDIATE",
+            Mark::Savepoint | Mark::Unmarked { .. } => "ROLLBACK TO job",
+        };
+        execute(self.connection, statement).await
+    }
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(drop)
+}
+
+/// Whether somebody else holds the lock, which a new connection would not change.
+fn is_busy(error: &sqlx::Error) -> bool {
+    /// The primary result code; the extended ones have more above it.
+    const SQLITE_BUSY: i64 = 5;
+    error
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<i64>().ok())
+        .is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
