@@ -1,5 +1,6 @@
 //! End-to-end tests of Portreeve: real servers on free ports, real clients, one binary that links once.
 //!
+//! - `dependencies`: what is built in keeps to `deny.toml`;
 //! - `structure`: the source tree keeps the dependency directions that the architecture promises;
 //! - `protocol`: our port of every case of the distribution specification's conformance program;
 //! - `support`: starting servers, running foreign programs, making small images.
@@ -9,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so where it stands")]
 
+mod dependencies;
 mod protocol;
 mod structure;
 mod support;

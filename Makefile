@@ -1,0 +1,21 @@
+# `make test` is the whole check. It needs Rust; everything else it installs (Debian, as root) and starts itself.
+
+SHELL := /bin/bash
+
+.PHONY: help test check conformance
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make test         install what is missing, check everything, run every test'
+	@echo 'make check        formatting, lints, documentation and the tests that need nothing but Rust'
+	@echo 'make conformance CONFORMANCE=/path/to/program'
+	@echo '                  run the distribution specification'"'"'s own program against this registry'
+
+test:
+	tests/run.sh everything
+
+check:
+	tests/run.sh rust-only
+
+conformance:
+	tests/conformance.sh "$(CONFORMANCE)"

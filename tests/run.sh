@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# `make test` and `make check`: what must hold, in the order in which failures are cheapest to see.
+#   tests/run.sh everything   installs and starts what the tests need, and runs the ignored ones too
+#   tests/run.sh rust-only    what passes on a machine that has Rust and nothing else
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n=== %s\n' "$*"; "$@"; }
+
+if [ "${1:-}" != rust-only ] && [ "${1:-}" != everything ]; then
+    echo "usage: tests/run.sh everything|rust-only" >&2
+    exit 2
+fi
+
+skipped=
+if [ "$1" = everything ]; then
+    step tests/install.sh
+    # The tools that Go builds lie here; tests that need them are the only ones that may be left out, and by name.
+    export PATH="$PWD/target/tools/bin:$PATH"
+    for tool in crane helm regctl; do
+        command -v "$tool" >/dev/null || skipped="${skipped:+$skipped, }$tool"
+    done
+fi
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --locked -- -D warnings
+RUSTDOCFLAGS='-D warnings' step cargo doc --workspace --no-deps --locked --quiet
+step cargo test --workspace --doc --locked --quiet
+
+if [ "$1" = rust-only ]; then
+    step cargo test --workspace --lib --bins --tests --locked
+    exit
+fi
+
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+export PORTREEVE_TEST_REPORT="$report"
+arguments=(--include-ignored)
+for tool in ${skipped//,/}; do
+    arguments+=(--skip "needs_go::$tool")
+done
+# Built before the services start, so that a broken build is not looked at through theirs.
+step cargo test --workspace --lib --bins --tests --locked --no-run
+step tests/with_services.sh cargo test --workspace --lib --bins --tests --locked -- "${arguments[@]}"
+
+printf '\n'
+sort -u "$report"
+if [ -n "$skipped" ]; then
+    echo "not run: $skipped (no go)"
+fi
