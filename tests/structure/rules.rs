@@ -183,6 +183,10 @@ fn head(path: &str) -> String {
 fn type_names(file: &SourceFile) -> Vec<Finding> {
     let mut found = Vec::new();
     for (index, line) in file.lines.iter().enumerate() {
+        // The associated type of a foreign trait (http_body's `Data`) has the name that the trait gives it.
+        if line.starts_with(' ') && line.trim_start().starts_with("type ") {
+            continue;
+        }
         let mut words =
             line.split_whitespace().skip_while(|w| !["struct", "enum", "trait", "type", "union"].contains(w));
         let Some(name) = words.nth(1).map(head) else { continue };
