@@ -10,13 +10,28 @@ use std::sync::Arc;
 
 mod actions;
 mod caller;
+mod decide;
+mod delegation;
+mod explain;
 mod grant;
 mod namespace;
+mod readable;
+#[cfg(test)]
+mod tests;
 
 pub use actions::{Actions, ActionsError, Role, RoleError};
-pub use caller::{ApiLevel, Caller, CallerKind, CredentialScope, CredentialScopeError, MAX_SCOPE_ENTRIES, SystemRole};
+pub use caller::{
+    ApiLevel, ApiLevelError, Caller, CallerKind, CredentialScope, CredentialScopeError, MAX_SCOPE_ENTRIES, SystemRole,
+    SystemRoleError,
+};
+pub use decide::{Decision, Origin, administers, decide};
+pub use delegation::{
+    NotGiven, ProposedGrant, ProposedGuardrail, Recipient, may_write, may_write_guardrail, rules_the_system,
+};
+pub use explain::{Explained, Lacking, NearestMiss, Reason, RuleSeen, View, Why, WhyNot, explain};
 pub use grant::{Grant, Guardrail, MAX_TAG_PATTERNS, SYSTEM_NAMESPACE, Subject, TagPatterns, TagPatternsError};
-pub use namespace::{Catalog, Namespace, Namespaces, Visibility};
+pub use namespace::{Catalog, CatalogError, Namespace, Namespaces, Visibility, VisibilityError};
+pub use readable::readable;
 
 /// The rules that a decision is made under, as they stood in one snapshot.
 #[derive(Clone, Debug, Default)]

@@ -96,6 +96,14 @@ impl RepositoryPattern {
         }
     }
 
+    /// The patterns of what this one covers within a namespace: together they match the names that lie in it, or are its
+    /// own, and that this one matches.
+    pub fn within_namespace(&self, namespace: &str) -> Vec<Self> {
+        let mut texts = Vec::new();
+        within(self.as_str(), namespace, &mut texts);
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
     /// Whether `{username}` stands in the pattern.
     pub fn is_personal(&self) -> bool {
         self.0.text.contains(USERNAME)
@@ -114,6 +122,24 @@ impl RepositoryPattern {
             return None;
         }
         self.0.text.replace(USERNAME, handle).parse().ok()
+    }
+}
+
+/// Puts the namespace in the place of the segments that can stand for it. A leading `**` may stand for nothing, for the
+/// namespace alone, or for more.
+fn within(pattern: &str, namespace: &str, texts: &mut Vec<String>) {
+    let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
+    match (first, rest) {
+        ("**", None) => texts.extend([namespace.to_owned(), format!("{namespace}/**")]),
+        ("**", Some(rest)) => {
+            texts.push(format!("{namespace}/**/{rest}"));
+            within(rest, namespace, texts);
+        }
+        (first, rest) => {
+            if Program::compile(first).is_ok_and(|program| program.matches(namespace.as_bytes())) {
+                texts.push(rest.map_or_else(|| namespace.to_owned(), |rest| format!("{namespace}/{rest}")));
+            }
+        }
     }
 }
 

@@ -142,6 +142,24 @@ fn the_literal_prefix_is_what_all_matches_begin_with() {
 }
 
 #[test]
+fn a_wildcard_first_segment_is_filled_in_by_a_namespace() {
+    let table: &[(&str, &[&str])] = &[
+        ("**", &["acme", "acme/**"]),
+        ("*", &["acme"]),
+        ("*/web", &["acme/web"]),
+        ("{acme,base}/**", &["acme/**"]),
+        ("b*/x", &[]),
+        ("**/web", &["acme/**/web"]),
+        ("**/acme", &["acme/**/acme", "acme"]),
+        ("acme/x", &["acme/x"]),
+    ];
+    for (text, expected) in table {
+        let texts: Vec<String> = pattern(text).within_namespace("acme").iter().map(ToString::to_string).collect();
+        assert_eq!(&texts, expected, "{text}");
+    }
+}
+
+#[test]
 fn username_stands_for_the_callers_own_name_and_for_nothing_more() {
     let personal = pattern("ci/{username}/**");
     assert!(personal.is_personal());
@@ -215,6 +233,15 @@ proptest! {
         {
             prop_assert!(name.starts_with(compiled.literal_prefix()));
             prop_assert!(compiled.namespace().is_none_or(|namespace| name.split('/').next() == Some(namespace)));
+        }
+    }
+
+    #[test]
+    fn a_pattern_within_a_namespace_matches_what_it_matched_there(text in PATTERN, name in NAME) {
+        if let Ok(compiled) = text.parse::<RepositoryPattern>() {
+            let namespace = name.split('/').next().unwrap();
+            let inside = compiled.within_namespace(namespace).iter().any(|one| one.matches(&name));
+            prop_assert_eq!(inside, compiled.matches(&name));
         }
     }
 
