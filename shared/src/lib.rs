@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod crypto;
 pub mod data_directory;
 pub mod database;
 pub mod digest;
