@@ -1,4 +1,7 @@
-//! Under construction in this commit series.
+//! The registry service: it stores and serves images, and believes nobody.
+//!
+//! [`http`] translates between the wire and [`content`], which decides; [`access`] says who may ask.
 
 pub mod content;
+pub mod http;
 pub mod store;
