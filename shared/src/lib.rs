@@ -3,6 +3,8 @@
 //! A thing belongs here if changing it would force both services to change. There are no handlers here and no tables.
 
 pub mod access;
+pub mod challenge;
+pub mod claims;
 pub mod clock;
 pub mod crypto;
 pub mod data_directory;
