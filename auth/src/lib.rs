@@ -1,3 +1,5 @@
 //! The token authorization service: it learns who is asking, adds up what they may do, and signs a token that says so.
 
+pub mod accounts;
+pub mod audit;
 pub mod permissions;

@@ -1,0 +1,151 @@
+//! Who there is and what they were given: principals, credentials, namespaces, teams and grants, in SQL.
+//!
+//! This is the only part of auth that knows tables. Reads and writes go through the doors of [`shared::database`]; what comes out
+//! are domain values. Every change commits with its audit event and, where it takes something away, with the rows of the
+//! revocation feed that make registries refuse tokens made before it.
+
+pub mod credentials;
+pub mod grants;
+mod ids;
+pub mod names;
+pub mod namespaces;
+pub mod networks;
+pub mod principals;
+pub mod providers;
+pub mod revocations;
+pub mod rules;
+pub mod services;
+pub(crate) mod stored;
+pub mod teams;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+
+use shared::{
+    clock::Clock,
+    database::{Database, DatabaseError, Location, Migrations, Operation, WriteError},
+};
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use ids::{CredentialId, GrantId, NamespaceId, PrincipalId, ProviderId, ServiceId, TeamId};
+
+static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/auth/sqlite");
+static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/auth/postgres");
+
+/// Most rows of one page of a list.
+pub const MAX_PAGE: u32 = 500;
+
+/// The accounts of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    database: Database,
+    clock: Clock,
+    uses: Arc<credentials::Uses>,
+    revoked: Arc<watch::Sender<()>>,
+}
+
+impl Accounts {
+    /// Opens the database and brings its tables up to date.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or a migration failed.
+    pub async fn open(location: &Location, clock: Clock) -> Result<Self, DatabaseError> {
+        let migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
+        let database = Database::open(location, migrations, clock.clone()).await?;
+        Ok(Self { database, clock, uses: Arc::default(), revoked: Arc::new(watch::Sender::new(())) })
+    }
+
+    /// Runs a change to its end, then wakes those who wait for revocations.
+    async fn change<O: Operation<Refusal = Refusal>>(&self, operation: O) -> Result<O::Output, Error> {
+        let output = self.database.write(operation).await?;
+        self.revoked.send_replace(());
+        Ok(output)
+    }
+}
+
+/// Why a change was refused. Nothing of it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The name, in some spelling, is another account's.
+    #[error("there is already an account called {0:?}")]
+    NameTaken(String),
+    /// A living namespace has the name.
+    #[error("there is already a namespace {0:?}")]
+    NamespaceTaken(String),
+    /// The namespace has a team of that name.
+    #[error("there is already a team {0:?} in this namespace")]
+    TeamTaken(String),
+    /// A service has the name.
+    #[error("there is already a service {0:?}")]
+    ServiceTaken(String),
+    /// No such account, or it was deleted.
+    #[error("there is no such account")]
+    PrincipalUnknown,
+    /// No such namespace, or it was deleted.
+    #[error("there is no such namespace")]
+    NamespaceUnknown,
+    /// No such credential, or it was revoked.
+    #[error("there is no such credential")]
+    CredentialUnknown,
+    /// No such team.
+    #[error("there is no such team")]
+    TeamUnknown,
+    /// No such grant.
+    #[error("there is no such grant")]
+    GrantUnknown,
+    /// No such service.
+    #[error("there is no such service")]
+    ServiceUnknown,
+    /// Rotation overlaps: the oldest must be revoked, or end, first.
+    #[error("a robot has at most {limit} live keys; revoke one first")]
+    TooManyKeys {
+        /// How many may live.
+        limit: usize,
+    },
+    /// Tokens that nobody remembers are tokens that nobody revokes.
+    #[error("an account has at most {limit} live tokens; revoke one first")]
+    TooManyTokens {
+        /// How many may live.
+        limit: usize,
+    },
+    /// Nobody could undo it.
+    #[error("this is the last active system administrator")]
+    LastAdministrator,
+    /// Another replica, or an earlier start, made it.
+    #[error("the first account exists already")]
+    AlreadyStarted,
+    /// The account lives elsewhere: its password is changed there.
+    #[error("the password of this account belongs to the provider {0:?}")]
+    ForeignPassword(String),
+}
+
+/// A change or a question that did not succeed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It was refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] DatabaseError),
+}
+
+impl From<WriteError<Refusal>> for Error {
+    fn from(error: WriteError<Refusal>) -> Self {
+        match error {
+            WriteError::Refused(refusal) => Self::Refused(refusal),
+            WriteError::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// What an operation of this crate ends with before it commits.
+type Failure = shared::database::Failure<Refusal>;

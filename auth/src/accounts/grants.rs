@@ -1,0 +1,284 @@
+//! Grants and guardrails, stored. What they add up to is decided in [`crate::permissions`].
+
+use serde_json::json;
+use shared::{
+    clock::Timestamp,
+    database::{Operation, Transaction},
+    on,
+    pattern::RepositoryPattern,
+    revocation::Revoked,
+};
+
+use super::{
+    Accounts, Error, Failure, GrantId, NamespaceId, PrincipalId, Refusal, TeamId,
+    names::NamespaceName,
+    namespaces, principals,
+    revocations::{revoke, revoke_members},
+    stored::{stored_words, undecodable},
+};
+use crate::{
+    audit::{Actor, Event, EventName, record},
+    permissions::{Actions, Subject, TagPatterns},
+};
+
+stored_words! {
+    /// Whether a rule gives or forbids.
+    Effect {
+        /// A grant.
+        Allow = "allow",
+        /// A guardrail.
+        Deny = "deny",
+    }
+}
+
+/// A rule that is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRule {
+    /// Where it is written; None for the system's own, whose first segment is a wildcard.
+    pub namespace: Option<NamespaceName>,
+    /// Whom it is for; a guardrail is for everyone.
+    pub subject: Subject,
+    /// The repositories it is about.
+    pub pattern: RepositoryPattern,
+    /// What it gives or forbids.
+    pub actions: Actions,
+    /// The tags that push and delete may touch.
+    pub tags: Option<TagPatterns>,
+    /// Whether it gives or forbids.
+    pub effect: Effect,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A stored rule, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its number.
+    pub id: GrantId,
+    /// Where it was written.
+    pub namespace: NamespaceId,
+    /// Whom it is for.
+    pub subject: Subject,
+    /// The name of that account or team.
+    pub subject_name: Option<String>,
+    /// The repositories it is about.
+    pub pattern: RepositoryPattern,
+    /// What it gives or forbids.
+    pub actions: Actions,
+    /// The tags that push and delete may touch.
+    pub tags: Option<TagPatterns>,
+    /// Whether it gives or forbids.
+    pub effect: Effect,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Who wrote it, by name; None for the data directory's socket.
+    pub given_by: Option<String>,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+impl Accounts {
+    /// Writes a grant or a guardrail. Whether the writer may is asked before, of [`crate::permissions`].
+    ///
+    /// # Errors
+    /// [`Refusal::NamespaceUnknown`], [`Refusal::PrincipalUnknown`], [`Refusal::TeamUnknown`].
+    pub async fn add_rule(&self, actor: &Actor, rule: NewRule) -> Result<GrantId, Error> {
+        self.change(Add { actor: actor.clone(), rule }).await
+    }
+
+    /// Removes a grant or a guardrail.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantUnknown`] also for another namespace's.
+    pub async fn remove_rule(&self, actor: &Actor, namespace: NamespaceId, id: GrantId) -> Result<(), Error> {
+        self.change(Remove { actor: actor.clone(), namespace, id }).await
+    }
+
+    /// The rules written in a namespace ([`NamespaceId::SYSTEM`] for the system's own), oldest first.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn rules(&self, namespace: NamespaceId, after: Option<GrantId>, limit: u32) -> Result<Vec<Rule>, Error> {
+        let mut reader = self.database.reader().await?;
+        let rows: Vec<Row> = on!(reader, c => sqlx::query_as(
+            "SELECT g.id, g.namespace_id, g.subject, g.subject_id, COALESCE(p.handle, t.name) AS subject_name, g.pattern, g.actions, g.tags, \
+             g.effect, g.expires_at, w.handle AS given_by, g.created_at FROM grants g \
+             LEFT JOIN principal p ON g.subject = 'principal' AND p.id = g.subject_id \
+             LEFT JOIN team t ON g.subject = 'team' AND t.id = g.subject_id \
+             LEFT JOIN principal w ON w.id = g.given_by \
+             WHERE g.namespace_id = $1 AND g.id > $2 ORDER BY g.id LIMIT $3")
+            .bind(namespace.0).bind(after.map_or(0, |id| id.0)).bind(i64::from(limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
+        rows.into_iter().map(|row| row.into_rule().map_err(Error::from)).collect()
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    namespace_id: i64,
+    subject: String,
+    subject_id: Option<i64>,
+    subject_name: Option<String>,
+    pattern: String,
+    actions: String,
+    tags: Option<String>,
+    effect: String,
+    expires_at: Option<i64>,
+    given_by: Option<String>,
+    created_at: i64,
+}
+
+impl Row {
+    fn into_rule(self) -> Result<Rule, sqlx::Error> {
+        Ok(Rule {
+            id: GrantId(self.id),
+            namespace: NamespaceId(self.namespace_id),
+            subject: read_subject(&self.subject, self.subject_id)?,
+            subject_name: self.subject_name,
+            pattern: self.pattern.parse().map_err(undecodable)?,
+            actions: self.actions.parse().map_err(undecodable)?,
+            tags: self.tags.as_deref().map(|tags| tags.parse().map_err(undecodable)).transpose()?,
+            effect: self.effect.parse()?,
+            expires_at: self.expires_at.map(Timestamp::from_micros),
+            given_by: self.given_by,
+            created_at: Timestamp::from_micros(self.created_at),
+        })
+    }
+}
+
+struct Add {
+    actor: Actor,
+    rule: NewRule,
+}
+
+impl Operation for Add {
+    type Output = GrantId;
+    type Refusal = Refusal;
+    const NAME: &'static str = "add_rule";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<GrantId, Failure> {
+        let rule = &self.rule;
+        let namespace = match &rule.namespace {
+            Some(name) => namespaces::lock(tx, name).await?,
+            None => NamespaceId::SYSTEM,
+        };
+        match rule.subject {
+            Subject::Principal(id) => drop(principals::lock(tx, PrincipalId(id)).await?),
+            Subject::Team(id) => team_exists(tx, TeamId(id)).await?,
+            Subject::Authenticated | Subject::Everyone => {}
+        }
+        let (subject, subject_id) = write_subject(rule.subject);
+        let now = tx.now();
+        let (id,): (i64,) = on!(tx, c => sqlx::query_as(
+            "INSERT INTO grants (namespace_id, subject, subject_id, pattern, literal_prefix, actions, tags, effect, expires_at, given_by, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id")
+            .bind(namespace.0)
+            .bind(subject)
+            .bind(subject_id)
+            .bind(rule.pattern.as_str())
+            .bind(rule.pattern.literal_prefix())
+            .bind(rule.actions.to_string())
+            .bind(rule.tags.as_ref().map(ToString::to_string))
+            .bind(rule.effect.word())
+            .bind(rule.expires_at.map(Timestamp::micros))
+            .bind(self.actor.principal.map(|id| id.0))
+            .bind(now.micros())
+            .fetch_one(c)
+            .await)?;
+        record(
+            tx,
+            &self.actor,
+            &Event::done(EventName::GrantAdded, id.to_string()).within(namespace).with(self.details()),
+        )
+        .await?;
+        if rule.effect == Effect::Deny {
+            revoke(tx, &those_in(&rule.pattern)).await?;
+        }
+        Ok(GrantId(id))
+    }
+}
+
+impl Add {
+    fn details(&self) -> serde_json::Value {
+        let rule = &self.rule;
+        let (subject, subject_id) = write_subject(rule.subject);
+        json!({
+            "effect": rule.effect,
+            "subject": subject,
+            "subject_id": subject_id,
+            "pattern": rule.pattern.as_str(),
+            "actions": rule.actions,
+            "tags": rule.tags,
+            "expires_at": rule.expires_at.map(Timestamp::rfc3339),
+        })
+    }
+}
+
+struct Remove {
+    actor: Actor,
+    namespace: NamespaceId,
+    id: GrantId,
+}
+
+impl Operation for Remove {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "remove_rule";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let row: Option<(String, Option<i64>, String, String, String)> = on!(tx, c => sqlx::query_as(
+            "DELETE FROM grants WHERE id = $1 AND namespace_id = $2 RETURNING subject, subject_id, pattern, actions, effect")
+            .bind(self.id.0).bind(self.namespace.0).fetch_optional(c).await)?;
+        let (subject, subject_id, pattern, actions, effect) = row.ok_or(Failure::Refused(Refusal::GrantUnknown))?;
+        let details = json!({ "effect": effect, "subject": subject, "subject_id": subject_id, "pattern": pattern, "actions": actions });
+        record(
+            tx,
+            &self.actor,
+            &Event::done(EventName::GrantRemoved, self.id.to_string()).within(self.namespace).with(details),
+        )
+        .await?;
+        // A guardrail that goes widens.
+        if effect.parse::<Effect>().map_err(sqlx::Error::from)? == Effect::Deny {
+            return Ok(());
+        }
+        match read_subject(&subject, subject_id)? {
+            Subject::Principal(id) => revoke(tx, &Revoked::Principal(id)).await?,
+            Subject::Team(id) => revoke_members(tx, TeamId(id)).await?,
+            Subject::Authenticated | Subject::Everyone => {
+                revoke(tx, &those_in(&pattern.parse().map_err(undecodable)?)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whose tokens a rule for everyone can have been in: those for one namespace, or all.
+fn those_in(pattern: &RepositoryPattern) -> Revoked {
+    pattern.namespace().map_or(Revoked::Everyone, |namespace| Revoked::Namespace(namespace.to_owned()))
+}
+
+async fn team_exists(tx: &mut Transaction<'_>, id: TeamId) -> Result<(), Failure> {
+    let row: Option<(i64,)> =
+        on!(tx, c => sqlx::query_as("SELECT id FROM team WHERE id = $1").bind(id.0).fetch_optional(c).await)?;
+    row.map(drop).ok_or(Failure::Refused(Refusal::TeamUnknown))
+}
+
+fn write_subject(subject: Subject) -> (&'static str, Option<i64>) {
+    match subject {
+        Subject::Principal(id) => ("principal", Some(id)),
+        Subject::Team(id) => ("team", Some(id)),
+        Subject::Authenticated => ("authenticated", None),
+        Subject::Everyone => ("everyone", None),
+    }
+}
+
+/// What the stored words mean.
+pub(super) fn read_subject(word: &str, id: Option<i64>) -> Result<Subject, sqlx::Error> {
+    match (word, id) {
+        ("principal", Some(id)) => Ok(Subject::Principal(id)),
+        ("team", Some(id)) => Ok(Subject::Team(id)),
+        ("authenticated", None) => Ok(Subject::Authenticated),
+        ("everyone", None) => Ok(Subject::Everyone),
+        _ => Err(super::stored::UnknownWord { set: "Subject", word: word.to_owned() }.into()),
+    }
+}

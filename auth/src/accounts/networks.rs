@@ -1,0 +1,220 @@
+//! Networks: where a credential may be used from, and where an account has signed in before.
+
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use shared::{
+    database::{Operation, Transaction},
+    on,
+};
+
+use super::{Accounts, Error, Failure, PrincipalId, Refusal};
+
+/// Most networks one credential can be limited to.
+pub const MAX_NETWORKS: usize = 16;
+/// How long a network counts as known after a sign-in from it.
+pub const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A known network is written again when its last mention is older than this.
+const RENEWED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Not a list of networks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// Not `address/prefix`, or bits are set beyond the prefix.
+    #[error(
+        "{0:?} is not a network: an address and a prefix length, such as 10.0.0.0/8, without bits beyond the prefix"
+    )]
+    Malformed(String),
+    /// None, or too many.
+    #[error("a credential is limited to 1 to {MAX_NETWORKS} networks")]
+    Count,
+}
+
+/// Addresses that share a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// The neighbourhood of an address, which is throttled together: a /24 of IPv4, a /64 of IPv6.
+    #[must_use]
+    pub fn around(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let prefix = if address.is_ipv4() { 24 } else { 64 };
+        Self { address: masked(address, prefix), prefix }
+    }
+
+    /// True if the address is in it. An IPv4 address mapped into IPv6 counts as the IPv4 address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+    }
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()),
+        IpAddr::V6(v6) => {
+            IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into())
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let malformed = || NetworkError::Malformed(text.chars().take(64).collect());
+        let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
+        let address: IpAddr = address.parse().map_err(|_| malformed())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(malformed)?;
+        if masked(address, prefix) != address {
+            return Err(malformed());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A list of networks, stored with spaces between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Networks(Vec<Network>);
+
+impl Networks {
+    /// True if one of them has the address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+impl FromStr for Networks {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        Self::try_from(text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+}
+
+impl TryFrom<Vec<String>> for Networks {
+    type Error = NetworkError;
+
+    fn try_from(texts: Vec<String>) -> Result<Self, NetworkError> {
+        if texts.is_empty() || texts.len() > MAX_NETWORKS {
+            return Err(NetworkError::Count);
+        }
+        texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<Networks> for Vec<String> {
+    fn from(networks: Networks) -> Self {
+        networks.0.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Vec::<String>::from(self.clone()).join(" "))
+    }
+}
+
+impl Accounts {
+    /// True if the account signed in from that network in the last [`KNOWN_FOR`].
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn is_known_network(&self, principal: PrincipalId, network: &Network) -> Result<bool, Error> {
+        let since = self.clock.now() - KNOWN_FOR;
+        let mut reader = self.database.reader().await?;
+        let found: Option<(i64,)> = on!(reader, c => sqlx::query_as(
+            "SELECT seen_at FROM known_network WHERE principal_id = $1 AND network = $2 AND seen_at > $3")
+            .bind(principal.0).bind(network.to_string()).bind(since.micros()).fetch_optional(c).await)?;
+        Ok(found.is_some())
+    }
+
+    /// Remembers a network from which somebody signed in with the right password; at most one write a day.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn note_network(&self, principal: PrincipalId, network: &Network) -> Result<(), Error> {
+        let fresh = self.clock.now() - RENEWED_AFTER;
+        let mut reader = self.database.reader().await?;
+        let found: Option<(i64,)> = on!(reader, c => sqlx::query_as(
+            "SELECT seen_at FROM known_network WHERE principal_id = $1 AND network = $2 AND seen_at > $3")
+            .bind(principal.0).bind(network.to_string()).bind(fresh.micros()).fetch_optional(c).await)?;
+        drop(reader);
+        if found.is_none() {
+            self.database.write(NoteNetwork { principal, network: network.to_string() }).await?;
+        }
+        Ok(())
+    }
+}
+
+struct NoteNetwork {
+    principal: PrincipalId,
+    network: String,
+}
+
+impl Operation for NoteNetwork {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "note_network";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let now = tx.now();
+        on!(tx, c => sqlx::query("DELETE FROM known_network WHERE principal_id = $1 AND seen_at < $2")
+            .bind(self.principal.0).bind((now - KNOWN_FOR).micros()).execute(c).await.map(drop))?;
+        on!(tx, c => sqlx::query(
+            "INSERT INTO known_network (principal_id, network, seen_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (principal_id, network) DO UPDATE SET seen_at = excluded.seen_at")
+            .bind(self.principal.0).bind(&self.network).bind(now.micros()).execute(c).await.map(drop))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_throttled_together() {
+        let around = |text: &str| Network::around(text.parse().unwrap()).to_string();
+        assert_eq!(around("192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(around("::ffff:192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(around("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_network_has_no_bits_beyond_its_prefix() {
+        for text in ["10.0.0.1/8", "10.0.0.0/33", "10.0.0.0", "::1/64", "10.0.0.0/", "a/8", "10.0.0.0/-1"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::/32", "::/0", "::1/128"] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_list_matches_by_any_of_its_networks() {
+        let networks: Networks = "10.0.0.0/8 2001:db8::/32".parse().unwrap();
+        for inside in ["10.255.0.1", "::ffff:10.0.0.1", "2001:db8::1"] {
+            assert!(networks.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.0", "2001:db9::1", "::1"] {
+            assert!(!networks.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!("".parse::<Networks>().is_err());
+        assert!(vec!["10.0.0.0/8"; MAX_NETWORKS + 1].join(" ").parse::<Networks>().is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! Accounts that live elsewhere: a provider owns the names it created, by its own immutable id for them.
+
+use serde_json::json;
+use shared::{
+    database::{Operation, Transaction},
+    on,
+};
+
+use super::{
+    Accounts, CredentialId, Error, Failure, NamespaceId, PrincipalId, ProviderId, Refusal,
+    credentials::{self, CredentialKind},
+    names::{Handle, folded},
+    principals::{self, AccountState, Principal, PrincipalKind},
+    revocations::revoke_principal,
+    stored::stored_words,
+};
+use crate::audit::{Actor, Event, EventName, record};
+
+/// How many suffixes are tried for a provisioned handle that is taken.
+const MAX_SUFFIX: u32 = 1000;
+
+stored_words! {
+    /// What kind of place identities come from.
+    ProviderKind {
+        /// A file of names and password hashes.
+        Htpasswd = "htpasswd",
+    }
+}
+
+/// An identity that a provider has just proved.
+#[derive(Debug, Clone)]
+pub struct Proved {
+    /// The provider's own id for it, which never changes.
+    pub external_id: String,
+    /// The name it goes by there.
+    pub name: Handle,
+    /// What changes when its password does, and says nothing about it.
+    pub fingerprint: String,
+}
+
+/// An account that a provider proved, as it is here.
+#[derive(Debug, Clone)]
+pub struct Provisioned {
+    /// The account.
+    pub principal: Principal,
+    /// Its password there, as a credential here: it ends when the password changes.
+    pub credential: CredentialId,
+}
+
+/// What a provider knows about one of its accounts now.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its id there.
+    pub external_id: String,
+    /// What changes when its password does.
+    pub fingerprint: String,
+}
+
+impl Accounts {
+    /// The provider of that name, made if it is missing.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn ensure_provider(&self, name: &str, kind: ProviderKind) -> Result<ProviderId, Error> {
+        self.change(Ensure { name: name.to_owned(), kind }).await
+    }
+
+    /// The account that a provider created for that id of its own.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn provided(&self, provider: ProviderId, external_id: &str) -> Result<Option<PrincipalId>, Error> {
+        let mut reader = self.database.reader().await?;
+        let row: Option<(i64,)> = on!(reader, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
+            .bind(provider.0).bind(external_id).fetch_optional(c).await)?;
+        Ok(row.map(|(id,)| PrincipalId(id)))
+    }
+
+    /// The account for a proved identity, created at its first sign-in; a changed password ends what the old one had opened.
+    ///
+    /// # Errors
+    /// [`Refusal::NameTaken`] if no free name is left.
+    pub async fn provision(&self, provider: ProviderId, proved: Proved) -> Result<Provisioned, Error> {
+        self.change(Provision { provider, proved }).await
+    }
+
+    /// Brings a provider's accounts up to what it knows now: who is gone is disabled, who is back is active, and a changed password
+    /// ends what the old one had opened.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn reconcile(&self, provider: ProviderId, known: Vec<Known>) -> Result<(), Error> {
+        self.change(Reconcile { provider, known }).await
+    }
+}
+
+struct Ensure {
+    name: String,
+    kind: ProviderKind,
+}
+
+impl Operation for Ensure {
+    type Output = ProviderId;
+    type Refusal = Refusal;
+    const NAME: &'static str = "ensure_provider";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<ProviderId, Failure> {
+        let (id,): (i64,) = on!(tx, c => sqlx::query_as(
+            "INSERT INTO provider (name, kind) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind RETURNING id")
+            .bind(&self.name).bind(self.kind.word()).fetch_one(c).await)?;
+        Ok(ProviderId(id))
+    }
+}
+
+struct Provision {
+    provider: ProviderId,
+    proved: Proved,
+}
+
+impl Operation for Provision {
+    type Output = Provisioned;
+    type Refusal = Refusal;
+    const NAME: &'static str = "provision";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Provisioned, Failure> {
+        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
+            .bind(self.provider.0).bind(&self.proved.external_id).fetch_optional(c).await)?;
+        let principal = match found {
+            Some((id,)) => principals::lock(tx, PrincipalId(id)).await?,
+            None => self.create(tx).await?,
+        };
+        let now = tx.now().micros();
+        on!(tx, c => sqlx::query("UPDATE identity SET seen_at = $1 WHERE provider_id = $2 AND external_id = $3")
+            .bind(now).bind(self.provider.0).bind(&self.proved.external_id).execute(c).await.map(drop))?;
+        let credential = renew_password(tx, &principal, &self.proved.fingerprint).await?;
+        Ok(Provisioned { principal, credential })
+    }
+}
+
+impl Provision {
+    async fn create(&self, tx: &mut Transaction<'_>) -> Result<Principal, Failure> {
+        let handle = self.free_handle(tx).await?;
+        let principal = principals::insert(
+            tx,
+            principals::Inserted {
+                kind: PrincipalKind::User,
+                handle: &handle,
+                display_name: "",
+                namespace: NamespaceId::SYSTEM,
+                system_role: None,
+                expires_at: None,
+            },
+        )
+        .await?;
+        on!(tx, c => sqlx::query("INSERT INTO identity (provider_id, external_id, principal_id, external_name) VALUES ($1, $2, $3, $4)")
+            .bind(self.provider.0).bind(&self.proved.external_id).bind(principal.id.0).bind(self.proved.name.as_str())
+            .execute(c).await.map(drop))?;
+        let event = Event::done(EventName::UserCreated, &handle)
+            .with(json!({ "provider": self.provider, "external_name": self.proved.name.as_str() }));
+        record(tx, &Actor::system(), &event).await?;
+        Ok(principal)
+    }
+
+    /// The name it goes by there; with a suffix where it is taken here, or is a namespace's: `{username}/**` must not open that.
+    async fn free_handle(&self, tx: &mut Transaction<'_>) -> Result<String, Failure> {
+        let name = self.proved.name.as_str();
+        for suffix in 1..=MAX_SUFFIX {
+            let handle = if suffix == 1 { name.to_owned() } else { format!("{name}-{suffix}") };
+            let folded = folded(&handle);
+            let namespace: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT id FROM namespace WHERE name = $1 AND deleted_at IS NULL")
+                .bind(&folded).fetch_optional(c).await)?;
+            if namespace.is_none() && !principals::is_taken(tx, &folded).await? {
+                return Ok(handle);
+            }
+        }
+        Err(Failure::Refused(Refusal::NameTaken(name.to_owned())))
+    }
+}
+
+struct Reconcile {
+    provider: ProviderId,
+    known: Vec<Known>,
+}
+
+impl Operation for Reconcile {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "reconcile_provider";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let rows: Vec<(String, i64)> = on!(tx, c => sqlx::query_as("SELECT external_id, principal_id FROM identity WHERE provider_id = $1 ORDER BY principal_id")
+            .bind(self.provider.0).fetch_all(c).await)?;
+        for (external_id, principal) in rows {
+            let principal = principals::lock(tx, PrincipalId(principal)).await?;
+            let known = self.known.iter().find(|known| known.external_id == external_id);
+            match (known, principal.state) {
+                (None, AccountState::Active) => set_state(tx, &principal, AccountState::Disabled).await?,
+                (Some(_), AccountState::Disabled) => set_state(tx, &principal, AccountState::Active).await?,
+                _ => {}
+            }
+            if let Some(known) = known {
+                renew_password(tx, &principal, &known.fingerprint).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn set_state(tx: &mut Transaction<'_>, principal: &Principal, state: AccountState) -> Result<(), sqlx::Error> {
+    principals::change_state(tx, principal, state).await?;
+    let event = Event::done(EventName::StateChanged, &principal.handle)
+        .with(json!({ "before": principal.state, "after": state }));
+    record(tx, &Actor::system(), &event).await?;
+    if state != AccountState::Active {
+        revoke_principal(tx, principal.id).await?;
+    }
+    Ok(())
+}
+
+/// The credential that stands for the provider's password. A new fingerprint is a changed password.
+async fn renew_password(
+    tx: &mut Transaction<'_>,
+    principal: &Principal,
+    fingerprint: &str,
+) -> Result<CredentialId, sqlx::Error> {
+    let current: Option<(i64, String)> = on!(tx, c => sqlx::query_as(
+        "SELECT id, verifier FROM credential WHERE principal_id = $1 AND kind = 'password' AND revoked_at IS NULL")
+        .bind(principal.id.0).fetch_optional(c).await)?;
+    match current {
+        Some((id, verifier)) if verifier == fingerprint => Ok(CredentialId(id)),
+        Some(_) => {
+            let ended =
+                credentials::end_all(tx, principal.id, &[CredentialKind::Password, CredentialKind::Identity]).await?;
+            record(tx, &Actor::system(), &Event::done(EventName::PasswordSet, &principal.handle)).await?;
+            let made = credentials::insert_password(tx, principal.id, fingerprint).await?;
+            credentials::revoke_each(tx, &ended).await?;
+            Ok(made)
+        }
+        None => credentials::insert_password(tx, principal.id, fingerprint).await,
+    }
+}
+
+/// The name of the provider that owns the account, if it is not local.
+pub(super) async fn owner_of(tx: &mut Transaction<'_>, principal: PrincipalId) -> Result<Option<String>, sqlx::Error> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(
+        "SELECT p.name FROM identity i JOIN provider p ON p.id = i.provider_id WHERE i.principal_id = $1 LIMIT 1")
+        .bind(principal.0).fetch_optional(c).await)?;
+    Ok(row.map(|(name,)| name))
+}

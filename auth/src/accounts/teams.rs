@@ -1,0 +1,255 @@
+//! Teams: named sets of accounts, owned by one namespace, whose administrators alone change members.
+
+use serde_json::json;
+use shared::{
+    database::{Dialect, Operation, Transaction},
+    on,
+};
+
+use super::{
+    Accounts, Error, Failure, NamespaceId, PrincipalId, Refusal, TeamId,
+    names::{Label, NamespaceName},
+    namespaces, principals,
+    revocations::revoke_principal,
+};
+use crate::audit::{Actor, Event, EventName, record};
+
+/// Why somebody is a member who was added by hand.
+const BY_HAND: &str = "hand";
+
+/// A team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Team {
+    /// Its number.
+    pub id: TeamId,
+    /// Its owner.
+    pub namespace: NamespaceId,
+    /// Its name there.
+    pub name: String,
+}
+
+/// A member, and every reason for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The account.
+    pub principal: PrincipalId,
+    /// Its name.
+    pub handle: String,
+    /// `hand`, or the number of the provider whose group it came from.
+    pub source: String,
+}
+
+impl Accounts {
+    /// Makes a team.
+    ///
+    /// # Errors
+    /// [`Refusal::NamespaceUnknown`], [`Refusal::TeamTaken`].
+    pub async fn create_team(&self, actor: &Actor, namespace: &NamespaceName, name: Label) -> Result<Team, Error> {
+        self.change(Create { actor: actor.clone(), namespace: namespace.clone(), name }).await
+    }
+
+    /// Deletes a team, with what it was given.
+    ///
+    /// # Errors
+    /// [`Refusal::TeamUnknown`].
+    pub async fn delete_team(&self, actor: &Actor, team: TeamId) -> Result<(), Error> {
+        self.change(Delete { actor: actor.clone(), team }).await
+    }
+
+    /// Puts an account into a team, by hand. Twice is once.
+    ///
+    /// # Errors
+    /// [`Refusal::TeamUnknown`], [`Refusal::PrincipalUnknown`].
+    pub async fn add_member(&self, actor: &Actor, team: TeamId, member: PrincipalId) -> Result<(), Error> {
+        self.change(AddMember { actor: actor.clone(), team, member }).await
+    }
+
+    /// Takes out of a team an account that was put there by hand; what a directory says stays.
+    ///
+    /// # Errors
+    /// [`Refusal::TeamUnknown`], [`Refusal::PrincipalUnknown`] if it was not there by hand.
+    pub async fn remove_member(&self, actor: &Actor, team: TeamId, member: PrincipalId) -> Result<(), Error> {
+        self.change(RemoveMember { actor: actor.clone(), team, member }).await
+    }
+
+    /// The teams of a namespace, by name.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn teams(&self, namespace: NamespaceId, after: Option<&str>, limit: u32) -> Result<Vec<Team>, Error> {
+        let mut reader = self.database.reader().await?;
+        let rows: Vec<(i64, String)> = on!(reader, c => sqlx::query_as(
+            "SELECT id, name FROM team WHERE namespace_id = $1 AND name > $2 ORDER BY name LIMIT $3")
+            .bind(namespace.0).bind(after.unwrap_or_default()).bind(i64::from(limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(|(id, name)| Team { id: TeamId(id), namespace, name }).collect())
+    }
+
+    /// A namespace's team of that name.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn team(&self, namespace: NamespaceId, name: &str) -> Result<Option<Team>, Error> {
+        let mut reader = self.database.reader().await?;
+        let row: Option<(i64,)> = on!(reader, c => sqlx::query_as("SELECT id FROM team WHERE namespace_id = $1 AND name = $2")
+            .bind(namespace.0).bind(name).fetch_optional(c).await)?;
+        Ok(row.map(|(id,)| Team { id: TeamId(id), namespace, name: name.to_owned() }))
+    }
+
+    /// The members of a team, by folded name; one entry for each reason.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn members(&self, team: TeamId, after: Option<&str>, limit: u32) -> Result<Vec<Member>, Error> {
+        let after = after.map(super::names::folded).unwrap_or_default();
+        let mut reader = self.database.reader().await?;
+        let rows: Vec<(i64, String, String)> = on!(reader, c => sqlx::query_as(
+            "SELECT p.id, p.handle, m.source FROM team_member m JOIN principal p ON p.id = m.principal_id \
+             WHERE m.team_id = $1 AND p.folded > $2 ORDER BY p.folded, m.source LIMIT $3")
+            .bind(team.0).bind(&after).bind(i64::from(limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(|(id, handle, source)| Member { principal: PrincipalId(id), handle, source }).collect())
+    }
+}
+
+struct Create {
+    actor: Actor,
+    namespace: NamespaceName,
+    name: Label,
+}
+
+impl Operation for Create {
+    type Output = Team;
+    type Refusal = Refusal;
+    const NAME: &'static str = "create_team";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Team, Failure> {
+        let namespace = namespaces::lock(tx, &self.namespace).await?;
+        let name = self.name.as_str();
+        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT id FROM team WHERE namespace_id = $1 AND name = $2")
+            .bind(namespace.0).bind(name).fetch_optional(c).await)?;
+        if found.is_some() {
+            return Err(Failure::Refused(Refusal::TeamTaken(name.to_owned())));
+        }
+        let (id,): (i64,) = on!(tx, c => sqlx::query_as("INSERT INTO team (namespace_id, name) VALUES ($1, $2) RETURNING id")
+            .bind(namespace.0).bind(name).fetch_one(c).await)?;
+        record(tx, &self.actor, &Event::done(EventName::TeamCreated, name).within(namespace)).await?;
+        Ok(Team { id: TeamId(id), namespace, name: name.to_owned() })
+    }
+}
+
+struct Delete {
+    actor: Actor,
+    team: TeamId,
+}
+
+impl Operation for Delete {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "delete_team";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let team = lock(tx, self.team).await?;
+        let members = clear(tx, team.id).await?;
+        record(tx, &self.actor, &Event::done(EventName::TeamDeleted, &team.name).within(team.namespace)).await?;
+        for member in members {
+            revoke_principal(tx, member).await?;
+        }
+        Ok(())
+    }
+}
+
+struct AddMember {
+    actor: Actor,
+    team: TeamId,
+    member: PrincipalId,
+}
+
+impl Operation for AddMember {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "add_member";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let team = lock(tx, self.team).await?;
+        let member = principals::lock(tx, self.member).await?;
+        let added = on!(tx, c => sqlx::query("INSERT INTO team_member (team_id, principal_id, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(team.id.0).bind(member.id.0).bind(BY_HAND).execute(c).await.map(|done| done.rows_affected()))?;
+        if added > 0 {
+            let event = Event::done(EventName::MemberAdded, &team.name)
+                .within(team.namespace)
+                .with(json!({ "member": member.handle }));
+            record(tx, &self.actor, &event).await?;
+        }
+        Ok(())
+    }
+}
+
+struct RemoveMember {
+    actor: Actor,
+    team: TeamId,
+    member: PrincipalId,
+}
+
+impl Operation for RemoveMember {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "remove_member";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let team = lock(tx, self.team).await?;
+        let removed = on!(tx, c => sqlx::query("DELETE FROM team_member WHERE team_id = $1 AND principal_id = $2 AND source = $3")
+            .bind(team.id.0).bind(self.member.0).bind(BY_HAND).execute(c).await.map(|done| done.rows_affected()))?;
+        if removed == 0 {
+            return Err(Failure::Refused(Refusal::PrincipalUnknown));
+        }
+        let event = Event::done(EventName::MemberRemoved, &team.name)
+            .within(team.namespace)
+            .with(json!({ "member": self.member }));
+        record(tx, &self.actor, &event).await?;
+        let stays: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT team_id FROM team_member WHERE team_id = $1 AND principal_id = $2 LIMIT 1")
+            .bind(team.id.0).bind(self.member.0).fetch_optional(c).await)?;
+        if stays.is_none() {
+            revoke_principal(tx, self.member).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn lock(tx: &mut Transaction<'_>, id: TeamId) -> Result<Team, Failure> {
+    let query = match tx.dialect() {
+        Dialect::Sqlite => "SELECT namespace_id, name FROM team WHERE id = $1",
+        Dialect::Postgres => "SELECT namespace_id, name FROM team WHERE id = $1 FOR UPDATE",
+    };
+    let row: Option<(i64, String)> = on!(tx, c => sqlx::query_as(query).bind(id.0).fetch_optional(c).await)?;
+    let (namespace, name) = row.ok_or(Failure::Refused(Refusal::TeamUnknown))?;
+    Ok(Team { id, namespace: NamespaceId(namespace), name })
+}
+
+/// Deletes the teams of a namespace and says who was in one.
+pub(super) async fn delete_all(
+    tx: &mut Transaction<'_>,
+    namespace: NamespaceId,
+) -> Result<Vec<PrincipalId>, sqlx::Error> {
+    let teams: Vec<(i64,)> = on!(tx, c => sqlx::query_as("SELECT id FROM team WHERE namespace_id = $1 ORDER BY id").bind(namespace.0).fetch_all(c).await)?;
+    let mut members = Vec::new();
+    for (team,) in teams {
+        members.extend(clear(tx, TeamId(team)).await?);
+    }
+    members.sort_unstable();
+    members.dedup();
+    Ok(members)
+}
+
+/// Deletes a team with members, mappings and grants, and says who was in it.
+async fn clear(tx: &mut Transaction<'_>, team: TeamId) -> Result<Vec<PrincipalId>, sqlx::Error> {
+    let members: Vec<(i64,)> = on!(tx, c => sqlx::query_as("SELECT DISTINCT principal_id FROM team_member WHERE team_id = $1 ORDER BY principal_id")
+        .bind(team.0).fetch_all(c).await)?;
+    for statement in [
+        "DELETE FROM team_member WHERE team_id = $1",
+        "DELETE FROM team_mapping WHERE team_id = $1",
+        "DELETE FROM grants WHERE subject = 'team' AND subject_id = $1",
+        "DELETE FROM team WHERE id = $1",
+    ] {
+        on!(tx, c => sqlx::query(statement).bind(team.0).execute(c).await.map(drop))?;
+    }
+    Ok(members.into_iter().map(|(id,)| PrincipalId(id)).collect())
+}

@@ -1,0 +1,214 @@
+use std::{net::IpAddr, time::Duration};
+
+use shared::revocation::Revoked;
+
+use super::fixture::{Fixture, new_credential, on_both};
+use crate::{
+    accounts::{
+        CredentialId, Error, Refusal,
+        credentials::{
+            CredentialKind, IDENTITY_TOKEN_IDLE, MAX_IDENTITY_TOKENS, MAX_ROBOT_KEYS, MAX_TOKENS, OtherKeys,
+        },
+        networks::{KNOWN_FOR, Network},
+        services::NewService,
+    },
+    permissions::{Catalog, Visibility},
+};
+
+on_both! {
+    a_stored_secret_is_found_by_its_public_part_with_all_that_bounds_it
+    a_robot_has_at_most_five_live_keys
+    rotation_lets_both_keys_work_for_a_while
+    tokens_are_counted
+    only_the_owners_credentials_are_revoked
+    a_password_is_not_revoked_but_replaced
+    the_least_recently_used_identity_token_goes_first
+    an_identity_token_dies_when_idle_and_lives_when_used
+    a_known_network_is_forgotten_after_its_time
+    a_service_is_found_by_its_credential_and_named_once
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
+    match result {
+        Err(Error::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn a_stored_secret_is_found_by_its_public_part_with_all_that_bounds_it(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let mut new = new_credential(alice.id);
+    new.scope = Some("acme/**:pull,push".parse().unwrap());
+    new.networks = Some("10.0.0.0/8 2001:db8::/32".parse().unwrap());
+    new.api = crate::permissions::ApiLevel::Read;
+    new.expires_at = Some(fixture.clock.now() + DAY);
+    let made = fixture.accounts.create_token(&fixture.actor, new.clone()).await.unwrap();
+
+    let found = fixture.accounts.credential_with_lookup(new.lookup.as_deref().unwrap()).await.unwrap().unwrap();
+    assert_eq!((found.credential.id, &found.principal, found.verifier.as_str()), (made.id, &alice, "an HMAC"));
+    assert_eq!(found.credential.scope, new.scope);
+    assert_eq!(found.credential.networks, new.networks);
+    assert_eq!(found.credential.api, new.api);
+    assert!(found.credential.is_live(fixture.clock.now()));
+    assert!(!found.credential.is_live(fixture.clock.now() + DAY));
+    assert!(fixture.accounts.credential_with_lookup("nobody's").await.unwrap().is_none());
+    assert_eq!(fixture.accounts.master_ids().await.unwrap(), ["m1"]);
+
+    fixture.accounts.revoke_credential(&fixture.actor, alice.id, made.id).await.unwrap();
+    assert!(fixture.accounts.credential_with_lookup(new.lookup.as_deref().unwrap()).await.unwrap().is_none());
+}
+
+async fn a_robot_has_at_most_five_live_keys(fixture: &Fixture) {
+    fixture.namespace("acme", Visibility::Private).await;
+    let robot = fixture.robot("acme", "ci").await;
+    let mut keys = Vec::new();
+    for _ in 0..MAX_ROBOT_KEYS {
+        keys.push(fixture.key(&robot).await.id);
+    }
+    let one_more = || fixture.accounts.add_robot_key(&fixture.actor, new_credential(robot.id), OtherKeys::Stay);
+    assert_eq!(refused(one_more().await), Refusal::TooManyKeys { limit: MAX_ROBOT_KEYS });
+    fixture.accounts.revoke_credential(&fixture.actor, robot.id, keys[2]).await.unwrap();
+    // Two at once find room for one.
+    let (one, two) = tokio::join!(one_more(), one_more());
+    assert_eq!([one.is_ok(), two.is_ok()].into_iter().filter(|ok| *ok).count(), 1);
+    assert_eq!(fixture.accounts.credentials(robot.id, CredentialKind::RobotKey).await.unwrap().len(), MAX_ROBOT_KEYS);
+
+    let alice = fixture.user("alice").await;
+    let not_a_robot = fixture.accounts.add_robot_key(&fixture.actor, new_credential(alice.id), OtherKeys::Stay).await;
+    assert_eq!(refused(not_a_robot), Refusal::PrincipalUnknown);
+    let not_a_user = fixture.accounts.create_token(&fixture.actor, new_credential(robot.id)).await;
+    assert_eq!(refused(not_a_user), Refusal::PrincipalUnknown);
+}
+
+async fn rotation_lets_both_keys_work_for_a_while(fixture: &Fixture) {
+    fixture.namespace("acme", Visibility::Private).await;
+    let robot = fixture.robot("acme", "ci").await;
+    let old = fixture.key(&robot).await.id;
+    let before = fixture.epoch().await;
+    let rotate = |others| fixture.accounts.add_robot_key(&fixture.actor, new_credential(robot.id), others);
+    let live = async || -> Vec<CredentialId> {
+        let keys = fixture.accounts.credentials(robot.id, CredentialKind::RobotKey).await.unwrap();
+        keys.into_iter().map(|key| key.id).collect()
+    };
+
+    let new = rotate(OtherKeys::EndAfter(DAY)).await.unwrap().id;
+    assert_eq!(live().await, [old, new]);
+    assert_eq!(fixture.revoked_after(before).await, []);
+    fixture.pass(DAY);
+    assert_eq!(live().await, [new]);
+
+    let newest = rotate(OtherKeys::EndAfter(Duration::ZERO)).await.unwrap().id;
+    assert_eq!(live().await, [newest]);
+    assert!(fixture.revoked_after(before).await.contains(&Revoked::Credential(new.0)));
+}
+
+async fn tokens_are_counted(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    for _ in 0..MAX_TOKENS {
+        fixture.token(&alice).await;
+    }
+    let one_more = fixture.accounts.create_token(&fixture.actor, new_credential(alice.id)).await;
+    assert_eq!(refused(one_more), Refusal::TooManyTokens { limit: MAX_TOKENS });
+}
+
+async fn only_the_owners_credentials_are_revoked(fixture: &Fixture) {
+    let (alice, mallory) = (fixture.user("alice").await, fixture.user("mallory").await);
+    let token = fixture.token(&alice).await;
+    let before = fixture.epoch().await;
+    let foreign = fixture.accounts.revoke_credential(&fixture.actor, mallory.id, token.id).await;
+    assert_eq!(refused(foreign), Refusal::CredentialUnknown);
+    fixture.accounts.revoke_credential(&fixture.actor, alice.id, token.id).await.unwrap();
+    assert_eq!(fixture.revoked_after(before).await, [Revoked::Credential(token.id.0)]);
+}
+
+async fn a_password_is_not_revoked_but_replaced(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let password = fixture.password("alice").await;
+    let refusal = refused(fixture.accounts.revoke_credential(&fixture.actor, alice.id, password).await);
+    assert_eq!(refusal, Refusal::CredentialUnknown);
+    assert_eq!(fixture.password("alice").await, password);
+}
+
+async fn the_least_recently_used_identity_token_goes_first(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let password = fixture.password("alice").await;
+    let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
+    let other = fixture.accounts.ensure_service("b".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
+    let issue = |service| fixture.accounts.issue_identity_token(new_credential(alice.id), service, password);
+    let elsewhere = issue(other).await.unwrap().id;
+    let mut issued = Vec::new();
+    for _ in 0..MAX_IDENTITY_TOKENS {
+        issued.push(issue(service).await.unwrap().id);
+        fixture.pass(Duration::from_secs(1));
+    }
+    // The oldest was just used, so the second oldest is the one that is not missed.
+    fixture.accounts.note_use(issued[0], None);
+    let before = fixture.epoch().await;
+    let newest = issue(service).await.unwrap().id;
+
+    assert_eq!(fixture.revoked_after(before).await, [Revoked::Credential(issued[1].0)]);
+    let live: Vec<CredentialId> =
+        fixture.accounts.credentials(alice.id, CredentialKind::Identity).await.unwrap().iter().map(|c| c.id).collect();
+    assert_eq!(live.len(), MAX_IDENTITY_TOKENS + 1);
+    assert!([elsewhere, issued[0], newest].iter().all(|id| live.contains(id)));
+}
+
+async fn an_identity_token_dies_when_idle_and_lives_when_used(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
+    let new = new_credential(alice.id);
+    let lookup = new.lookup.clone().unwrap();
+    let made = fixture.accounts.issue_identity_token(new, service, fixture.password("alice").await).await.unwrap();
+    let read = async || fixture.accounts.credential_with_lookup(&lookup).await.unwrap().unwrap().credential;
+    let address: IpAddr = "192.0.2.7".parse().unwrap();
+
+    fixture.pass(IDENTITY_TOKEN_IDLE - DAY);
+    fixture.accounts.note_use(made.id, Some(address));
+    assert_eq!(read().await.used_from.as_deref(), Some("192.0.2.7"), "known before it is written");
+    fixture.accounts.flush_uses().await.unwrap();
+    fixture.pass(IDENTITY_TOKEN_IDLE - DAY);
+    let used = read().await;
+    assert!(used.is_live(fixture.clock.now()));
+    assert_eq!(used.used_from.as_deref(), Some("192.0.2.7"));
+    fixture.pass(DAY);
+    assert!(!read().await.is_live(fixture.clock.now()));
+}
+
+async fn a_known_network_is_forgotten_after_its_time(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let network = Network::around("192.0.2.7".parse().unwrap());
+    let known = async || fixture.accounts.is_known_network(alice.id, &network).await.unwrap();
+    assert!(!known().await);
+    fixture.accounts.note_network(alice.id, &network).await.unwrap();
+    fixture.pass(KNOWN_FOR - DAY);
+    assert!(known().await);
+    fixture.accounts.note_network(alice.id, &network).await.unwrap();
+    fixture.pass(KNOWN_FOR - DAY);
+    assert!(known().await);
+    fixture.pass(DAY);
+    assert!(!known().await);
+}
+
+async fn a_service_is_found_by_its_credential_and_named_once(fixture: &Fixture) {
+    let accounts = &fixture.accounts;
+    let new = |verifier: &str| NewService {
+        name: "registry".parse().unwrap(),
+        catalog: Catalog::Filtered,
+        token_life: Some(Duration::from_secs(60)),
+        verifier: Some(verifier.to_owned()),
+    };
+    // A service that the settings named gets its credential later.
+    let named = accounts.ensure_service("registry".parse().unwrap(), Catalog::Admins).await.unwrap();
+    let added = accounts.add_service(&fixture.actor, new("v1")).await.unwrap();
+    assert_eq!((named.id, added.token_life), (added.id, Some(Duration::from_secs(60))));
+    assert_eq!(accounts.service_with_verifier("v1").await.unwrap(), Some(added.clone()));
+    assert_eq!(accounts.service_with_verifier("v2").await.unwrap(), None);
+    assert_eq!(
+        refused(accounts.add_service(&fixture.actor, new("v2")).await),
+        Refusal::ServiceTaken("registry".into())
+    );
+    assert_eq!(accounts.ensure_service("registry".parse().unwrap(), Catalog::Admins).await.unwrap(), added);
+    assert_eq!(accounts.services().await.unwrap(), [added]);
+}
