@@ -20,5 +20,6 @@ pub mod scope;
 pub mod secret;
 pub mod strict_json;
 pub mod tag;
+pub mod watched;
 
 mod text;
