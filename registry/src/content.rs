@@ -1,14 +1,62 @@
 //! What repositories hold: blobs, uploads, manifests, tags and referrers, as the protocol speaks of them but without its form.
 //!
 //! [`Content`] is the one door for `http`: every method takes parsed values, decides, and answers with a value or with one [`Error`] that names the
-//! situation. Facts go through the doors of metadata, bytes through a [`Store`](crate::store::Store).
+//! situation. Facts go through [`Metadata`], bytes through a [`Store`].
 
-use shared::tag::{Tag, TagPattern};
+use std::sync::Arc;
 
+use shared::{
+    clock::Clock,
+    tag::{Tag, TagPattern},
+};
+
+use crate::{
+    metadata::{
+        Metadata,
+        blobs::{Held, HotBlobs},
+        hot::Hot,
+    },
+    store::Store,
+};
+
+pub mod blobs;
 pub mod error;
+pub mod mount;
 pub mod uploads;
 
 pub use error::Error;
+
+/// How many links are remembered, about 300 bytes each.
+const HOT_BLOBS: u64 = 20_000;
+
+/// The content of all repositories. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Content(Arc<Parts>);
+
+/// What content works with; nobody outside looks inside.
+#[derive(Debug)]
+pub struct Parts {
+    pub(crate) metadata: Metadata,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) blobs: HotBlobs,
+}
+
+impl Content {
+    /// Content whose facts are in `metadata` and whose bytes are in `store`.
+    pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock) -> Self {
+        let blobs = Hot::new(metadata.dialect(), HOT_BLOBS, |_: &_, _: &Arc<Held>| 1);
+        Self(Arc::new(Parts { metadata, store, clock, blobs }))
+    }
+}
+
+impl std::ops::Deref for Content {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
 
 /// Who pushes, as far as content has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +72,7 @@ pub struct Pusher {
 pub enum Promise<'a> {
     /// A reader looks: nothing is written.
     Nothing,
-    /// A pusher asks whether it may leave the blob out of its push: a yes holds for a day.
+    /// A pusher asks whether it may leave the blob out of its push: a yes holds for [`PROMISE_LIFE`](crate::metadata::links::PROMISE_LIFE).
     To(&'a Pusher),
 }
 

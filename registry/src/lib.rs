@@ -4,4 +4,5 @@
 
 pub mod content;
 pub mod http;
+pub mod metadata;
 pub mod store;

@@ -1,6 +1,6 @@
 //! The one error of this boundary: it names the situation and carries what an answer needs; `http` gives it status and code.
 
-use shared::digest::Digest;
+use shared::{database::DatabaseError, digest::Digest};
 
 use crate::store::StoreError;
 
@@ -73,4 +73,7 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database failed.
+    #[error(transparent)]
+    Unavailable(#[from] DatabaseError),
 }

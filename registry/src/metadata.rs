@@ -1,0 +1,113 @@
+//! Facts about bytes, in SQL: the registry's doors, its tables, and every query on them.
+//!
+//! `metadata.read()` is the only way to read and `metadata.write(operation)` the only way to change. Operations and the small functions they share stand
+//! in the modules below, by what they are about. Locks are taken in one order everywhere (design.md section 6): repository, upload, blob by id, link by
+//! blob id, manifest by id, tag by name, namespace_blob, usage.
+
+use shared::{
+    clock::Clock,
+    database::{Database, DatabaseError, Dialect, Location, Migrations, Operation, Reader, WriteError},
+    digest::Digest,
+};
+use sqlx::migrate::Migrator;
+
+pub mod blobs;
+pub mod hot;
+pub mod links;
+pub mod repositories;
+pub mod trash;
+pub mod uploads;
+pub mod usage;
+
+static SQLITE: Migrator = sqlx::migrate!("../migrations/registry/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("../migrations/registry/postgres");
+
+/// The registry's database behind its two doors. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Metadata(Database);
+
+impl Metadata {
+    /// Opens the database, made and brought up to date where needed.
+    ///
+    /// # Errors
+    /// It cannot be reached, made or brought up to date.
+    pub async fn open(location: &Location, clock: Clock) -> Result<Self, DatabaseError> {
+        let migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
+        Database::open(location, migrations, clock).await.map(Self)
+    }
+
+    /// Lends a connection that can only read.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or every connection stayed busy.
+    pub async fn read(&self) -> Result<Reader, DatabaseError> {
+        self.0.reader().await
+    }
+
+    /// Runs an operation; its answer, a refusal too, comes after COMMIT.
+    ///
+    /// # Errors
+    /// The operation's own refusal, or the database failed.
+    pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, WriteError<O::Refusal>> {
+        self.0.write(operation).await
+    }
+
+    /// Which database this is.
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect()
+    }
+
+    /// Ends what runs and closes the connections.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// The id of a row in `repository`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct RepositoryId(pub i64);
+
+/// The id of a row in `namespace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct NamespaceId(pub i64);
+
+/// The id of a row in `blob`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct BlobId(pub i64);
+
+/// A query that locks what it finds: PostgreSQL gets the clause, SQLite has one writer and needs none.
+macro_rules! locking {
+    ($tx:expr, $sql:literal, $clause:literal) => {
+        match $tx.dialect() {
+            ::shared::database::Dialect::Sqlite => $sql,
+            ::shared::database::Dialect::Postgres => concat!($sql, " ", $clause),
+        }
+    };
+}
+pub(crate) use locking;
+
+/// A digest as a row holds it.
+///
+/// # Errors
+/// Somebody else wrote the row.
+pub(crate) fn parse_digest(text: &str) -> Result<Digest, sqlx::Error> {
+    text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// A count of bytes as a row holds it; none is negative.
+pub(crate) fn parse_bytes(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+/// A count of bytes for a row. What exceeds 63 bits is far above every limit.
+pub(crate) fn stored_bytes(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Values as one JSON array, the form in which both databases take a list of any length as one parameter.
+pub(crate) fn json_list<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
+    serde_json::Value::from_iter(values.into_iter().map(|value| value.to_string())).to_string()
+}

@@ -1,0 +1,229 @@
+//! Blobs as repositories see them: through their links.
+
+use std::{convert::Infallible, sync::Arc};
+
+use shared::{
+    clock::Timestamp,
+    database::{DatabaseError, Durability, Failure, Operation, Reader, Transaction},
+    digest::Digest,
+    on,
+    repository::RepositoryName,
+};
+
+use super::{
+    BlobId,
+    hot::Hot,
+    links::{self, Lease},
+    locking, parse_bytes, repositories,
+};
+use crate::store::StorageKey;
+
+/// The state of a blob whose bytes are there, as far as anybody knows.
+pub(super) const LIVE: &str = "live";
+/// The state of a blob whose bytes were found missing or wrong. The next push of its digest heals it.
+pub(super) const DAMAGED: &str = "damaged";
+
+/// A blob that a repository links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its id.
+    pub id: BlobId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where its bytes lie.
+    pub key: StorageKey,
+    /// Whether its bytes are known to be damaged.
+    pub damaged: bool,
+    /// What was promised about it in this repository.
+    pub lease: Lease,
+}
+
+/// What is kept in memory about a held blob: that it is there and where, never what was promised.
+pub type HotBlobs = Hot<(RepositoryName, Digest), Arc<Held>>;
+
+/// Finds a blob in a repository.
+///
+/// # Errors
+/// The database failed.
+pub async fn find(
+    reader: &mut Reader,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<Held>, DatabaseError> {
+    let select = "SELECT b.id, b.size, b.storage_key, b.state, l.leased_until, l.leased_by \
+                  FROM repository r JOIN link l ON l.repository_id = r.id JOIN blob b ON b.id = l.blob_id \
+                  WHERE r.name = $1 AND r.deleted_at IS NULL AND b.digest = $2";
+    let row: Option<(BlobId, i64, String, String, Timestamp, Option<String>)> = on!(reader, c => {
+        sqlx::query_as(select).bind(repository.as_str()).bind(digest.to_string()).fetch_optional(c).await
+    })?;
+    Ok(row.map(|(id, size, key, state, until, holder)| Held {
+        id,
+        size: parse_bytes(size),
+        key: StorageKey::stored(&key),
+        damaged: state != LIVE,
+        lease: Lease { until, holder },
+    }))
+}
+
+/// The names of repositories that link the blob, in the order of their ids, of at most `limit` links.
+///
+/// # Errors
+/// The database failed.
+pub async fn holders(reader: &mut Reader, digest: &Digest, limit: i64) -> Result<Vec<String>, DatabaseError> {
+    let select = "SELECT r.name FROM (SELECT l.repository_id FROM blob b JOIN link l ON l.blob_id = b.id \
+                  WHERE b.digest = $1 ORDER BY l.blob_id, l.repository_id LIMIT $2) AS looked \
+                  JOIN repository r ON r.id = looked.repository_id WHERE r.deleted_at IS NULL ORDER BY r.id";
+    let rows: Vec<(String,)> =
+        on!(reader, c => sqlx::query_as(select).bind(digest.to_string()).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
+/// The repository does not hold the blob (any more).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotHeld;
+
+/// Promises a pusher that a blob stays in a repository.
+#[derive(Debug)]
+pub struct PromiseBlob {
+    /// In which repository.
+    pub repository: RepositoryName,
+    /// Which blob.
+    pub digest: Digest,
+    /// Whose promise it is.
+    pub holder: String,
+    /// Whether the promise that was found still runs: then losing this longer one with the machine's power breaks nothing.
+    pub renewal: bool,
+}
+
+impl Operation for PromiseBlob {
+    type Output = ();
+    type Refusal = NotHeld;
+    const NAME: &'static str = "promise_blob";
+
+    fn durability(&self) -> Durability {
+        if self.renewal { Durability::Relaxed } else { Durability::Full }
+    }
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotHeld>> {
+        let repository = repositories::lock(tx, &self.repository).await?.ok_or(Failure::Refused(NotHeld))?;
+        let held = links::lock(tx, repository.id, [&self.digest]).await?;
+        let [linked] = &held[..] else { return Err(Failure::Refused(NotHeld)) };
+        links::renew(tx, repository.id, linked.blob, &self.holder).await?;
+        Ok(())
+    }
+}
+
+/// Links a blob of one repository into another.
+#[derive(Debug)]
+pub struct MountBlob {
+    /// Where it is wanted.
+    pub into: RepositoryName,
+    /// Where it is.
+    pub from: RepositoryName,
+    /// Which blob.
+    pub digest: Digest,
+    /// Whose promise the link begins with.
+    pub holder: String,
+}
+
+impl Operation for MountBlob {
+    type Output = ();
+    type Refusal = NotHeld;
+    const NAME: &'static str = "mount_blob";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotHeld>> {
+        let from = repositories::lock(tx, &self.from).await?.ok_or(Failure::Refused(NotHeld))?;
+        let into = repositories::ensure(tx, &self.into).await?;
+        let select = locking!(tx, "SELECT id, size, state FROM blob WHERE digest = $1", "FOR UPDATE");
+        let blob: Option<(BlobId, i64, String)> =
+            on!(tx, c => sqlx::query_as(select).bind(self.digest.to_string()).fetch_optional(c).await)?;
+        let Some((blob, size, state)) = blob else { return Err(Failure::Refused(NotHeld)) };
+        // Whoever removes a link locks its blob first, so what is seen now stays until the end.
+        let select = "SELECT 1 FROM link WHERE repository_id = $1 AND blob_id = $2";
+        let link: Option<(i32,)> =
+            on!(tx, c => sqlx::query_as(select).bind(from.id).bind(blob).fetch_optional(c).await)?;
+        if link.is_none() || state != LIVE {
+            return Err(Failure::Refused(NotHeld));
+        }
+        links::promise(tx, into, blob, parse_bytes(size), &self.holder).await?;
+        Ok(())
+    }
+}
+
+/// Why a blob was not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotDeleted {
+    /// The repository does not hold it.
+    NotHeld,
+    /// A living manifest of the repository names it.
+    InUse(Digest),
+}
+
+/// Removes a repository's link to a blob.
+#[derive(Debug)]
+pub struct DeleteBlob {
+    /// From which repository.
+    pub repository: RepositoryName,
+    /// Which blob.
+    pub digest: Digest,
+    /// Where the answer may be kept.
+    pub hot: HotBlobs,
+}
+
+impl Operation for DeleteBlob {
+    type Output = ();
+    type Refusal = NotDeleted;
+    const NAME: &'static str = "delete_blob";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotDeleted>> {
+        let not_held = Failure::Refused(NotDeleted::NotHeld);
+        let Some(repository) = repositories::lock(tx, &self.repository).await? else { return Err(not_held) };
+        let held = links::lock(tx, repository.id, [&self.digest]).await?;
+        let [linked] = &held[..] else { return Err(not_held) };
+        // A manifest that names the blob locks its link first: what is seen now stays until the end.
+        let select = "SELECT m.digest FROM manifest_blob n JOIN manifest m ON m.id = n.manifest_id \
+                      WHERE n.repository_id = $1 AND n.digest = $2 AND m.deleted_at IS NULL LIMIT 1";
+        let naming: Option<(String,)> = on!(tx, c => {
+            sqlx::query_as(select).bind(repository.id).bind(self.digest.to_string()).fetch_optional(c).await
+        })?;
+        if let Some((manifest,)) = naming {
+            return Err(Failure::Refused(NotDeleted::InUse(super::parse_digest(&manifest)?)));
+        }
+        links::remove(tx, repository, linked.blob, linked.size).await?;
+        Ok(())
+    }
+
+    fn committed(&self, (): &()) {
+        self.hot.forget(&(self.repository.clone(), self.digest));
+    }
+}
+
+/// Marks a blob whose bytes were found missing or of the wrong size.
+#[derive(Debug)]
+pub struct MarkDamaged {
+    /// Which blob.
+    pub blob: BlobId,
+    /// Under which key: since then a push may have healed it.
+    pub key: StorageKey,
+    /// Where answers about it may be kept.
+    pub hot: HotBlobs,
+}
+
+impl Operation for MarkDamaged {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "mark_damaged";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let update = "UPDATE blob SET state = $3 WHERE id = $1 AND storage_key = $2";
+        on!(tx, c => {
+            sqlx::query(update).bind(self.blob).bind(self.key.as_str()).bind(DAMAGED).execute(c).await.map(drop)
+        })?;
+        Ok(())
+    }
+
+    fn committed(&self, (): &()) {
+        // Any number of repositories may link it; this happens once in the life of a disk.
+        self.hot.forget_all();
+    }
+}

@@ -1,0 +1,56 @@
+//! Repositories and the namespaces they lie in. Both begin with the first push; nobody has to make them.
+
+use shared::{database::Transaction, on, repository::RepositoryName};
+
+use super::{NamespaceId, RepositoryId, locking};
+
+/// A living repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Its id.
+    pub id: RepositoryId,
+    /// The namespace whose quota it uses.
+    pub namespace: NamespaceId,
+}
+
+/// Finds a living repository and keeps it from being deleted until the end of the transaction.
+///
+/// # Errors
+/// The database failed.
+pub async fn lock(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<Option<Repository>, sqlx::Error> {
+    let sql =
+        locking!(tx, "SELECT id, namespace_id FROM repository WHERE name = $1 AND deleted_at IS NULL", "FOR KEY SHARE");
+    let row: Option<(RepositoryId, NamespaceId)> =
+        on!(tx, c => sqlx::query_as(sql).bind(name.as_str()).fetch_optional(c).await)?;
+    Ok(row.map(|(id, namespace)| Repository { id, namespace }))
+}
+
+/// Finds the repository, or makes it and its namespace: every push begins with this, in its own operation.
+///
+/// # Errors
+/// The database failed. On PostgreSQL a repository that another transaction makes at the same moment is a unique violation, after which the door runs the
+/// operation again.
+pub async fn ensure(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<Repository, sqlx::Error> {
+    if let Some(repository) = lock(tx, name).await? {
+        return Ok(repository);
+    }
+    let namespace = ensure_namespace(tx, name.namespace()).await?;
+    let now = tx.now();
+    let insert = "INSERT INTO repository (namespace_id, name, created_at) VALUES ($1, $2, $3) RETURNING id";
+    let (id,): (RepositoryId,) =
+        on!(tx, c => sqlx::query_as(insert).bind(namespace).bind(name.as_str()).bind(now).fetch_one(c).await)?;
+    Ok(Repository { id, namespace })
+}
+
+async fn ensure_namespace(tx: &mut Transaction<'_>, name: &str) -> Result<NamespaceId, sqlx::Error> {
+    let select = "SELECT id FROM namespace WHERE name = $1";
+    let found: Option<(NamespaceId,)> = on!(tx, c => sqlx::query_as(select).bind(name).fetch_optional(c).await)?;
+    if let Some((id,)) = found {
+        return Ok(id);
+    }
+    let insert = "INSERT INTO namespace (name) VALUES ($1) RETURNING id";
+    let (id,): (NamespaceId,) = on!(tx, c => sqlx::query_as(insert).bind(name).fetch_one(c).await)?;
+    let usage = "INSERT INTO usage (namespace_id) VALUES ($1)";
+    on!(tx, c => sqlx::query(usage).bind(id).execute(c).await.map(drop))?;
+    Ok(id)
+}

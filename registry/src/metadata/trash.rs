@@ -1,0 +1,71 @@
+//! Bytes that no row refers to any more.
+//!
+//! The row comes in the operation that removes the last reference; the bytes go later, and the row after them. So a crash anywhere leaves a row that says
+//! what is still to do, never bytes that nobody knows.
+
+use std::convert::Infallible;
+
+use shared::{
+    clock::Timestamp,
+    database::{DatabaseError, Dialect, Durability, Failure, Operation, Reader, Transaction},
+    on,
+};
+
+use super::json_list;
+use crate::store::StorageKey;
+
+/// Throws away what lies under `key` in the store of that name.
+///
+/// # Errors
+/// The database failed.
+pub async fn throw_away(tx: &mut Transaction<'_>, key: &StorageKey, store: &str) -> Result<(), sqlx::Error> {
+    let now = tx.now();
+    let insert = "INSERT INTO trash (storage_key, store, since) VALUES ($1, $2, $3)";
+    on!(tx, c => sqlx::query(insert).bind(key.as_str()).bind(store).bind(now).execute(c).await.map(drop))
+}
+
+/// The oldest keys of a store that have been in the trash for at least `wait`, at most `limit`.
+///
+/// # Errors
+/// The database failed.
+pub async fn due(
+    reader: &mut Reader,
+    store: &str,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<StorageKey>, DatabaseError> {
+    let select = "SELECT storage_key FROM trash WHERE since <= $1 AND store = $2 ORDER BY since LIMIT $3";
+    let rows: Vec<(String,)> =
+        on!(reader, c => sqlx::query_as(select).bind(before).bind(store).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(key,)| StorageKey::stored(&key)).collect())
+}
+
+/// Forgets keys whose bytes are gone.
+#[derive(Debug)]
+pub struct ForgetTrash {
+    /// Which.
+    pub keys: Vec<StorageKey>,
+}
+
+impl Operation for ForgetTrash {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "forget_trash";
+
+    fn durability(&self) -> Durability {
+        // A row that comes back asks for a deletion that is already done, and that is a success.
+        Durability::Relaxed
+    }
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let delete = match tx.dialect() {
+            Dialect::Sqlite => "DELETE FROM trash WHERE storage_key IN (SELECT value FROM json_each($1))",
+            Dialect::Postgres => {
+                "DELETE FROM trash WHERE storage_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))"
+            }
+        };
+        let keys = json_list(&self.keys);
+        on!(tx, c => sqlx::query(delete).bind(keys).execute(c).await.map(drop))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,464 @@
+//! Uploads: which there are, who may write them, how far they have come (design.md section 5, "Uploads").
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use shared::{
+    clock::Timestamp,
+    database::{DatabaseError, Dialect, Durability, Failure, Operation, Reader, Transaction},
+    digest::{Algorithm, Digest},
+    on,
+    repository::RepositoryName,
+};
+
+use super::{
+    BlobId, NamespaceId, RepositoryId,
+    blobs::{HotBlobs, LIVE},
+    links, locking, parse_bytes,
+    repositories::{self, Repository},
+    stored_bytes, trash,
+};
+use crate::store::StorageKey;
+
+/// The name of an upload: random, so that it is neither guessed nor ever given twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UploadId(i64);
+
+impl UploadId {
+    /// An id that no upload has.
+    pub fn fresh() -> Self {
+        Self(i64::from_le_bytes(shared::random::bytes()) & i64::MAX)
+    }
+
+    /// The id as a row holds it.
+    pub const fn stored(id: i64) -> Self {
+        Self(id)
+    }
+
+    /// The id for a row.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not the name of an upload; for a client that is the same as an unknown one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an upload is named by 16 lower-case hexadecimal digits")]
+pub struct InvalidUploadId;
+
+impl FromStr for UploadId {
+    type Err = InvalidUploadId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
+        let shaped = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        shaped.then(|| i64::from_str_radix(text, 16).ok().map(Self)).flatten().ok_or(InvalidUploadId)
+    }
+}
+
+/// There is no such upload in this repository, or somebody else has taken it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotYours;
+
+/// Makes an upload, and its repository with the first push.
+#[derive(Debug)]
+pub struct StartUpload {
+    /// Its random id.
+    pub id: UploadId,
+    /// Where it belongs.
+    pub repository: RepositoryName,
+    /// The store that its bytes go to.
+    pub store: &'static str,
+    /// Where they will lie.
+    pub key: StorageKey,
+    /// What they are hashed with as they come.
+    pub algorithm: Algorithm,
+    /// The machine's boot under which they are hashed.
+    pub boot: String,
+    /// Who writes first: 1 if the request that starts it also writes it, else 0.
+    pub writer: i64,
+    /// How long it waits for its next request.
+    pub life: Duration,
+}
+
+impl Operation for StartUpload {
+    type Output = Repository;
+    type Refusal = std::convert::Infallible;
+    const NAME: &'static str = "start_upload";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Repository, Failure<Self::Refusal>> {
+        let repository = repositories::ensure(tx, &self.repository).await?;
+        let insert = "INSERT INTO upload (id, repository_id, store, storage_key, algorithm, boot, writer, expires_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let until = tx.now() + self.life;
+        on!(tx, c => {
+            let query = sqlx::query(insert).bind(self.id.get()).bind(repository.id).bind(self.store);
+            let query = query.bind(self.key.as_str()).bind(self.algorithm.as_str()).bind(self.boot.as_str());
+            query.bind(self.writer).bind(until).execute(c).await.map(drop)
+        })?;
+        Ok(repository)
+    }
+}
+
+/// An upload as its new writer finds it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The writer's number: results are saved only while it is still this.
+    pub writer: i64,
+    /// Its repository.
+    pub repository: Repository,
+    /// Where its bytes lie.
+    pub key: StorageKey,
+    /// Bytes received and recorded.
+    pub received: u64,
+    /// What they are hashed with.
+    pub algorithm: Algorithm,
+    /// The state of the hash behind the last of them; none before the first.
+    pub hash_state: Option<Vec<u8>>,
+    /// The machine's boot under which the state was saved.
+    pub boot: String,
+}
+
+/// Takes an upload: from now on only this writer can save to it.
+#[derive(Debug)]
+pub struct TakeUpload {
+    /// Which.
+    pub id: UploadId,
+    /// Where it has to belong.
+    pub repository: RepositoryName,
+}
+
+impl Operation for TakeUpload {
+    type Output = Taken;
+    type Refusal = NotYours;
+    const NAME: &'static str = "take_upload";
+
+    fn durability(&self) -> Durability {
+        // A number that the power takes back had a writer that the power took too.
+        Durability::Relaxed
+    }
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Taken, Failure<NotYours>> {
+        let update = "UPDATE upload SET writer = writer + 1 WHERE id = $1 AND expires_at > $3 \
+                      AND repository_id = (SELECT id FROM repository WHERE name = $2 AND deleted_at IS NULL) \
+                      RETURNING writer, repository_id, \
+                      (SELECT namespace_id FROM repository AS r WHERE r.id = upload.repository_id) AS namespace_id, \
+                      storage_key, received, algorithm, hash_state, boot";
+        let now = tx.now();
+        let row: Option<TakenRow> = on!(tx, c => {
+            let query = sqlx::query_as(update).bind(self.id.get()).bind(self.repository.as_str()).bind(now);
+            query.fetch_optional(c).await
+        })?;
+        Ok(row.ok_or(Failure::Refused(NotYours))?.try_into()?)
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct TakenRow {
+    writer: i64,
+    repository_id: RepositoryId,
+    namespace_id: NamespaceId,
+    storage_key: String,
+    received: i64,
+    algorithm: String,
+    hash_state: Option<Vec<u8>>,
+    boot: String,
+}
+
+impl TryFrom<TakenRow> for Taken {
+    type Error = sqlx::Error;
+
+    fn try_from(row: TakenRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            writer: row.writer,
+            repository: Repository { id: row.repository_id, namespace: row.namespace_id },
+            key: StorageKey::stored(&row.storage_key),
+            received: parse_bytes(row.received),
+            algorithm: row.algorithm.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            hash_state: row.hash_state,
+            boot: row.boot,
+        })
+    }
+}
+
+/// Records what an upload received.
+#[derive(Debug)]
+pub struct SaveUpload {
+    /// Which.
+    pub id: UploadId,
+    /// Who saves.
+    pub writer: i64,
+    /// All bytes received so far.
+    pub received: u64,
+    /// The state of the hash behind the last of them.
+    pub hash_state: Vec<u8>,
+    /// The machine's boot under which they were written.
+    pub boot: String,
+    /// How long the upload waits for its next request.
+    pub life: Duration,
+}
+
+impl Operation for SaveUpload {
+    type Output = ();
+    type Refusal = NotYours;
+    const NAME: &'static str = "save_upload";
+
+    fn durability(&self) -> Durability {
+        // The bytes are not synced either: after a loss of power the file is hashed again.
+        Durability::Relaxed
+    }
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotYours>> {
+        let update = "UPDATE upload SET received = $3, hash_state = $4, boot = $5, expires_at = $6 \
+                      WHERE id = $1 AND writer = $2";
+        let until = tx.now() + self.life;
+        let saved = on!(tx, c => {
+            let query = sqlx::query(update).bind(self.id.get()).bind(self.writer).bind(stored_bytes(self.received));
+            let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str()).bind(until);
+            query.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        if saved == 0 { Err(Failure::Refused(NotYours)) } else { Ok(()) }
+    }
+}
+
+/// Whose request ends an upload.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// Its writer found that it can come to nothing.
+    ByWriter(i64),
+    /// A client cancelled it, in the repository where it belongs.
+    ByClient(RepositoryName),
+    /// Nobody came back for it.
+    ByExpiry,
+}
+
+/// Ends an upload; its bytes go to the trash.
+#[derive(Debug)]
+pub struct EndUpload {
+    /// Which.
+    pub id: UploadId,
+    /// Why.
+    pub ended: Ended,
+}
+
+impl Operation for EndUpload {
+    type Output = ();
+    type Refusal = NotYours;
+    const NAME: &'static str = "end_upload";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotYours>> {
+        let id = self.id.get();
+        let now = tx.now();
+        let row: Option<(String, String)> = match &self.ended {
+            Ended::ByWriter(writer) => {
+                let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 RETURNING storage_key, store";
+                on!(tx, c => sqlx::query_as(delete).bind(id).bind(writer).fetch_optional(c).await)?
+            }
+            Ended::ByClient(repository) => {
+                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at > $2 AND repository_id = \
+                              (SELECT id FROM repository WHERE name = $3 AND deleted_at IS NULL) \
+                              RETURNING storage_key, store";
+                let repository = repository.as_str();
+                on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).bind(repository).fetch_optional(c).await)?
+            }
+            Ended::ByExpiry => {
+                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at <= $2 RETURNING storage_key, store";
+                on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).fetch_optional(c).await)?
+            }
+        };
+        let (key, store) = row.ok_or(Failure::Refused(NotYours))?;
+        trash::throw_away(tx, &StorageKey::stored(&key), &store).await?;
+        Ok(())
+    }
+}
+
+/// What finish found under the digest before, and what it thinks of the bytes there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// The blob's id.
+    pub blob: BlobId,
+    /// Where its bytes lie.
+    pub key: StorageKey,
+    /// Whether they are there, and as many as there should be.
+    pub sound: bool,
+}
+
+/// A blob that is already there under the digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub blob: BlobId,
+    /// Where its bytes lie.
+    pub key: StorageKey,
+    /// How many bytes there should be.
+    pub size: u64,
+}
+
+/// Why an upload was not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFinished {
+    /// The upload is gone, or another writer's.
+    NotYours,
+    /// The digest is already there, under bytes that nobody has looked at yet: look, and finish again.
+    LookFirst(Known),
+}
+
+/// Turns an upload, its bytes synced and verified, into a blob with a link and a promise.
+#[derive(Debug)]
+pub struct FinishUpload {
+    /// Which.
+    pub id: UploadId,
+    /// Who finishes.
+    pub writer: i64,
+    /// Its repository.
+    pub repository: Repository,
+    /// What its bytes hash to.
+    pub digest: Digest,
+    /// How many there are.
+    pub size: u64,
+    /// Whose promise the link begins with.
+    pub holder: String,
+    /// What was looked at.
+    pub looked: Option<Looked>,
+    /// Where answers about the blob may be kept.
+    pub hot: HotBlobs,
+}
+
+/// What became of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// They are the blob's.
+    New,
+    /// The registry had them already: these go to the trash.
+    Surplus,
+    /// They took the place of damaged ones.
+    Healed,
+}
+
+impl Operation for FinishUpload {
+    type Output = Finished;
+    type Refusal = NotFinished;
+    const NAME: &'static str = "finish_upload";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Finished, Failure<NotFinished>> {
+        let (key, store) = self.take_out(tx).await?.ok_or(Failure::Refused(NotFinished::NotYours))?;
+        if let Some(blob) = self.insert_blob(tx, &key, &store).await? {
+            links::add(tx, self.repository, blob, self.size, &self.holder).await?;
+            return Ok(Finished::New);
+        }
+        let select =
+            locking!(tx, "SELECT id, storage_key, store, size, state FROM blob WHERE digest = $1", "FOR UPDATE");
+        let row: Option<(BlobId, String, String, i64, String)> =
+            on!(tx, c => sqlx::query_as(select).bind(self.digest.to_string()).fetch_optional(c).await)?;
+        // It was there a statement ago: its last link went in the meantime.
+        let Some((blob, old_key, old_store, size, state)) = row else { return Err(Failure::Again) };
+        let old_key = StorageKey::stored(&old_key);
+        let finished = if state == LIVE && self.is_sound(blob, &old_key, parse_bytes(size))? {
+            trash::throw_away(tx, &key, &store).await?;
+            Finished::Surplus
+        } else {
+            heal(tx, blob, &key, &store).await?;
+            trash::throw_away(tx, &old_key, &old_store).await?;
+            Finished::Healed
+        };
+        links::promise(tx, self.repository, blob, self.size, &self.holder).await?;
+        Ok(finished)
+    }
+
+    fn committed(&self, finished: &Finished) {
+        if *finished == Finished::Healed {
+            // Every repository that links the blob has it under another key now.
+            self.hot.forget_all();
+        }
+    }
+}
+
+impl FinishUpload {
+    /// Removes the upload's row, if it is still this writer's, and keeps its repository.
+    async fn take_out(&self, tx: &mut Transaction<'_>) -> Result<Option<(StorageKey, String)>, sqlx::Error> {
+        if tx.dialect() == Dialect::Postgres {
+            let lock = "SELECT 1 FROM repository WHERE id = $1 FOR KEY SHARE";
+            on!(tx, c => sqlx::query(lock).bind(self.repository.id).execute(c).await.map(drop))?;
+        }
+        let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 \
+                      AND EXISTS (SELECT 1 FROM repository WHERE id = $3 AND deleted_at IS NULL) \
+                      RETURNING storage_key, store";
+        let row: Option<(String, String)> = on!(tx, c => {
+            let query = sqlx::query_as(delete).bind(self.id.get()).bind(self.writer).bind(self.repository.id);
+            query.fetch_optional(c).await
+        })?;
+        Ok(row.map(|(key, store)| (StorageKey::stored(&key), store)))
+    }
+
+    /// Inserts the blob, unless the digest is there already. One statement, because a look before it would have to be repeated after it.
+    async fn insert_blob(
+        &self,
+        tx: &mut Transaction<'_>,
+        key: &StorageKey,
+        store: &str,
+    ) -> Result<Option<BlobId>, sqlx::Error> {
+        let insert = "INSERT INTO blob (digest, size, store, storage_key, state, verified_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest) DO NOTHING RETURNING id";
+        let now = tx.now();
+        let row: Option<(BlobId,)> = on!(tx, c => {
+            let query = sqlx::query_as(insert).bind(self.digest.to_string()).bind(stored_bytes(self.size));
+            query.bind(store).bind(key.as_str()).bind(LIVE).bind(now).fetch_optional(c).await
+        })?;
+        Ok(row.map(|(blob,)| blob))
+    }
+
+    /// Whether the bytes that are there can stay; refuses if they are not the ones that were looked at.
+    fn is_sound(&self, blob: BlobId, key: &StorageKey, size: u64) -> Result<bool, Failure<NotFinished>> {
+        match &self.looked {
+            Some(looked) if looked.blob == blob && looked.key == *key => Ok(looked.sound),
+            _ => Err(Failure::Refused(NotFinished::LookFirst(Known { blob, key: key.clone(), size }))),
+        }
+    }
+}
+
+async fn heal(tx: &mut Transaction<'_>, blob: BlobId, key: &StorageKey, store: &str) -> Result<(), sqlx::Error> {
+    let update = "UPDATE blob SET storage_key = $2, store = $3, state = $4, verified_at = $5 WHERE id = $1";
+    let now = tx.now();
+    on!(tx, c => {
+        let query = sqlx::query(update).bind(blob).bind(key.as_str()).bind(store).bind(LIVE).bind(now);
+        query.execute(c).await.map(drop)
+    })
+}
+
+/// How many bytes an upload has received, if there is one of this id in the repository.
+///
+/// # Errors
+/// The database failed.
+pub async fn received(
+    reader: &mut Reader,
+    repository: &RepositoryName,
+    id: UploadId,
+    now: Timestamp,
+) -> Result<Option<u64>, DatabaseError> {
+    let select = "SELECT u.received FROM upload u JOIN repository r ON r.id = u.repository_id \
+                  WHERE u.id = $1 AND r.name = $2 AND r.deleted_at IS NULL AND u.expires_at > $3";
+    let row: Option<(i64,)> = on!(reader, c => {
+        sqlx::query_as(select).bind(id.get()).bind(repository.as_str()).bind(now).fetch_optional(c).await
+    })?;
+    Ok(row.map(|(received,)| parse_bytes(received)))
+}
+
+/// Uploads that nobody came back for, at most `limit`, the oldest first.
+///
+/// # Errors
+/// The database failed.
+pub async fn expired(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<UploadId>, DatabaseError> {
+    let select = "SELECT id FROM upload WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
+    let rows: Vec<(i64,)> = on!(reader, c => sqlx::query_as(select).bind(now).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(id,)| UploadId::stored(id)).collect())
+}
