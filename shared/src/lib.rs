@@ -3,6 +3,7 @@
 //! A thing belongs here if changing it would force both services to change. There are no handlers here and no tables.
 
 pub mod access;
+pub mod basic;
 pub mod challenge;
 pub mod claims;
 pub mod clock;
@@ -10,6 +11,7 @@ pub mod crypto;
 pub mod data_directory;
 pub mod database;
 pub mod digest;
+pub mod key_id;
 pub mod pattern;
 pub mod random;
 pub mod readable;
@@ -20,6 +22,7 @@ pub mod scope;
 pub mod secret;
 pub mod strict_json;
 pub mod tag;
-pub mod watched;
-
 mod text;
+pub mod token_response;
+pub mod watched;
+pub mod x5c;
