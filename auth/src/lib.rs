@@ -2,4 +2,6 @@
 
 pub mod accounts;
 pub mod audit;
+mod key_files;
 pub mod permissions;
+pub mod secrets;
