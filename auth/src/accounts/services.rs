@@ -16,7 +16,7 @@ use crate::{
 
 /// A registry that tokens are made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
+pub struct RegistryService {
     /// Its number.
     pub id: ServiceId,
     /// What it calls itself: the `service` of requests and the `aud` of tokens.
@@ -45,7 +45,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Refusal::ServiceTaken`].
-    pub async fn add_service(&self, actor: &Actor, new: NewService) -> Result<Service, Error> {
+    pub async fn add_service(&self, actor: &Actor, new: NewService) -> Result<RegistryService, Error> {
         self.change(Add { actor: actor.clone(), new, only_if_missing: false }).await
     }
 
@@ -53,7 +53,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn ensure_service(&self, name: Label, catalog: Catalog) -> Result<Service, Error> {
+    pub async fn ensure_service(&self, name: Label, catalog: Catalog) -> Result<RegistryService, Error> {
         if let Some(service) = self.service(name.as_str()).await? {
             return Ok(service);
         }
@@ -65,7 +65,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn service(&self, name: &str) -> Result<Option<Service>, Error> {
+    pub async fn service(&self, name: &str) -> Result<Option<RegistryService>, Error> {
         let mut reader = self.database.reader().await?;
         let row: Option<Row> = on!(reader, c => sqlx::query_as("SELECT id, name, catalog, ttl_us, verifier FROM service WHERE name = $1")
             .bind(name).fetch_optional(c).await)?;
@@ -76,7 +76,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn service_with_verifier(&self, verifier: &str) -> Result<Option<Service>, Error> {
+    pub async fn service_with_verifier(&self, verifier: &str) -> Result<Option<RegistryService>, Error> {
         let mut reader = self.database.reader().await?;
         let row: Option<Row> = on!(reader, c => sqlx::query_as("SELECT id, name, catalog, ttl_us, verifier FROM service WHERE verifier = $1")
             .bind(verifier).fetch_optional(c).await)?;
@@ -87,7 +87,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn services(&self) -> Result<Vec<Service>, Error> {
+    pub async fn services(&self) -> Result<Vec<RegistryService>, Error> {
         let mut reader = self.database.reader().await?;
         let rows: Vec<Row> = on!(reader, c => sqlx::query_as("SELECT id, name, catalog, ttl_us, verifier FROM service ORDER BY name LIMIT $1")
             .bind(i64::from(super::MAX_PAGE)).fetch_all(c).await)?;
@@ -105,8 +105,8 @@ struct Row {
 }
 
 impl Row {
-    fn into_service(self) -> Result<Service, sqlx::Error> {
-        Ok(Service {
+    fn into_service(self) -> Result<RegistryService, sqlx::Error> {
+        Ok(RegistryService {
             id: ServiceId(self.id),
             name: self.name,
             catalog: self.catalog.parse().map_err(undecodable)?,
@@ -122,11 +122,11 @@ struct Add {
 }
 
 impl Operation for Add {
-    type Output = Service;
+    type Output = RegistryService;
     type Refusal = Refusal;
     const NAME: &'static str = "add_service";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Service, Failure> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<RegistryService, Failure> {
         let new = &self.new;
         let name = new.name.as_str();
         let found: Option<Row> = on!(tx, c => sqlx::query_as("SELECT id, name, catalog, ttl_us, verifier FROM service WHERE name = $1")
