@@ -28,7 +28,6 @@ pub(crate) fn make_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "certificates are written with it, in the next commit"))]
 /// Writes a file, mode 0600, in the place of the one that may be there.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = write_beside(path, bytes)?;

@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod issuer;
 mod key_files;
 pub mod permissions;
+pub mod pki;
 pub mod secrets;
