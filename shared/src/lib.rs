@@ -20,6 +20,7 @@ pub mod repository;
 pub mod revocation;
 pub mod scope;
 pub mod secret;
+pub mod settings;
 pub mod strict_json;
 pub mod tag;
 mod text;

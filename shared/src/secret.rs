@@ -1,8 +1,8 @@
 //! Values that must not be seen: passwords, keys, tokens.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Visitor};
 use zeroize::Zeroize;
 
 /// Holds a value that is never printed and is wiped from memory when dropped.
@@ -56,9 +56,27 @@ impl From<&str> for Secret<String> {
     }
 }
 
+/// What a secret calls itself while it is read, so that settings take its text literally.
+pub(crate) const NAME: &str = "shared::secret::Secret";
+
 impl<'de, T: Zeroize + Deserialize<'de>> Deserialize<'de> for Secret<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self)
+        deserializer.deserialize_newtype_struct(NAME, Custody(PhantomData))
+    }
+}
+
+/// Reads the value itself.
+struct Custody<T>(PhantomData<T>);
+
+impl<'de, T: Zeroize + Deserialize<'de>> Visitor<'de> for Custody<T> {
+    type Value = Secret<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Secret<T>, D::Error> {
+        T::deserialize(deserializer).map(Secret)
     }
 }
 
