@@ -85,8 +85,6 @@ stored_words! {
         MemberRemoved = "team.member.remove",
         /// A registry was made known.
         ServiceAdded = "service.add",
-        /// A sign-in failed.
-        LoginFailed = "login.fail",
     }
 }
 

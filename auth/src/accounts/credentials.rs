@@ -11,7 +11,7 @@ use std::time::Duration;
 use shared::{clock::Timestamp, on};
 
 use super::{
-    Accounts, CredentialId, Error, PrincipalId, ServiceId,
+    Accounts, CredentialId, Error, PrincipalId, ProviderId, ServiceId,
     names::Label,
     networks::Networks,
     principals::{self, Principal},
@@ -180,6 +180,19 @@ impl Accounts {
             }
         }
         Ok(Some(Claimed { principal, proofs }))
+    }
+
+    /// What stands here for the password of an account that a provider created, by the provider's own id for it.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn provided(&self, provider: ProviderId, external_id: &str) -> Result<Option<Stored>, Error> {
+        let mut reader = self.database.reader().await?;
+        let row: Option<StoredRow> = on!(reader, c => sqlx::query_as(select_stored!(
+            "c.kind = 'password' AND c.revoked_at IS NULL \
+             AND p.id = (SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2)"))
+            .bind(provider.0).bind(external_id).fetch_optional(c).await)?;
+        row.map(|row| self.stored(row)).transpose()
     }
 
     /// An account's credentials of one kind that count now, oldest first.

@@ -7,8 +7,8 @@ use shared::{
 };
 
 use super::{
-    Accounts, CredentialId, Error, Failure, NamespaceId, PrincipalId, ProviderId, Refusal,
-    credentials::{self, CredentialKind},
+    Accounts, Error, Failure, NamespaceId, PrincipalId, ProviderId, Refusal,
+    credentials::{self, CredentialKind, Stored},
     names::{Handle, folded},
     principals::{self, AccountState, Principal, PrincipalKind},
     revocations::revoke_principal,
@@ -38,15 +38,6 @@ pub struct Proved {
     pub fingerprint: String,
 }
 
-/// An account that a provider proved, as it is here.
-#[derive(Debug, Clone)]
-pub struct Provisioned {
-    /// The account.
-    pub principal: Principal,
-    /// Its password there, as a credential here: it ends when the password changes.
-    pub credential: CredentialId,
-}
-
 /// What a provider knows about one of its accounts now.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -65,23 +56,15 @@ impl Accounts {
         self.change(Ensure { name: name.to_owned(), kind }).await
     }
 
-    /// The account that a provider created for that id of its own.
-    ///
-    /// # Errors
-    /// The database did not answer.
-    pub async fn provided(&self, provider: ProviderId, external_id: &str) -> Result<Option<PrincipalId>, Error> {
-        let mut reader = self.database.reader().await?;
-        let row: Option<(i64,)> = on!(reader, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
-            .bind(provider.0).bind(external_id).fetch_optional(c).await)?;
-        Ok(row.map(|(id,)| PrincipalId(id)))
-    }
-
     /// The account for a proved identity, created at its first sign-in; a changed password ends what the old one had opened.
     ///
     /// # Errors
     /// [`Refusal::NameTaken`] if no free name is left.
-    pub async fn provision(&self, provider: ProviderId, proved: Proved) -> Result<Provisioned, Error> {
-        self.change(Provision { provider, proved }).await
+    pub async fn provision(&self, provider: ProviderId, proved: Proved) -> Result<Stored, Error> {
+        let external_id = proved.external_id.clone();
+        self.change(Provision { provider, proved }).await?;
+        // It can only be gone if it was deleted in this very moment.
+        self.provided(provider, &external_id).await?.ok_or(Error::Refused(Refusal::PrincipalUnknown))
     }
 
     /// Brings a provider's accounts up to what it knows now: who is gone is disabled, who is back is active, and a changed password
@@ -118,11 +101,11 @@ struct Provision {
 }
 
 impl Operation for Provision {
-    type Output = Provisioned;
+    type Output = ();
     type Refusal = Refusal;
     const NAME: &'static str = "provision";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Provisioned, Failure> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
         let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
             .bind(self.provider.0).bind(&self.proved.external_id).fetch_optional(c).await)?;
         let principal = match found {
@@ -132,8 +115,8 @@ impl Operation for Provision {
         let now = tx.now().micros();
         on!(tx, c => sqlx::query("UPDATE identity SET seen_at = $1 WHERE provider_id = $2 AND external_id = $3")
             .bind(now).bind(self.provider.0).bind(&self.proved.external_id).execute(c).await.map(drop))?;
-        let credential = renew_password(tx, &principal, &self.proved.fingerprint).await?;
-        Ok(Provisioned { principal, credential })
+        renew_password(tx, &principal, &self.proved.fingerprint).await?;
+        Ok(())
     }
 }
 
@@ -218,26 +201,19 @@ async fn set_state(tx: &mut Transaction<'_>, principal: &Principal, state: Accou
 }
 
 /// The credential that stands for the provider's password. A new fingerprint is a changed password.
-async fn renew_password(
-    tx: &mut Transaction<'_>,
-    principal: &Principal,
-    fingerprint: &str,
-) -> Result<CredentialId, sqlx::Error> {
-    let current: Option<(i64, String)> = on!(tx, c => sqlx::query_as(
-        "SELECT id, verifier FROM credential WHERE principal_id = $1 AND kind = 'password' AND revoked_at IS NULL")
+async fn renew_password(tx: &mut Transaction<'_>, principal: &Principal, fingerprint: &str) -> Result<(), sqlx::Error> {
+    let current: Option<(String,)> = on!(tx, c => sqlx::query_as(
+        "SELECT verifier FROM credential WHERE principal_id = $1 AND kind = 'password' AND revoked_at IS NULL")
         .bind(principal.id.0).fetch_optional(c).await)?;
-    match current {
-        Some((id, verifier)) if verifier == fingerprint => Ok(CredentialId(id)),
-        Some(_) => {
-            let ended =
-                credentials::end_all(tx, principal.id, &[CredentialKind::Password, CredentialKind::Identity]).await?;
-            record(tx, &Actor::system(), &Event::done(EventName::PasswordSet, &principal.handle)).await?;
-            let made = credentials::insert_password(tx, principal.id, fingerprint).await?;
-            credentials::revoke_each(tx, &ended).await?;
-            Ok(made)
-        }
-        None => credentials::insert_password(tx, principal.id, fingerprint).await,
+    if current.as_ref().is_some_and(|(verifier,)| verifier == fingerprint) {
+        return Ok(());
     }
+    let ended = credentials::end_all(tx, principal.id, &[CredentialKind::Password, CredentialKind::Identity]).await?;
+    credentials::insert_password(tx, principal.id, fingerprint).await?;
+    if current.is_some() {
+        record(tx, &Actor::system(), &Event::done(EventName::PasswordSet, &principal.handle)).await?;
+    }
+    credentials::revoke_each(tx, &ended).await
 }
 
 /// The name of the provider that owns the account, if it is not local.

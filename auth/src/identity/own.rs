@@ -1,0 +1,41 @@
+//! Secrets that this server made: found by their public part, compared as HMACs in constant time.
+
+use super::{Attempt, Identity, NotIdentified, Parts};
+use crate::{
+    accounts::{credentials::CredentialKind, names::folded},
+    secrets::SecretKind,
+};
+
+impl Parts {
+    pub(super) async fn own_secret(
+        &self,
+        attempt: &Attempt<'_>,
+        kind: SecretKind,
+        lookup: &str,
+    ) -> Result<Identity, NotIdentified> {
+        // A registry's own credential is nobody's.
+        let Some(kind) = credential_kind(kind) else { return Err(NotIdentified::Wrong) };
+        let Some(stored) = self.accounts.credential_with_lookup(lookup).await? else {
+            return Err(NotIdentified::Wrong);
+        };
+        if !self.keys.prove(attempt.secret.expose(), &stored.verifier) || stored.credential.kind != kind {
+            return Err(NotIdentified::Wrong);
+        }
+        // A right secret beside somebody else's name is a mistake that would make logs and `{username}` lie.
+        let right_name = attempt.username.is_none_or(|name| folded(name) == folded(&stored.principal.handle));
+        let right_service = stored.credential.service.is_none() || stored.credential.service == attempt.service;
+        if !right_name || !right_service {
+            return Err(NotIdentified::Wrong);
+        }
+        self.active(&stored.principal, &stored.credential, attempt)
+    }
+}
+
+fn credential_kind(kind: SecretKind) -> Option<CredentialKind> {
+    match kind {
+        SecretKind::PersonalToken => Some(CredentialKind::Pat),
+        SecretKind::RobotKey => Some(CredentialKind::RobotKey),
+        SecretKind::IdentityToken => Some(CredentialKind::Identity),
+        SecretKind::Service => None,
+    }
+}

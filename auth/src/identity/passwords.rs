@@ -1,0 +1,178 @@
+//! Passwords of local accounts: argon2id, hashed and compared on a bounded queue.
+
+use std::sync::Arc;
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use shared::{random, secret::Secret};
+use thiserror::Error;
+
+use super::queue::{Busy, Queue};
+
+/// Memory of one hash, in KiB (OWASP's first recommendation for argon2id).
+pub const MEMORY_KIB: u32 = 19 * 1024;
+/// Passes over that memory.
+pub const PASSES: u32 = 2;
+/// Fewest characters of a password that is set here.
+pub const MIN_PASSWORD_CHARS: usize = 8;
+/// Longest password, in bytes: what argon2 reads must be bounded.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+/// Most memory, in KiB, that an argon2 hash from elsewhere may ask for.
+pub const MAX_FOREIGN_MEMORY_KIB: u32 = 256 * 1024;
+/// Most passes that an argon2 hash from elsewhere may ask for.
+pub const MAX_FOREIGN_PASSES: u32 = 32;
+
+/// A password that cannot be set.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UnfitPassword {
+    /// Too short.
+    #[error("a password has at least {MIN_PASSWORD_CHARS} characters")]
+    Short,
+    /// Too long.
+    #[error("a password has at most {MAX_PASSWORD_BYTES} bytes")]
+    Long,
+    /// Some programs stop reading there.
+    #[error("a password has no NUL characters")]
+    Nul,
+}
+
+/// Checks a password that somebody wants to set.
+///
+/// # Errors
+/// [`UnfitPassword`].
+pub fn check_new(password: &str) -> Result<(), UnfitPassword> {
+    if password.chars().nth(MIN_PASSWORD_CHARS - 1).is_none() {
+        return Err(UnfitPassword::Short);
+    }
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err(UnfitPassword::Long);
+    }
+    if password.contains('\0') {
+        return Err(UnfitPassword::Nul);
+    }
+    Ok(())
+}
+
+/// Hashes and compares passwords.
+#[derive(Debug, Clone)]
+pub struct Passwords {
+    queue: Queue,
+    /// A hash of nothing anybody knows: comparing with it takes as long as comparing with an account's.
+    dummy: Arc<str>,
+}
+
+impl Passwords {
+    /// Starts with a queue of its own.
+    #[must_use]
+    pub fn new(queue: Queue) -> Self {
+        Self { queue, dummy: hash(&random::bytes::<32>()).into() }
+    }
+
+    /// The queue that hashing waits in, whoever the hash belongs to.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The string to store for a password.
+    ///
+    /// # Errors
+    /// [`Busy`] if too many hashes wait already.
+    pub async fn hash(&self, password: &Secret<String>) -> Result<String, Busy> {
+        let password = Secret::new(password.expose().clone());
+        self.queue.run(move || hash(password.expose().as_bytes())).await
+    }
+
+    /// True if the password is the one that was hashed.
+    ///
+    /// # Errors
+    /// [`Busy`] if too many hashes wait already.
+    pub async fn matches(&self, password: &Secret<String>, stored: &str) -> Result<bool, Busy> {
+        let (password, stored) = (Secret::new(password.expose().clone()), stored.to_owned());
+        self.queue.run(move || matches(password.expose().as_bytes(), &stored)).await
+    }
+
+    /// Takes as long as [`Self::matches`] and says no: for names that nobody has.
+    ///
+    /// # Errors
+    /// [`Busy`] if too many hashes wait already.
+    pub async fn refuse(&self, password: &Secret<String>) -> Result<(), Busy> {
+        let dummy = self.dummy.clone();
+        self.matches(password, &dummy).await.map(drop)
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "constant parameters, a salt of constant length and a bounded password are accepted by argon2"
+)]
+fn hash(password: &[u8]) -> String {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("argon2 accepts these parameters");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let salt = random::bytes::<16>();
+    let hashed: PasswordHash = argon2.hash_password_with_salt(password, &salt).expect("argon2 accepts this salt");
+    hashed.to_string()
+}
+
+/// True if the password is the one that was hashed. The outputs are compared in constant time.
+pub(super) fn matches(password: &[u8], stored: &str) -> bool {
+    PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+}
+
+/// True if the text is an argon2 hash that costs no more than this server grants.
+pub(super) fn is_affordable(stored: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(stored) else { return false };
+    let known = ["argon2id", "argon2i", "argon2d"].contains(&hash.algorithm.as_str());
+    known
+        && hash.hash.is_some()
+        && Params::try_from(&hash)
+            .is_ok_and(|params| params.m_cost() <= MAX_FOREIGN_MEMORY_KIB && params.t_cost() <= MAX_FOREIGN_PASSES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_matches_its_own_hash_only() {
+        let passwords = Passwords::new(Queue::new(1, 4));
+        let stored = passwords.hash(&"correct horse".into()).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(passwords.matches(&"correct horse".into(), &stored).await.unwrap());
+        assert!(!passwords.matches(&"correct horsf".into(), &stored).await.unwrap());
+        assert_ne!(passwords.hash(&"correct horse".into()).await.unwrap(), stored, "each has a salt of its own");
+        assert!(!passwords.matches(&"x".into(), "not a hash").await.unwrap());
+    }
+
+    #[test]
+    fn a_dummy_costs_what_an_account_costs() {
+        let dummy = Passwords::new(Queue::new(1, 1)).dummy;
+        let (dummy, account) = (PasswordHash::new(&dummy).unwrap(), PasswordHash::new(&hash(b"password")).unwrap());
+        assert_eq!(dummy.params, account.params);
+        assert_eq!(dummy.algorithm, account.algorithm);
+    }
+
+    #[test]
+    fn new_passwords_are_bounded() {
+        assert_eq!(check_new("1234567"), Err(UnfitPassword::Short));
+        assert_eq!(check_new("12345678"), Ok(()));
+        assert_eq!(check_new("éééééééé"), Ok(()));
+        assert_eq!(check_new(&"x".repeat(MAX_PASSWORD_BYTES)), Ok(()));
+        assert_eq!(check_new(&"x".repeat(MAX_PASSWORD_BYTES + 1)), Err(UnfitPassword::Long));
+        assert_eq!(check_new("12345678\0"), Err(UnfitPassword::Nul));
+    }
+
+    #[test]
+    fn a_hash_from_elsewhere_is_affordable_or_refused() {
+        let stored = hash(b"password");
+        assert!(is_affordable(&stored));
+        assert!(is_affordable(&stored.replace("argon2id", "argon2i")));
+        for dear in ["m=4194304,t=2,p=1", "m=19456,t=1000,p=1"] {
+            assert!(!is_affordable(&stored.replace("m=19456,t=2,p=1", dear)), "{dear}");
+        }
+        assert!(!is_affordable("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ"));
+        assert!(!is_affordable("$scrypt$ln=16,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"));
+    }
+}
