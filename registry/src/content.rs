@@ -21,6 +21,7 @@ use crate::{
 
 pub mod blobs;
 pub mod error;
+pub mod manifest;
 pub mod mount;
 pub mod uploads;
 
