@@ -20,9 +20,15 @@ use crate::{
 };
 
 pub mod blobs;
+pub mod catalog;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod manifest;
+pub mod manifests;
 pub mod mount;
+pub mod referrers;
+pub mod tags;
 pub mod uploads;
 
 pub use error::Error;
@@ -41,13 +47,15 @@ pub struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) blobs: HotBlobs,
+    pub(crate) manifests: manifests::Remembered,
 }
 
 impl Content {
     /// Content whose facts are in `metadata` and whose bytes are in `store`.
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock) -> Self {
         let blobs = Hot::new(metadata.dialect(), HOT_BLOBS, |_: &_, _: &Arc<Held>| 1);
-        Self(Arc::new(Parts { metadata, store, clock, blobs }))
+        let manifests = manifests::Remembered::new(metadata.dialect());
+        Self(Arc::new(Parts { metadata, store, clock, blobs, manifests }))
     }
 }
 

@@ -12,9 +12,14 @@ use shared::{
 use sqlx::migrate::Migrator;
 
 pub mod blobs;
+pub mod catalog;
+pub mod events;
 pub mod hot;
 pub mod links;
+pub mod manifests;
+pub mod referrers;
 pub mod repositories;
+pub mod tags;
 pub mod trash;
 pub mod uploads;
 pub mod usage;
@@ -105,6 +110,14 @@ pub(crate) fn parse_bytes(stored: i64) -> u64 {
 /// A count of bytes for a row. What exceeds 63 bits is far above every limit.
 pub(crate) fn stored_bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// A page that a query has gathered into one JSON text: a row for each entry would cost more than reading it.
+///
+/// # Errors
+/// The query does not give what its reader expects.
+pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// Values as one JSON array, the form in which both databases take a list of any length as one parameter.

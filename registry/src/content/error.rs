@@ -1,7 +1,13 @@
 //! The one error of this boundary: it names the situation and carries what an answer needs; `http` gives it status and code.
 
-use shared::{database::DatabaseError, digest::Digest};
+use shared::{
+    database::{DatabaseError, WriteError},
+    digest::Digest,
+    reference::Reference,
+    repository::RepositoryName,
+};
 
+use super::{manifest::ManifestInvalid, tags::Denial};
 use crate::store::StoreError;
 
 /// Why content did not do what it was asked.
@@ -69,6 +75,54 @@ pub enum Error {
         computed: Digest,
     },
 
+    // Manifests and tags.
+    /// No such repository.
+    #[error("no such repository: {repository}")]
+    RepositoryUnknown {
+        /// Which.
+        repository: RepositoryName,
+    },
+    /// The repository holds no living manifest of this tag or digest.
+    #[error("no such manifest: {reference}")]
+    ManifestUnknown {
+        /// What was asked for.
+        reference: Reference,
+    },
+    /// The payload is no manifest that can be stored.
+    #[error(transparent)]
+    ManifestInvalid(#[from] ManifestInvalid),
+    /// The manifest gives a blob or child another size than it has, so no client would accept what it pulls.
+    #[error("{digest} is said to have {stated} bytes and has {held}")]
+    DescriptorSize {
+        /// Which.
+        digest: Digest,
+        /// What the manifest says.
+        stated: u64,
+        /// What the repository holds.
+        held: u64,
+    },
+    /// The repository holds the same bytes as a manifest of another type, under which others pull them.
+    #[error("the repository holds this manifest as {media_type}")]
+    ManifestHeldAs {
+        /// The type it has.
+        media_type: String,
+    },
+    /// The repository lacks what the manifest cannot be used without.
+    #[error("the repository does not hold {} of what the manifest names", missing.len())]
+    ManifestReferencesMissing {
+        /// Everything that is missing.
+        missing: Vec<Digest>,
+    },
+    /// The tag does not stand where the request's condition wants it.
+    #[error("the tag does not meet the request's condition")]
+    ConditionFailed {
+        /// Where it stands.
+        current: Option<Digest>,
+    },
+    /// The caller's limits to tags do not allow this.
+    #[error("outside the tags that the caller may touch: {0}")]
+    Denied(Denial),
+
     // What could not be asked.
     /// The store failed.
     #[error(transparent)]
@@ -76,4 +130,13 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Unavailable(#[from] DatabaseError),
+}
+
+impl From<WriteError<Self>> for Error {
+    fn from(error: WriteError<Self>) -> Self {
+        match error {
+            WriteError::Refused(refusal) => refusal,
+            WriteError::Unavailable(error) => error.into(),
+        }
+    }
 }

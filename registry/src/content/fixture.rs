@@ -1,0 +1,214 @@
+//! Content to tell stories on, over either database, with a store in a directory of its own.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use shared::{
+    clock::Clock,
+    database::{Failure, Location, Operation, Transaction},
+    digest::{Algorithm, Digest},
+    on, random,
+    reference::Reference,
+    repository::RepositoryName,
+    tag::Tag,
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tempfile::TempDir;
+
+use super::{
+    Content, Error, Pusher, TagLimits,
+    manifest::MediaType,
+    manifests::{PutManifest, References, Stored},
+};
+use crate::{
+    metadata::{BlobId, Metadata, links, repositories},
+    store::filesystem::Filesystem,
+};
+
+/// Makes two tests of each story, `name::sqlite` and `name::postgres`.
+macro_rules! on_both {
+    ($($story:ident)*) => {
+        $(mod $story {
+            use crate::content::fixture::Fixture;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$story(&Fixture::sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL"]
+            async fn postgres() {
+                let fixture = Fixture::postgres().await;
+                super::$story(&fixture).await;
+                fixture.clear().await;
+            }
+        })*
+    };
+}
+pub(crate) use on_both;
+
+pub(crate) struct Fixture {
+    pub(crate) content: Content,
+    pub(crate) clock: Clock,
+    location: Location,
+    /// Removed with the fixture.
+    _directory: TempDir,
+}
+
+pub(crate) fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+pub(crate) fn only(patterns: &[&str]) -> TagLimits {
+    TagLimits::Matching(patterns.iter().map(|pattern| pattern.parse().unwrap()).collect())
+}
+
+pub(crate) fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+pub(crate) fn pusher() -> Pusher {
+    Pusher { holder: "ada".to_owned(), actor: "ada".to_owned() }
+}
+
+pub(crate) fn descriptor(media_type: &str, content: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": digest(content), "size": content.len() })
+}
+
+/// An image of one config and some layers, by their contents.
+pub(crate) fn image(config: &str, layers: &[&str]) -> Value {
+    let layer = |layer: &&str| descriptor("application/vnd.oci.image.layer.v1.tar", layer.as_bytes());
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes()),
+        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn index(children: &[&Value]) -> Value {
+    let child = |child: &&Value| descriptor(MediaType::OCI_MANIFEST, child.to_string().as_bytes());
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": children.iter().map(child).collect::<Vec<_>>(),
+    })
+}
+
+/// What a payload hashes to.
+pub(crate) fn digest_of(manifest: &Value) -> Digest {
+    digest(manifest.to_string().as_bytes())
+}
+
+/// A push of a manifest by tag or digest, with everything else at its default.
+pub(crate) fn push(repository: &str, reference: impl Into<Reference>, manifest: &Value) -> PutManifest {
+    PutManifest {
+        repository: name(repository),
+        reference: reference.into(),
+        tags: Vec::new(),
+        media_type: None,
+        payload: Bytes::from(manifest.to_string()),
+        limits: TagLimits::Everything,
+        pusher: pusher(),
+        references: References::default(),
+        condition: None,
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::at(Location::Sqlite { path: directory.path().join("registry.db") }, directory).await
+    }
+
+    /// A schema of its own in the database that `PORTREEVE_TEST_POSTGRES` names.
+    pub(crate) async fn postgres() -> Self {
+        let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
+        let schema = format!("content_{:016x}", u64::from_ne_bytes(random::bytes())).parse().unwrap();
+        Self::at(Location::Postgres { url: url.into(), schema }, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn at(location: Location, directory: TempDir) -> Self {
+        let clock = Clock::system();
+        let metadata = Metadata::open(&location, clock.clone()).await.unwrap();
+        let store = Filesystem::open(&directory.path().join("store")).unwrap();
+        let content = Content::new(metadata, Arc::new(store), clock.clone());
+        Self { content, clock, location, _directory: directory }
+    }
+
+    /// Takes the schema away. A test that failed leaves it to be looked at.
+    pub(crate) async fn clear(self) {
+        self.content.metadata.close().await;
+        if let Location::Postgres { url, schema } = &self.location {
+            let mut connection = PgConnection::connect(url.expose()).await.unwrap();
+            let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
+            sqlx::query(drop).execute(&mut connection).await.unwrap();
+        }
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// Makes a repository hold blobs of these contents, as uploads by [`pusher`] would.
+    pub(crate) async fn hold(&self, repository: &str, contents: &[&str]) {
+        for content in contents {
+            let hold = Hold { repository: name(repository), content: (*content).to_owned() };
+            self.content.metadata.write(hold).await.unwrap();
+        }
+    }
+
+    /// Pushes what an image needs, then the image.
+    pub(crate) async fn push_image(&self, repository: &str, tag: &str, config: &str) -> Digest {
+        self.hold(repository, &[config, "layer"]).await;
+        self.put(push(repository, self::tag(tag), &image(config, &["layer"]))).await.unwrap().digest
+    }
+
+    pub(crate) async fn put(&self, put: PutManifest) -> Result<Stored, Error> {
+        self.content.put_manifest(put).await
+    }
+
+    /// One number that a query gives.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let mut reader = self.content.metadata.read().await.unwrap();
+        let (number,): (i64,) = on!(reader, c => sqlx::query_as(sql).fetch_one(c).await).unwrap();
+        number
+    }
+
+    /// The texts that a query gives, in its order.
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
+        let mut reader = self.content.metadata.read().await.unwrap();
+        let found: Vec<(String,)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
+        found.into_iter().map(|(text,)| text).collect()
+    }
+}
+
+/// A blob row and its link, without bytes: no story here reads them.
+struct Hold {
+    repository: RepositoryName,
+    content: String,
+}
+
+impl Operation for Hold {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "hold";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let repository = repositories::ensure(tx, &self.repository).await?;
+        let size = self.content.len() as u64;
+        let upsert = "INSERT INTO blob (digest, size, store, storage_key, state) VALUES ($1, $2, 'files', $1, 'live') \
+                      ON CONFLICT (digest) DO UPDATE SET size = excluded.size RETURNING id";
+        let digest = digest(self.content.as_bytes()).to_string();
+        let (blob,): (BlobId,) =
+            on!(tx, c => sqlx::query_as(upsert).bind(digest).bind(size as i64).fetch_one(c).await)?;
+        links::promise(tx, repository, blob, size, &pusher().holder).await?;
+        Ok(())
+    }
+}

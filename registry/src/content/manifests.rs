@@ -1,0 +1,239 @@
+//! Manifests: pushed, pulled and deleted (OCI distribution specification, "Pushing manifests", "Pulling manifests", "Content management").
+//!
+//! A push is one write operation: it locks what the manifest names, refuses or stores, moves the tags, and nothing of it is seen
+//! before all of it is. What a push promises and until when things stay is design.md section 6.
+
+mod delete;
+mod put;
+mod references;
+#[cfg(test)]
+mod tests;
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use moka::sync::Cache;
+use shared::{
+    database::{DatabaseError, Dialect, Durability, Failure, Operation, Transaction},
+    digest::{Algorithm, Digest},
+    reference::Reference,
+    repository::RepositoryName,
+    tag::Tag,
+};
+
+use super::{
+    Content, Error, Promise, Pusher, TagLimits,
+    manifest::{Manifest, MediaType},
+};
+use crate::metadata::{
+    hot::Hot,
+    manifests::{self, Found, MANIFEST_GRACE, ManifestId},
+};
+
+pub use delete::{DeleteManifest, Deleted};
+pub use put::Stored;
+
+/// How much memory manifests read before may take, in bytes. An image's manifest has one to three thousand.
+const HOT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What an entry weighs beside its payload, in bytes.
+const ENTRY_BYTES: usize = 512;
+
+/// A manifest to store.
+#[derive(Clone, Debug)]
+pub struct PutManifest {
+    /// Where.
+    pub repository: RepositoryName,
+    /// The tag to move, or the digest that the payload must have.
+    pub reference: Reference,
+    /// Tags to move besides (`?tag=`).
+    pub tags: Vec<Tag>,
+    /// What the request says it is; without that the payload's `mediaType` decides.
+    pub media_type: Option<MediaType>,
+    /// The bytes, kept as they are.
+    pub payload: Bytes,
+    /// Which tags the pusher may touch.
+    pub limits: TagLimits,
+    /// Who pushes.
+    pub pusher: Pusher,
+    /// What the repository must hold of that which the manifest names.
+    pub references: References,
+    /// What must be true of the tag before it moves.
+    pub condition: Option<Condition>,
+}
+
+/// What a repository must hold before it accepts a manifest that names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// The config and layers of an image; an index may name children that are absent.
+    #[default]
+    Image,
+    /// The children of an index too.
+    Strict,
+    /// Nothing.
+    Lenient,
+}
+
+/// A condition on the tag that a push moves (RFC 9110 sections 13.1.1 and 13.1.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It must point at one of these (`If-Match` with entity tags).
+    PointsAt(Vec<Digest>),
+    /// It must point at something (`If-Match: *`).
+    Exists,
+    /// It must point at nothing (`If-None-Match: *`).
+    Absent,
+}
+
+/// A manifest as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What the payload hashes to.
+    pub digest: Digest,
+    /// The media type it was pushed under.
+    pub media_type: String,
+    /// The bytes as pushed.
+    pub payload: Bytes,
+}
+
+/// What this process remembers of manifests. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// The only writer there is remembers whole answers.
+    answers: Hot<(RepositoryName, Reference), Arc<Served>>,
+    /// Where others write too, bytes alone are remembered, which no write makes wrong: whether a manifest is there, and for whom, is
+    /// asked every time.
+    bytes: Option<Cache<Digest, Bytes>>,
+}
+
+impl Remembered {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let weight = |payload: &Bytes| u32::try_from(payload.len() + ENTRY_BYTES).unwrap_or(u32::MAX);
+        let bytes = || Cache::builder().max_capacity(HOT_BYTES).weigher(move |_, payload| weight(payload)).build();
+        Self {
+            answers: Hot::new(dialect, HOT_BYTES, move |_: &_, served: &Arc<Served>| weight(&served.payload)),
+            bytes: (dialect == Dialect::Postgres).then(bytes),
+        }
+    }
+
+    /// Forgets what tags and digests of a repository stand for.
+    pub(super) fn forget(&self, repository: &RepositoryName, references: impl IntoIterator<Item = Reference>) {
+        for reference in references {
+            self.answers.forget(&(repository.clone(), reference));
+        }
+    }
+}
+
+impl Content {
+    /// Stores a manifest and moves tags to it: all of it or nothing.
+    ///
+    /// # Errors
+    /// The payload is no manifest or does not have the digest named, the repository lacks what it names, a tag is out of bounds, or
+    /// the condition does not hold.
+    pub async fn put_manifest(&self, put: PutManifest) -> Result<Stored, Error> {
+        let algorithm = match &put.reference {
+            Reference::Tag(_) => Algorithm::Sha256,
+            Reference::Digest(expected) => expected.algorithm(),
+        };
+        let computed = Digest::of(algorithm, &put.payload);
+        match put.reference {
+            Reference::Digest(expected) if expected != computed => {
+                return Err(Error::DigestMismatch { expected, computed });
+            }
+            _ => {}
+        }
+        let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
+        Ok(self.metadata.write(put::Put::new(put, computed, manifest, self.manifests.clone())).await?)
+    }
+
+    /// A living manifest, as pushed. To a pusher who asks by digest it is a promise too: it stays for a while even if nothing holds
+    /// it.
+    ///
+    /// # Errors
+    /// The repository holds no such manifest.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        promise: Promise<'_>,
+    ) -> Result<Arc<Served>, Error> {
+        let served = match (promise, reference) {
+            (Promise::To(_), Reference::Digest(_)) => self.promise_manifest(repository, reference).await?,
+            _ => {
+                let key = (repository.clone(), reference.clone());
+                let read = async |_: &_| self.read_manifest(repository, reference).await.map(served);
+                self.manifests.answers.get_or_read(key, read).await?
+            }
+        };
+        served.ok_or_else(|| Error::ManifestUnknown { reference: reference.clone() })
+    }
+
+    /// Deletes a manifest and the tags that point at it. What it names stays until it is purged.
+    ///
+    /// # Errors
+    /// The repository holds no such manifest, or the caller may not touch it.
+    pub async fn delete_manifest(&self, delete: DeleteManifest) -> Result<Deleted, Error> {
+        let remembered = self.manifests.clone();
+        Ok(self.metadata.write(delete::Delete { request: delete, remembered }).await?)
+    }
+
+    async fn read_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<(Found, Bytes)>, Error> {
+        let mut reader = self.metadata.read().await?;
+        let Some(found) = manifests::find(&mut reader, repository, reference).await? else { return Ok(None) };
+        if let Some(payload) = self.manifests.bytes.as_ref().and_then(|bytes| bytes.get(&found.digest)) {
+            return Ok(Some((found, payload)));
+        }
+        let payload = manifests::find_payload(&mut reader, found.id).await?.map(Bytes::from);
+        if let (Some(bytes), Some(payload)) = (&self.manifests.bytes, &payload) {
+            bytes.insert(found.digest, payload.clone());
+        }
+        Ok(payload.map(|payload| (found, payload)))
+    }
+
+    async fn promise_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<Arc<Served>>, Error> {
+        let Some((found, payload)) = self.read_manifest(repository, reference).await? else { return Ok(None) };
+        let soon = self.clock.now() + MANIFEST_GRACE / 2;
+        if found.expires_at.is_some_and(|at| at < soon) {
+            // Between the look and this write the manifest may have been deleted: then the promise is not given.
+            let renewed = self.metadata.write(Renew { manifest: found.id }).await.map_err(DatabaseError::from)?;
+            if !renewed {
+                return Ok(None);
+            }
+        }
+        Ok(served(Some((found, payload))))
+    }
+}
+
+fn served(read: Option<(Found, Bytes)>) -> Option<Arc<Served>> {
+    let (found, payload) = read?;
+    Some(Arc::new(Served { digest: found.digest, media_type: found.media_type, payload }))
+}
+
+/// Puts the end of an untagged manifest's grace ahead.
+struct Renew {
+    manifest: ManifestId,
+}
+
+impl Operation for Renew {
+    /// Whether the manifest is there.
+    type Output = bool;
+    type Refusal = Infallible;
+    const NAME: &'static str = "renew_manifest";
+
+    fn durability(&self) -> Durability {
+        Durability::Relaxed
+    }
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<bool, Failure<Infallible>> {
+        let until = tx.now() + MANIFEST_GRACE;
+        Ok(manifests::renew(tx, self.manifest, until).await?)
+    }
+}

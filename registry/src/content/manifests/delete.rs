@@ -1,0 +1,109 @@
+//! The operation behind DELETE of a manifest by its digest.
+
+use std::time::Duration;
+
+use shared::{
+    database::{Failure, Operation, Transaction},
+    digest::Digest,
+    reference::Reference,
+    repository::RepositoryName,
+    tag::Tag,
+};
+
+use super::Remembered;
+use crate::{
+    content::{Error, TagLimits, tags::limits},
+    metadata::{
+        RepositoryId,
+        events::{self, Event},
+        manifests::{self, Affected, LockedToPurge, ManifestId},
+        repositories,
+        tags::{self, Move},
+    },
+};
+
+/// A manifest to delete, with the tags that point at it.
+#[derive(Clone, Debug)]
+pub struct DeleteManifest {
+    /// Where.
+    pub repository: RepositoryName,
+    /// Which.
+    pub digest: Digest,
+    /// Which tags the caller may touch.
+    pub limits: TagLimits,
+    /// Who is written into histories and events.
+    pub actor: String,
+    /// How long the manifest can come back; zero purges it at once.
+    pub undelete_window: Duration,
+}
+
+/// What a deletion took away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The tags that pointed at the manifest.
+    pub tags: Vec<Tag>,
+}
+
+pub(super) struct Delete {
+    pub(super) request: DeleteManifest,
+    pub(super) remembered: Remembered,
+}
+
+/// The locked manifest, and how it will go.
+enum Locked {
+    Hide(ManifestId),
+    Purge(ManifestId, LockedToPurge),
+}
+
+impl Delete {
+    /// Locks the manifest, and what a purge changes too where it comes at once: links come before manifests in everybody's order.
+    async fn lock(&self, tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<Locked, Failure<Error>> {
+        let unknown = || Error::ManifestUnknown { reference: Reference::Digest(self.request.digest) };
+        if self.request.undelete_window.is_zero() {
+            let found = manifests::id(tx, repository, &self.request.digest).await?;
+            let id = found.ok_or_else(|| Failure::Refused(unknown()))?;
+            let locked = manifests::lock_to_purge(tx, id).await?.filter(|locked| !locked.deleted);
+            return locked.map(|locked| Locked::Purge(id, locked)).ok_or_else(|| Failure::Refused(unknown()));
+        }
+        let affected = Affected { digests: vec![self.request.digest], ..Affected::default() };
+        let rows = manifests::lock(tx, repository, &affected).await?;
+        let living = rows.into_iter().find(|row| !row.deleted);
+        living.map(|row| Locked::Hide(row.id)).ok_or_else(|| Failure::Refused(unknown()))
+    }
+}
+
+impl Operation for Delete {
+    type Output = Deleted;
+    type Refusal = Error;
+    const NAME: &'static str = "delete_manifest";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Deleted, Failure<Error>> {
+        let DeleteManifest { repository: name, digest, limits, actor, .. } = &self.request;
+        let Some(repository) = repositories::lock(tx, name).await? else {
+            return Err(Failure::Refused(Error::ManifestUnknown { reference: Reference::Digest(*digest) }));
+        };
+        let locked = self.lock(tx, repository.id).await?;
+        let (Locked::Hide(id) | Locked::Purge(id, _)) = locked;
+        let carried = tags::lock_of(tx, id).await?;
+        let parent = manifests::parent(tx, repository.id, digest).await?;
+        limits::check_deletion(limits, *digest, &carried, parent)?;
+        for (tag, version) in &carried {
+            tags::step(tx, repository.id, &Move { tag, from: *version, to: None, actor }).await?;
+        }
+        match &locked {
+            Locked::Purge(_, locked) => manifests::purge(tx, locked).await?,
+            Locked::Hide(id) => {
+                let purge_at = tx.now() + self.request.undelete_window;
+                manifests::delete(tx, *id, purge_at).await?;
+            }
+        }
+        let tags: Vec<Tag> = carried.into_iter().map(|(tag, _)| tag).collect();
+        events::record(tx, &Event::ManifestDeleted { repository: name, digest, tags: &tags, actor }).await?;
+        Ok(Deleted { tags })
+    }
+
+    fn committed(&self, deleted: &Deleted) {
+        let tags = deleted.tags.iter().cloned().map(Reference::Tag);
+        self.remembered.forget(&self.request.repository, tags.chain([Reference::Digest(self.request.digest)]));
+    }
+}

@@ -1,0 +1,214 @@
+//! The operation behind a push of a manifest, in the order of locks that everybody keeps: repository, blobs and their links,
+//! manifests, tags, usage (design.md section 6).
+
+use std::collections::BTreeSet;
+
+use shared::{
+    database::{Failure, Operation, Transaction},
+    digest::Digest,
+    reference::Reference,
+    tag::Tag,
+};
+
+use super::{Condition, PutManifest, Remembered, references};
+use crate::{
+    content::{Error, manifest::Manifest, tags::limits},
+    metadata::{
+        BlobId,
+        events::{self, Event},
+        links::{self, Linked},
+        manifests::{self, Affected, MANIFEST_GRACE, ManifestId, NewManifest},
+        repositories::{self, Repository},
+        stored_bytes,
+        tags::{self, Move, State, States, Target},
+        usage,
+    },
+};
+
+/// What a push of a manifest came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Under which digest it is stored.
+    pub digest: Digest,
+    /// What it is about (`OCI-Subject`).
+    pub subject: Option<Digest>,
+    /// The tags that now point at it, each once (`OCI-Tag`).
+    pub tags: Vec<Tag>,
+}
+
+/// A push that has been read and hashed.
+pub(super) struct Put {
+    request: PutManifest,
+    digest: Digest,
+    manifest: Manifest,
+    tags: BTreeSet<Tag>,
+    remembered: Remembered,
+}
+
+/// What the operation has locked, as it stood then.
+struct Locked {
+    repository: Repository,
+    links: Vec<Linked>,
+    manifests: Vec<manifests::Row>,
+    tags: States,
+}
+
+impl Put {
+    pub(super) fn new(request: PutManifest, digest: Digest, manifest: Manifest, remembered: Remembered) -> Self {
+        let mut tags: BTreeSet<Tag> = request.tags.iter().cloned().collect();
+        if let Reference::Tag(tag) = &request.reference {
+            tags.insert(tag.clone());
+        }
+        Self { request, digest, manifest, tags, remembered }
+    }
+
+    fn subject(&self) -> Option<&Digest> {
+        self.manifest.subject.as_ref().map(|subject| &subject.digest)
+    }
+
+    async fn lock(&self, tx: &mut Transaction<'_>) -> Result<Locked, Failure<Error>> {
+        let repository = repositories::ensure(tx, &self.request.repository).await?;
+        tags::take_turn(tx, repository.id, &self.tags).await?;
+        // Read first: the manifests that the tags leave are locked before the tags are.
+        let tags = tags::read(tx, repository.id, &self.tags).await?;
+        let links = links::lock(tx, repository.id, &references::blobs(&self.manifest)).await?;
+        let mut digests = references::children(&self.manifest);
+        digests.extend(limits::deciding(&self.request.limits, &self.tags, None));
+        digests.extend(self.subject().into_iter().chain([&self.digest]).copied());
+        let ids = tags.values().filter_map(|state| state.target).map(|target| target.manifest).collect();
+        let affected = Affected { digests, ids, waiting_for_subject: Some(self.digest) };
+        let manifests = manifests::lock(tx, repository.id, &affected).await?;
+        if !tags::lock_unmoved(tx, repository.id, &self.tags, &tags).await? {
+            return Err(Failure::Again);
+        }
+        Ok(Locked { repository, links, manifests, tags })
+    }
+
+    fn check_condition(&self, locked: &Locked) -> Result<(), Error> {
+        let (Some(condition), Reference::Tag(tag)) = (&self.request.condition, &self.request.reference) else {
+            return Ok(());
+        };
+        let current = locked.tags.get(tag).and_then(|state| state.target).map(|target| target.digest);
+        if condition.holds(current.as_ref()) { Ok(()) } else { Err(Error::ConditionFailed { current }) }
+    }
+
+    /// Writes the manifest unless the repository holds it, and says which row it is and whether readers did not see it before.
+    async fn store(&self, tx: &mut Transaction<'_>, locked: &Locked) -> Result<(ManifestId, bool), Failure<Error>> {
+        let held = locked.manifests.iter().find(|row| row.digest == self.digest);
+        match held {
+            Some(held) if held.media_type.eq_ignore_ascii_case(self.manifest.media_type.as_str()) => {
+                if held.deleted {
+                    manifests::revive(tx, held.id).await?;
+                }
+                Ok((held.id, held.deleted))
+            }
+            // Others pull it under the type it has: pushing the same bytes must not change what they are.
+            Some(held) if !held.deleted => {
+                Err(Failure::Refused(Error::ManifestHeldAs { media_type: held.media_type.clone() }))
+            }
+            Some(held) => {
+                if let Some(locked) = manifests::lock_to_purge(tx, held.id).await? {
+                    manifests::purge(tx, &locked).await?;
+                }
+                Ok((self.insert(tx, locked).await?, true))
+            }
+            None => Ok((self.insert(tx, locked).await?, true)),
+        }
+    }
+
+    async fn insert(&self, tx: &mut Transaction<'_>, locked: &Locked) -> Result<ManifestId, Failure<Error>> {
+        let new = NewManifest {
+            digest: &self.digest,
+            media_type: self.manifest.media_type.as_str(),
+            artifact_type: self.manifest.artifact_type.as_deref(),
+            subject: self.subject(),
+            annotations: self.manifest.annotations.as_deref(),
+            payload: &self.request.payload,
+            blobs: &references::blobs(&self.manifest),
+            children: &references::children(&self.manifest),
+        };
+        Ok(manifests::insert(tx, locked.repository.id, &new).await?)
+    }
+
+    /// Moves the tags that do not point at the manifest yet, and says which they were.
+    async fn move_tags<'a>(
+        &self,
+        tx: &mut Transaction<'_>,
+        locked: &'a Locked,
+        to: Target,
+    ) -> Result<Vec<&'a Tag>, Failure<Error>> {
+        let mut moved = Vec::new();
+        for (tag, State { version, target }) in &locked.tags {
+            if *target != Some(to) {
+                let step = Move { tag, from: *version, to: Some(to), actor: &self.request.pusher.actor };
+                tags::step(tx, locked.repository.id, &step).await?;
+                moved.push(tag);
+            }
+        }
+        Ok(moved)
+    }
+
+    fn event<'a>(&'a self, tags: &'a [&'a Tag]) -> Event<'a> {
+        Event::ManifestPushed {
+            repository: &self.request.repository,
+            digest: &self.digest,
+            media_type: self.manifest.media_type.as_str(),
+            size: self.request.payload.len(),
+            subject: self.subject(),
+            tags,
+            actor: &self.request.pusher.actor,
+        }
+    }
+}
+
+impl Operation for Put {
+    type Output = Stored;
+    type Refusal = Error;
+    const NAME: &'static str = "put_manifest";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Stored, Failure<Error>> {
+        let locked = self.lock(tx).await?;
+        limits::check(tx, &self.request.limits, &self.tags, self.subject(), &locked.manifests).await?;
+        self.check_condition(&locked).map_err(Failure::Refused)?;
+        references::check(&self.manifest, self.request.references, &locked.links, &locked.manifests)
+            .map_err(Failure::Refused)?;
+        let blobs: Vec<BlobId> = locked.links.iter().map(|link| link.blob).collect();
+        links::reference(tx, locked.repository.id, &blobs, &self.request.pusher.holder).await?;
+        let (id, new) = self.store(tx, &locked).await?;
+        let moved = self.move_tags(tx, &locked, Target { manifest: id, digest: self.digest }).await?;
+        // The manifest itself, what it holds from now on (children, referrers), and what has lost a tag to it.
+        let touched: Vec<ManifestId> = locked.manifests.iter().map(|row| row.id).chain([id]).collect();
+        let until = tx.now() + MANIFEST_GRACE;
+        manifests::settle(tx, &touched, until).await?;
+        if new || !moved.is_empty() {
+            events::record(tx, &self.event(&moved)).await?;
+        }
+        // Last of all locks: every push of the namespace meets at this row.
+        if locked.brings(id) {
+            usage::add(tx, locked.repository.namespace, stored_bytes(self.request.payload.len() as u64)).await?;
+        }
+        Ok(Stored { digest: self.digest, subject: self.subject().copied(), tags: self.tags.iter().cloned().collect() })
+    }
+
+    fn committed(&self, stored: &Stored) {
+        let tags = stored.tags.iter().cloned().map(Reference::Tag);
+        self.remembered.forget(&self.request.repository, tags.chain([Reference::Digest(stored.digest)]));
+    }
+}
+
+impl Locked {
+    /// Whether the manifest's row was not among those that were there.
+    fn brings(&self, id: ManifestId) -> bool {
+        self.manifests.iter().all(|row| row.id != id)
+    }
+}
+
+impl Condition {
+    fn holds(&self, current: Option<&Digest>) -> bool {
+        match self {
+            Self::PointsAt(digests) => current.is_some_and(|digest| digests.contains(digest)),
+            Self::Exists => current.is_some(),
+            Self::Absent => current.is_none(),
+        }
+    }
+}

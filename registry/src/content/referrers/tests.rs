@@ -1,0 +1,145 @@
+use serde_json::{Value, json};
+use shared::{digest::Digest, reference::Reference};
+
+use super::{MAX_ANNOTATIONS, Referrer, ReferrersQuery};
+use crate::content::{
+    Promise, TagLimits,
+    fixture::{Fixture, descriptor, digest, digest_of, image, index, name, on_both, push},
+    manifest::MediaType,
+    manifests::DeleteManifest,
+};
+
+on_both! {
+    referrers_are_listed_with_type_and_annotations
+    a_filter_keeps_one_type
+    pages_are_bounded_in_number_and_in_bytes
+    a_repository_that_does_not_exist_has_no_referrers
+    deleted_referrers_are_not_listed
+}
+
+const SUBJECT: &[u8] = b"what they are about";
+
+fn about(mut manifest: Value) -> Value {
+    manifest["subject"] = descriptor(MediaType::OCI_MANIFEST, SUBJECT);
+    manifest
+}
+
+fn query(artifact_type: Option<&str>) -> ReferrersQuery {
+    ReferrersQuery {
+        repository: name("acme/web"),
+        subject: digest(SUBJECT),
+        artifact_type: artifact_type.map(str::to_owned),
+        after: None,
+        limit: None,
+    }
+}
+
+impl Fixture {
+    async fn attach(&self, manifest: &Value) -> Digest {
+        self.hold("acme/web", &["config"]).await;
+        self.put(push("acme/web", digest_of(manifest), manifest)).await.unwrap().digest
+    }
+
+    async fn referrers(&self, query: &ReferrersQuery) -> Vec<Referrer> {
+        self.content.referrers(query).await.unwrap().manifests
+    }
+}
+
+fn artifact(number: usize) -> Value {
+    let mut artifact = about(image("config", &[]));
+    artifact["artifactType"] = json!(format!("application/vnd.example.{}", number % 2));
+    artifact["annotations"] = json!({ "number": number.to_string() });
+    artifact
+}
+
+async fn referrers_are_listed_with_type_and_annotations(fixture: &Fixture) {
+    let plain = about(image("config", &[]));
+    let list = about(index(&[]));
+    for manifest in [&plain, &list, &artifact(0)] {
+        fixture.attach(manifest).await;
+    }
+    fixture.attach(&image("config", &[])).await;
+    let listed = fixture.referrers(&query(None)).await;
+    let mut digests: Vec<Digest> = listed.iter().map(|referrer| referrer.digest).collect();
+    let mut expected = vec![digest_of(&plain), digest_of(&list), digest_of(&artifact(0))];
+    expected.sort_unstable();
+    assert_eq!(digests, expected);
+    digests.clear();
+
+    let shown = |digest: Digest| serde_json::to_value(listed.iter().find(|one| one.digest == digest).unwrap()).unwrap();
+    assert_eq!(
+        shown(digest_of(&artifact(0))),
+        json!({
+            "mediaType": MediaType::OCI_MANIFEST,
+            "digest": digest_of(&artifact(0)),
+            "size": artifact(0).to_string().len(),
+            "artifactType": "application/vnd.example.0",
+            "annotations": { "number": "0" },
+        })
+    );
+    assert_eq!(shown(digest_of(&plain))["artifactType"], "application/vnd.oci.image.config.v1+json");
+    assert!(shown(digest_of(&plain)).get("annotations").is_none());
+    assert!(shown(digest_of(&list)).get("artifactType").is_none());
+}
+
+async fn a_filter_keeps_one_type(fixture: &Fixture) {
+    for number in 0..5 {
+        fixture.attach(&artifact(number)).await;
+    }
+    assert_eq!(fixture.referrers(&query(Some("application/vnd.example.0"))).await.len(), 3);
+    assert_eq!(fixture.referrers(&query(Some("application/vnd.example.1"))).await.len(), 2);
+    assert!(fixture.referrers(&query(Some("application/vnd.example"))).await.is_empty());
+}
+
+async fn pages_are_bounded_in_number_and_in_bytes(fixture: &Fixture) {
+    for number in 0..5 {
+        fixture.attach(&artifact(number)).await;
+    }
+    let all: Vec<Digest> = fixture.referrers(&query(None)).await.iter().map(|referrer| referrer.digest).collect();
+    let first = fixture.content.referrers(&ReferrersQuery { limit: Some(3), ..query(None) }).await.unwrap();
+    assert_eq!((first.manifests.len(), first.next), (3, Some(all[2])));
+    let rest = ReferrersQuery { after: first.next, limit: Some(2), ..query(None) };
+    let rest = fixture.content.referrers(&rest).await.unwrap();
+    assert_eq!(rest.manifests.iter().map(|one| one.digest).collect::<Vec<_>>(), all[3..]);
+    assert_eq!(rest.next, None);
+
+    // Annotations of more than the bound: one manifest in each page, and none is left out.
+    let long = usize::try_from(MAX_ANNOTATIONS).unwrap();
+    for number in 0..2 {
+        let mut heavy = artifact(7);
+        heavy["annotations"] = json!({ "text": "x".repeat(long), "number": number.to_string() });
+        fixture.attach(&heavy).await;
+    }
+    let (mut seen, mut after, mut pages) = (0, None, 0);
+    loop {
+        let page = fixture.content.referrers(&ReferrersQuery { after, ..query(None) }).await.unwrap();
+        seen += page.manifests.len();
+        pages += 1;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, 7);
+    assert!(pages >= 2, "{pages}");
+}
+
+async fn a_repository_that_does_not_exist_has_no_referrers(fixture: &Fixture) {
+    let page = fixture.content.referrers(&query(None)).await.unwrap();
+    assert!(page.manifests.is_empty() && page.next.is_none());
+}
+
+async fn deleted_referrers_are_not_listed(fixture: &Fixture) {
+    let attached = fixture.attach(&artifact(0)).await;
+    let delete = DeleteManifest {
+        repository: name("acme/web"),
+        digest: attached,
+        limits: TagLimits::Everything,
+        actor: "ada".to_owned(),
+        undelete_window: std::time::Duration::from_secs(60),
+    };
+    fixture.content.delete_manifest(delete).await.unwrap();
+    assert!(fixture.referrers(&query(None)).await.is_empty());
+    let gone = fixture.content.manifest(&name("acme/web"), &Reference::Digest(attached), Promise::Nothing).await;
+    assert!(gone.is_err());
+}

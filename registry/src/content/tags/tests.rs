@@ -1,0 +1,60 @@
+use super::{DeleteTag, Names};
+use crate::content::{
+    Error, TagLimits,
+    fixture::{Fixture, name, on_both, tag},
+};
+
+on_both! {
+    tags_are_listed_bytewise_a_page_at_a_time
+    a_repository_that_does_not_exist_has_no_list
+    a_deleted_tag_is_gone_and_its_version_goes_on
+}
+
+fn names(names: &[&str], more: bool) -> Names {
+    Names { names: names.iter().map(ToString::to_string).collect(), more }
+}
+
+fn delete(text: &str) -> DeleteTag {
+    DeleteTag { repository: name("acme/web"), tag: tag(text), limits: TagLimits::Everything, actor: "ada".to_owned() }
+}
+
+async fn tags_are_listed_bytewise_a_page_at_a_time(fixture: &Fixture) {
+    for text in ["a", "B", "_x", "1.10", "1.9"] {
+        fixture.push_image("acme/web", text, "config").await;
+    }
+    let repository = name("acme/web");
+    let list = async |after: &str, limit| fixture.content.tags(&repository, after, limit).await.unwrap();
+    assert_eq!(list("", None).await, names(&["1.10", "1.9", "B", "_x", "a"], false));
+    assert_eq!(list("", Some(2)).await, names(&["1.10", "1.9"], true));
+    assert_eq!(list("1.9", Some(3)).await, names(&["B", "_x", "a"], false), "a page that is exactly full has no next");
+    assert_eq!(list("C", Some(1)).await, names(&["_x"], true), "the name need not exist");
+    assert_eq!(list("zz", Some(1)).await, names(&[], false));
+    assert_eq!(list("", Some(0)).await, names(&[], false));
+    assert_eq!(list("", Some(usize::MAX)).await.names.len(), 5);
+}
+
+async fn a_repository_that_does_not_exist_has_no_list(fixture: &Fixture) {
+    let unknown = fixture.content.tags(&name("acme/web"), "", None).await;
+    assert!(matches!(unknown, Err(Error::RepositoryUnknown { .. })), "{unknown:?}");
+    fixture.hold("acme/web", &["blob"]).await;
+    assert_eq!(fixture.content.tags(&name("acme/web"), "", None).await.unwrap(), names(&[], false));
+}
+
+async fn a_deleted_tag_is_gone_and_its_version_goes_on(fixture: &Fixture) {
+    let missing = fixture.content.delete_tag(delete("v1")).await;
+    assert!(matches!(missing, Err(Error::ManifestUnknown { .. })), "{missing:?}");
+    fixture.push_image("acme/web", "v1", "config").await;
+    fixture.push_image("acme/web", "v2", "config").await;
+    fixture.content.delete_tag(delete("v1")).await.unwrap();
+    let missing = fixture.content.delete_tag(delete("v1")).await;
+    assert!(matches!(missing, Err(Error::ManifestUnknown { .. })), "{missing:?}");
+    assert_eq!(fixture.content.tags(&name("acme/web"), "", None).await.unwrap(), names(&["v2"], false));
+    assert_eq!(fixture.count("SELECT count(*) FROM manifest WHERE expires_at IS NULL").await, 1, "v2 holds it");
+    fixture.content.delete_tag(delete("v2")).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM manifest WHERE expires_at IS NOT NULL").await, 1);
+    fixture.push_image("acme/web", "v1", "config").await;
+    let versions = fixture
+        .texts("SELECT CAST(version AS TEXT) FROM tag_history WHERE name = 'v1' ORDER BY tag_history.version")
+        .await;
+    assert_eq!(versions, ["1", "2", "3"]);
+}

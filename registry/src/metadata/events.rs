@@ -1,0 +1,74 @@
+//! What happened, written in the operation that made it happen. Senders read the rows later and mark them done.
+
+use serde::Serialize;
+use shared::{database::Transaction, digest::Digest, on, repository::RepositoryName, tag::Tag};
+use sqlx::Error;
+
+/// Something that others may want to know.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event<'a> {
+    /// A manifest came, or tags moved to one that was there.
+    ManifestPushed {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which.
+        digest: &'a Digest,
+        /// The type it is served with.
+        media_type: &'a str,
+        /// The payload's length in bytes.
+        size: usize,
+        /// What it is about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<&'a Digest>,
+        /// The tags that moved to it.
+        tags: &'a [&'a Tag],
+        /// Who did it.
+        actor: &'a str,
+    },
+    /// A manifest went, and with it the tags that pointed at it.
+    ManifestDeleted {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which.
+        digest: &'a Digest,
+        /// The tags that pointed at it.
+        tags: &'a [Tag],
+        /// Who did it.
+        actor: &'a str,
+    },
+    /// A tag went; what it pointed at stays.
+    TagDeleted {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which.
+        tag: &'a Tag,
+        /// What it pointed at.
+        digest: &'a Digest,
+        /// Who did it.
+        actor: &'a str,
+    },
+}
+
+impl Event<'_> {
+    /// The name by which senders choose.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ManifestPushed { .. } => "manifest_pushed",
+            Self::ManifestDeleted { .. } => "manifest_deleted",
+            Self::TagDeleted { .. } => "tag_deleted",
+        }
+    }
+}
+
+/// Writes an event.
+///
+/// # Errors
+/// What the database says.
+pub async fn record(tx: &mut Transaction<'_>, event: &Event<'_>) -> Result<(), Error> {
+    let body = serde_json::to_string(event).map_err(|error| Error::Encode(Box::new(error)))?;
+    let (at, kind) = (tx.now(), event.kind());
+    let sql = "INSERT INTO event (at, kind, body) VALUES ($1, $2, $3)";
+    on!(tx, c => sqlx::query(sql).bind(at).bind(kind).bind(body).execute(c).await.map(drop))
+}

@@ -1,0 +1,181 @@
+//! Rows of tags and their history.
+//!
+//! The order of a tag's history is its version, never the time: two moves at once would invert times. A deleted tag keeps its row,
+//! so that its version goes on.
+
+mod list;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::{
+    database::{Dialect, Transaction},
+    digest::Digest,
+    on,
+    tag::Tag,
+};
+use sqlx::Error;
+
+use super::{RepositoryId, json_list, locking, manifests::ManifestId, parse_digest};
+
+pub use list::list;
+
+/// Where a tag stands; one that has never been is at version 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// How often it has moved.
+    pub version: i64,
+    /// The manifest it points at.
+    pub target: Option<Target>,
+}
+
+/// What a tag points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The manifest's row.
+    pub manifest: ManifestId,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Tags by name with their states.
+pub type States = BTreeMap<Tag, State>;
+
+const READ_SQLITE: &str =
+    "SELECT t.name, t.version, m.id, m.digest FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
+    WHERE t.repository_id = $1 AND t.name IN (SELECT value FROM json_each($2))";
+const READ_POSTGRES: &str =
+    "SELECT t.name, t.version, m.id, m.digest FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
+    WHERE t.repository_id = $1 AND t.name = ANY(ARRAY(SELECT json_array_elements_text($2::json)))";
+const LOCK_POSTGRES: &str =
+    "SELECT t.name, t.version, m.id, m.digest FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
+    WHERE t.repository_id = $1 AND t.name = ANY(ARRAY(SELECT json_array_elements_text($2::json)))
+    ORDER BY t.name FOR UPDATE OF t";
+
+/// Waits until no other operation moves one of these tags.
+///
+/// A tag is locked after the manifests that it leaves and reaches, so a push that finds it moved has to run again. Without a queue
+/// before all that, of many pushes to one tag each would make all others run again. SQLite has a queue of its own: the write door.
+///
+/// # Errors
+/// What the database says.
+pub async fn take_turn(tx: &mut Transaction<'_>, repository: RepositoryId, tags: &BTreeSet<Tag>) -> Result<(), Error> {
+    if tx.dialect() == Dialect::Sqlite || tags.is_empty() {
+        return Ok(());
+    }
+    // In the order of the keys, which is everybody's; two tags with one key wait for each other, which harms nobody.
+    let sql = "SELECT count(pg_advisory_xact_lock(key)) FROM (
+                   SELECT hashtextextended(name, $1) AS key FROM json_array_elements_text($2::json) AS name
+                   ORDER BY key OFFSET 0) AS keys";
+    let names = json_list(tags);
+    let _: (i64,) = on!(tx, c => sqlx::query_as(sql).bind(repository).bind(names).fetch_one(c).await)?;
+    Ok(())
+}
+
+/// Reads tags without locking them, to learn which manifests must be locked before the tags are.
+///
+/// # Errors
+/// What the database says.
+pub async fn read(tx: &mut Transaction<'_>, repository: RepositoryId, tags: &BTreeSet<Tag>) -> Result<States, Error> {
+    let sql = match tx.dialect() {
+        Dialect::Sqlite => READ_SQLITE,
+        Dialect::Postgres => READ_POSTGRES,
+    };
+    fetch(tx, sql, repository, tags).await
+}
+
+/// Locks tags by name and says whether they still stand where `before` says. Manifests are locked earlier, so a tag that moved
+/// since may point at one that is not.
+///
+/// # Errors
+/// What the database says.
+pub async fn lock_unmoved(
+    tx: &mut Transaction<'_>,
+    repository: RepositoryId,
+    tags: &BTreeSet<Tag>,
+    before: &States,
+) -> Result<bool, Error> {
+    match tx.dialect() {
+        // The only writer there is has already read them.
+        Dialect::Sqlite => Ok(true),
+        Dialect::Postgres => Ok(fetch(tx, LOCK_POSTGRES, repository, tags).await? == *before),
+    }
+}
+
+async fn fetch(
+    tx: &mut Transaction<'_>,
+    sql: &'static str,
+    repository: RepositoryId,
+    tags: &BTreeSet<Tag>,
+) -> Result<States, Error> {
+    let mut states: States = tags.iter().map(|tag| (tag.clone(), State::default())).collect();
+    let names = json_list(tags);
+    let found: Vec<(String, i64, Option<ManifestId>, Option<String>)> =
+        on!(tx, c => sqlx::query_as(sql).bind(repository).bind(names).fetch_all(c).await)?;
+    for (name, version, manifest, digest) in found {
+        let target = match (manifest, digest) {
+            (Some(manifest), Some(digest)) => Some(Target { manifest, digest: parse_digest(&digest)? }),
+            _ => None,
+        };
+        states.insert(parse_tag(&name)?, State { version, target });
+    }
+    Ok(states)
+}
+
+/// A tag's next step.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    /// Which tag.
+    pub tag: &'a Tag,
+    /// The version it has now.
+    pub from: i64,
+    /// Where it points afterwards; None deletes it.
+    pub to: Option<Target>,
+    /// Who moves it.
+    pub actor: &'a str,
+}
+
+/// Moves a locked tag and writes its history.
+///
+/// # Errors
+/// What the database says; a unique violation where a tag that was not there has appeared since.
+pub async fn step(tx: &mut Transaction<'_>, repository: RepositoryId, step: &Move<'_>) -> Result<(), Error> {
+    let sql = if step.from == 0 {
+        "INSERT INTO tag (repository_id, name, manifest_id, version, updated_at) VALUES ($1, $2, $3, $4, $5)"
+    } else {
+        "UPDATE tag SET manifest_id = $3, version = $4, updated_at = $5 WHERE repository_id = $1 AND name = $2"
+    };
+    let (name, version, at) = (step.tag.as_str(), step.from + 1, tx.now());
+    let manifest = step.to.map(|target| target.manifest);
+    on!(tx, c => sqlx::query(sql)
+        .bind(repository).bind(name).bind(manifest).bind(version).bind(at).execute(c).await.map(drop))?;
+    let sql =
+        "INSERT INTO tag_history (repository_id, name, version, digest, at, actor) VALUES ($1, $2, $3, $4, $5, $6)";
+    let digest = step.to.map(|target| target.digest.to_string());
+    on!(tx, c => sqlx::query(sql)
+        .bind(repository).bind(name).bind(version).bind(digest).bind(at).bind(step.actor)
+        .execute(c).await.map(drop))
+}
+
+/// The tags that point at a manifest, locked by name. Nothing can add one while the manifest is locked.
+///
+/// # Errors
+/// What the database says.
+pub async fn lock_of(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Vec<(Tag, i64)>, Error> {
+    let sql = locking!(tx, "SELECT name, version FROM tag WHERE manifest_id = $1 ORDER BY name", "FOR UPDATE");
+    let found: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_all(c).await)?;
+    found.into_iter().map(|(name, version)| Ok((parse_tag(&name)?, version))).collect()
+}
+
+/// The tags that point at a manifest. Locking the manifest is what keeps it from gaining others.
+///
+/// # Errors
+/// What the database says.
+pub async fn carried_by(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Vec<Tag>, Error> {
+    let sql = "SELECT name FROM tag WHERE manifest_id = $1 ORDER BY name";
+    let found: Vec<(String,)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_all(c).await)?;
+    found.into_iter().map(|(name,)| parse_tag(&name)).collect()
+}
+
+fn parse_tag(text: &str) -> Result<Tag, Error> {
+    text.parse().map_err(|error| Error::Decode(Box::new(error)))
+}

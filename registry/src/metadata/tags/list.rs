@@ -1,0 +1,34 @@
+//! The list of a repository's tags, a page at a time.
+
+use shared::{
+    database::{DatabaseError, Dialect, Reader},
+    on,
+    repository::RepositoryName,
+};
+
+use crate::metadata::parse_json;
+
+/// Up to `limit` names of living tags behind `after`, in bytewise order. None if there is no such repository.
+///
+/// # Errors
+/// What the database says.
+pub async fn list(
+    reader: &mut Reader,
+    repository: &RepositoryName,
+    after: &str,
+    limit: i64,
+) -> Result<Option<Vec<String>>, DatabaseError> {
+    // One row with all names: a row for each would cost more than reading it.
+    let sql = match reader.dialect() {
+        Dialect::Sqlite => "SELECT (SELECT json_group_array(name ORDER BY name) FROM (SELECT t.name FROM tag t
+             WHERE t.repository_id = r.id AND t.manifest_id IS NOT NULL AND t.name > $2 ORDER BY t.name LIMIT $3))
+         FROM repository r WHERE r.name = $1 AND r.deleted_at IS NULL",
+        Dialect::Postgres => "SELECT (SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM (SELECT t.name FROM tag t
+             WHERE t.repository_id = r.id AND t.manifest_id IS NOT NULL AND t.name > $2 ORDER BY t.name LIMIT $3) AS page)
+         FROM repository r WHERE r.name = $1 AND r.deleted_at IS NULL",
+    };
+    let (name, after) = (repository.as_str(), after.to_owned());
+    let found: Option<(String,)> =
+        on!(reader, c => sqlx::query_as(sql).bind(name).bind(after).bind(limit).fetch_optional(c).await)?;
+    Ok(found.map(|(names,)| parse_json(&names)).transpose()?)
+}
