@@ -32,6 +32,11 @@ impl SourceFile {
         inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
+    /// Whether only tests see the file: what they make certificates or tokens with is no part of the program.
+    pub(super) fn is_for_tests(&self) -> bool {
+        ["/tests.rs", "/tests/", "/testing.rs", "/testing/"].iter().any(|part| self.path.contains(part))
+    }
+
     /// Whether the file is `package/src/module.rs` or lies below `package/src/module/`.
     pub(super) fn is_below(&self, package: &str, module: &str) -> bool {
         self.package() == package && self.module() == module
