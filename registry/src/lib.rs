@@ -2,7 +2,9 @@
 //!
 //! [`http`] translates between the wire and [`content`], which decides; [`access`] says who may ask.
 
+pub mod access;
 pub mod content;
 pub mod http;
 pub mod metadata;
+pub mod settings;
 pub mod store;

@@ -1,0 +1,120 @@
+//! Access by bearer token: verify, look whether it was revoked, compare with what is required.
+
+use std::{net::IpAddr, sync::Arc};
+
+use shared::{
+    access::{self as granted, ResourceKind},
+    challenge::{BearerChallenge, ChallengeError},
+    clock::Timestamp,
+    scope::Scope,
+};
+
+use super::{
+    Caller, Companion, Identity, Presented, Realm, Refusal, VerifiedToken, companion::Exchanged, exchange::Exchanges,
+    revocations::Revocations, verifier::Verifier,
+};
+
+/// Bearer tokens of one issuer.
+pub struct TokenAccess {
+    verifier: Verifier,
+    realm: Realm,
+    service: String,
+    revocations: Arc<Revocations>,
+    companion: Option<Arc<dyn Companion>>,
+    exchanges: Exchanges,
+}
+
+impl TokenAccess {
+    /// Accepts what `verifier` accepts and `companion` has not revoked.
+    #[must_use]
+    pub fn new(verifier: Verifier, realm: Realm, service: String, companion: Option<Arc<dyn Companion>>) -> Self {
+        let revocations = Arc::new(Revocations::default());
+        Self { verifier, realm, service, revocations, companion, exchanges: Exchanges::new() }
+    }
+
+    /// What checks signatures and claims.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// What was revoked, for whoever follows the feed.
+    #[must_use]
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// The auth service that this registry knows.
+    #[must_use]
+    pub fn companion(&self) -> Option<&Arc<dyn Companion>> {
+        self.companion.as_ref()
+    }
+
+    pub(super) async fn authorize(
+        &self,
+        presented: Presented<'_>,
+        required: &[granted::Access],
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        match (presented, &self.companion) {
+            (Presented::Bearer(token), _) => self.check(token, required, now),
+            (Presented::Basic(credentials), Some(companion)) => {
+                let scopes = scopes(required);
+                match self.exchanges.exchange(companion.as_ref(), &credentials, &scopes, peer).await {
+                    Ok(Exchanged::Token(token)) => self.check(token.expose(), required, now),
+                    Ok(Exchanged::Refused) => Err(Refusal::Unauthorized {
+                        error: None,
+                        // Not the name: people paste passwords into it.
+                        reason: "the companion does not accept the credentials".to_owned(),
+                    }),
+                    Err(error) => Err(Refusal::Unavailable { reason: error.to_string() }),
+                }
+            }
+            (Presented::Basic(_) | Presented::Nothing | Presented::Unknown, _) => Err(Refusal::nothing_presented()),
+        }
+    }
+
+    fn check(&self, token: &str, required: &[granted::Access], now: Timestamp) -> Result<Caller, Refusal> {
+        let invalid = |reason| Refusal::Unauthorized { error: Some(ChallengeError::InvalidToken), reason };
+        let token = self.verifier.verify(token, now).map_err(|error| invalid(error.to_string()))?;
+        if self.revocations.refuse(&token, namespaces(required)) {
+            return Err(invalid(format!("revoked, of {:?}", token.claims.subject)));
+        }
+        let subject = Arc::clone(&token);
+        let caller = Caller(Identity::Token(token));
+        if caller.may(required) {
+            return Ok(caller);
+        }
+        Err(insufficient(&subject))
+    }
+
+    pub(super) fn challenge(
+        &self,
+        error: Option<ChallengeError>,
+        required: &[granted::Access],
+        origin: Option<&str>,
+    ) -> String {
+        let realm = self.realm.for_request(origin);
+        BearerChallenge { realm, service: self.service.clone(), scope: scopes(required), error }.to_string()
+    }
+}
+
+fn insufficient(token: &VerifiedToken) -> Refusal {
+    Refusal::Unauthorized {
+        error: Some(ChallengeError::InsufficientScope),
+        reason: format!("the token of {:?} does not cover the request", token.claims.subject),
+    }
+}
+
+fn scopes(required: &[granted::Access]) -> Vec<Scope> {
+    let scope = |access: &granted::Access| Scope::new(access.resource.clone(), access.actions.iter().cloned());
+    required.iter().map(scope).collect()
+}
+
+fn namespaces(required: &[granted::Access]) -> impl Iterator<Item = &str> {
+    required.iter().filter(|access| access.resource.kind == ResourceKind::Repository).map(|access| {
+        let name = access.resource.name.as_str();
+        name.split_once('/').map_or(name, |(namespace, _)| namespace)
+    })
+}

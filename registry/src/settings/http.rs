@@ -1,0 +1,246 @@
+//! `http`: where requests come in, and how answers name this place.
+
+use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use url::Url;
+
+use super::{
+    SettingsError, asks_for_something,
+    raw::{OneOrMany, RawHttp, RawTls},
+};
+
+/// Where the listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAt {
+    /// Host and port; an empty host is every address.
+    Tcp(String),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+/// The oldest TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinimumTls {
+    /// 1.2, and 1.3 with those that can.
+    V1_2,
+    /// 1.3 alone.
+    V1_3,
+}
+
+/// What is asked of clients in the handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// The authorities that sign them.
+    pub authorities: Vec<PathBuf>,
+    /// Whether a client without one is turned away.
+    pub required: bool,
+}
+
+/// TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
+    /// Client certificates, where wanted.
+    pub clients: Option<ClientCertificates>,
+    /// The oldest version.
+    pub minimum: MinimumTls,
+}
+
+/// An address range, as in `10.0.0.0/8`; a bare address is a range of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    base: u128,
+    mask: u128,
+}
+
+/// HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where the listener is.
+    pub listen: ListenAt,
+    /// What generated addresses begin with, whatever the request says.
+    pub host: Option<Url>,
+    /// What stands before `/v2/`, with slashes at both ends; `/` for nothing.
+    pub prefix: String,
+    /// Whether `Location` is a path alone.
+    pub relative_urls: bool,
+    /// How long running requests may take to end at a shutdown.
+    pub drain: Duration,
+    /// TLS, if the listener speaks it.
+    pub tls: Option<TlsSettings>,
+    /// Set on every answer below `/v2/`.
+    pub headers: Vec<(String, String)>,
+    /// Where health is told without access control.
+    pub debug: Option<String>,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// Whose `Forwarded` and `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// Where the stock image listens.
+const DEFAULT_ADDRESS: &str = ":5000";
+
+impl HttpSettings {
+    pub(super) fn read(raw: RawHttp, proxies: &[String]) -> Result<Self, SettingsError> {
+        if raw.debug.prometheus.enabled == Some(true) {
+            let _ = raw.debug.prometheus.path;
+            return Err(SettingsError::later("http.debug.prometheus", "metrics"));
+        }
+        // Upload states lie in the database, so there is nothing to sign and nothing that replicas must share.
+        let _ = (raw.secret, raw.h2c.enabled);
+        Ok(Self {
+            listen: listen(raw.net.as_deref(), raw.addr)?,
+            host: raw.host.filter(|host| !host.is_empty()).map(|host| base_url("http.host", &host)).transpose()?,
+            prefix: prefix(raw.prefix)?,
+            relative_urls: raw.relativeurls.unwrap_or(false),
+            drain: raw.draintimeout.map_or(Duration::ZERO, |drain| drain.0),
+            tls: tls(raw.tls)?,
+            headers: raw.headers.into_iter().flat_map(|(name, values)| values.with(&name)).collect(),
+            debug: raw.debug.addr.filter(|address| !address.is_empty()),
+            http2: !raw.http2.disabled.unwrap_or(false),
+            trusted_proxies: networks(proxies)?,
+        })
+    }
+}
+
+impl OneOrMany {
+    fn with(self, name: &str) -> Vec<(String, String)> {
+        let values = match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        };
+        values.into_iter().map(|value| (name.to_owned(), value)).collect()
+    }
+}
+
+fn listen(net: Option<&str>, address: Option<String>) -> Result<ListenAt, SettingsError> {
+    let address = address.filter(|address| !address.is_empty());
+    match net {
+        None | Some("" | "tcp") => {
+            let address = address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none() {
+                return Err(SettingsError::new("http.addr", "must be host:port"));
+            }
+            Ok(ListenAt::Tcp(address))
+        }
+        Some("unix") => {
+            address.map(|path| ListenAt::Unix(path.into())).ok_or_else(|| SettingsError::missing("http.addr"))
+        }
+        Some(_) => Err(SettingsError::new("http.net", "must be tcp or unix")),
+    }
+}
+
+/// Scheme and host are needed; a path is kept, for proxies that add one.
+pub(super) fn base_url(key: &str, text: &str) -> Result<Url, SettingsError> {
+    let url = Url::parse(text).map_err(|error| SettingsError::new(key, error))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none() {
+        Ok(url)
+    } else {
+        Err(SettingsError::new(key, "must be an address like https://registry.example.com"))
+    }
+}
+
+fn prefix(given: Option<String>) -> Result<String, SettingsError> {
+    let prefix = given.filter(|prefix| !prefix.is_empty()).unwrap_or_else(|| "/".to_owned());
+    let segments_fit = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-~".contains(&b));
+    if prefix.starts_with('/') && prefix.ends_with('/') && segments_fit && !prefix.contains("//") {
+        Ok(prefix)
+    } else {
+        Err(SettingsError::new("http.prefix", "must begin and end with a slash, and hold nothing that needs escaping"))
+    }
+}
+
+fn tls(raw: RawTls) -> Result<Option<TlsSettings>, SettingsError> {
+    let acme = raw.letsencrypt;
+    let acme_parts = [&acme.email, &acme.hosts, &acme.directoryurl];
+    if acme.cachefile.is_some_and(|cache| !cache.is_empty())
+        || acme_parts.into_iter().any(|part| asks_for_something(part.as_ref()))
+    {
+        return Err(SettingsError::later("http.tls.letsencrypt", "certificates of an ACME authority"));
+    }
+    if raw.ciphersuites.is_some_and(|suites| !suites.is_empty()) {
+        let reason = "cannot be chosen: only authenticated suites with forward secrecy are offered; take the key out";
+        return Err(SettingsError::new("http.tls.ciphersuites", reason));
+    }
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (certificate, key) = match (given(raw.certificate), given(raw.key)) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate.into(), key.into()),
+        (Some(_), None) => return Err(SettingsError::missing("http.tls.key")),
+        (None, Some(_)) => return Err(SettingsError::missing("http.tls.certificate")),
+    };
+    let minimum = match raw.minimumtls.as_deref() {
+        None | Some("" | "tls1.2") => MinimumTls::V1_2,
+        Some("tls1.3") => MinimumTls::V1_3,
+        Some(_) => return Err(SettingsError::new("http.tls.minimumtls", "must be tls1.2 or tls1.3")),
+    };
+    let clients = client_certificates(raw.clientcas.unwrap_or_default(), raw.clientauth.as_deref())?;
+    Ok(Some(TlsSettings { certificate, key, clients, minimum }))
+}
+
+fn client_certificates(
+    authorities: Vec<String>,
+    mode: Option<&str>,
+) -> Result<Option<ClientCertificates>, SettingsError> {
+    let required = match mode {
+        None | Some("" | "require-and-verify-client-cert") => true,
+        Some("verify-client-cert-if-given") => false,
+        Some("request-client-cert" | "require-any-client-cert") => {
+            let reason = "a client certificate that is not verified proves nothing; \
+                          use verify-client-cert-if-given or require-and-verify-client-cert";
+            return Err(SettingsError::new("http.tls.clientauth", reason));
+        }
+        Some(_) => return Err(SettingsError::new("http.tls.clientauth", "is not known")),
+    };
+    let authorities: Vec<_> = authorities.into_iter().map(PathBuf::from).collect();
+    Ok((!authorities.is_empty()).then_some(ClientCertificates { authorities, required }))
+}
+
+fn networks(texts: &[String]) -> Result<Vec<Network>, SettingsError> {
+    let read = |text: &String| {
+        let reason = || format!("{text:?} is not an address range like 10.0.0.0/8");
+        text.parse().map_err(|NotANetwork| SettingsError::new("portreeve.trustedproxies", reason()))
+    };
+    texts.iter().map(read).collect()
+}
+
+impl Network {
+    /// Whether the address lies in the range. An IPv4 address in IPv6 clothes is the IPv4 address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        bits(address) & self.mask == self.base
+    }
+}
+
+/// The text is no address range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an address range")]
+pub struct NotANetwork;
+
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+        let address: IpAddr = address.parse().map_err(|_| NotANetwork)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let length = length.map_or(Ok(most), str::parse::<u32>).map_err(|_| NotANetwork)?;
+        let host_bits = most.checked_sub(length).ok_or(NotANetwork)?;
+        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+        let base = bits(address);
+        if base & mask == base { Ok(Self { base, mask }) } else { Err(NotANetwork) }
+    }
+}
+
+/// IPv4 stands where IPv6 maps it, so that one comparison serves both.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}

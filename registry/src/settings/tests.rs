@@ -1,0 +1,189 @@
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::access::{Realm, key::TokenAlgorithm};
+
+fn read(tree: Value) -> Result<Settings, SettingsError> {
+    Settings::try_from(serde_json::from_value::<RawSettings>(tree).expect("the tree has the right types"))
+}
+
+/// The smallest tree with `part` laid into it.
+fn with(part: Value) -> Result<Settings, SettingsError> {
+    let mut tree = json!({"storage": {"filesystem": {"rootdirectory": "/data"}}});
+    merge(&mut tree, part);
+    read(tree)
+}
+
+fn merge(into: &mut Value, part: Value) {
+    match (into, part) {
+        (Value::Object(into), Value::Object(part)) => {
+            for (key, value) in part {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, part) => *into = part,
+    }
+}
+
+fn key_of(part: Value) -> String {
+    match with(part) {
+        Err(error) => error.key,
+        Ok(settings) => panic!("accepted: {settings:?}"),
+    }
+}
+
+#[test]
+fn a_stock_configuration_starts() {
+    // As the Debian package and the stock image have it.
+    let settings = read(json!({
+        "version": 0.1,
+        "log": {"fields": {"service": "registry"}},
+        "storage": {"cache": {"blobdescriptor": "inmemory"}, "filesystem": {"rootdirectory": "/var/lib/registry"},
+                    "delete": {"enabled": true}},
+        "http": {"addr": ":5000", "headers": {"X-Content-Type-Options": ["nosniff"]}, "secret": "x"},
+        "health": {"storagedriver": {"enabled": true, "interval": "10s", "threshold": 3}},
+        "notifications": {"endpoints": []}, "redis": {},
+    }))
+    .unwrap();
+    assert_eq!(settings.storage.root, PathBuf::from("/var/lib/registry"));
+    assert_eq!(settings.storage.deletes, Deletes::Enabled);
+    assert_eq!(settings.http.listen, ListenAt::Tcp(":5000".into()));
+    assert_eq!(settings.http.headers, [("X-Content-Type-Options".to_owned(), "nosniff".to_owned())]);
+    assert_eq!(settings.access, AccessSettings::None);
+    assert_eq!(settings.log.fields["service"], "registry");
+    let every_ten_seconds = StorageCheck { interval: Duration::from_secs(10), threshold: 3 };
+    assert_eq!(settings.health.storage, Some(every_ten_seconds));
+}
+
+#[test]
+fn defaults_are_distributions() {
+    let settings = with(json!({})).unwrap();
+    assert_eq!((settings.catalog_entries, settings.tag_entries), (1000, 1000));
+    assert_eq!(settings.storage.deletes, Deletes::Disabled);
+    assert_eq!(settings.storage.writes, Writes::Allowed);
+    assert_eq!(settings.storage.upload_life, Some(Duration::from_secs(168 * 3600)));
+    assert_eq!(settings.http.prefix, "/");
+    assert_eq!(settings.manifest_limit, DEFAULT_MANIFEST_LIMIT);
+    assert_eq!(settings.lives.undelete, Duration::ZERO);
+    assert_eq!(settings.references, References::Normal);
+    assert!(matches!(settings.database, DatabaseSettings::Sqlite { path } if path.as_os_str() == "/data/registry.db"));
+}
+
+#[test]
+fn what_comes_later_stops_the_start_and_an_empty_section_does_not() {
+    for (key, part) in [
+        ("storage.s3", json!({"storage": {"s3": {"bucket": "b"}}})),
+        ("storage.azure", json!({"storage": {"azure": {}}})),
+        ("storage.inmemory", json!({"storage": {"inmemory": {}}})),
+        ("storage.cache.blobdescriptor", json!({"storage": {"cache": {"blobdescriptor": "redis"}}})),
+        ("redis", json!({"redis": {"addrs": ["redis:6379"]}})),
+        ("proxy", json!({"proxy": {"remoteurl": "https://registry-1.docker.io"}})),
+        ("notifications", json!({"notifications": {"endpoints": [{"url": "http://x"}]}})),
+        ("middleware", json!({"middleware": {"storage": [{"name": "redirect"}]}})),
+        ("policy", json!({"policy": {"repository": {"classes": ["image"]}}})),
+        ("log.hooks", json!({"log": {"hooks": [{"type": "mail"}]}})),
+        ("http.tls.letsencrypt", json!({"http": {"tls": {"letsencrypt": {"hosts": ["x"]}}}})),
+        ("http.debug.prometheus", json!({"http": {"debug": {"prometheus": {"enabled": true}}}})),
+        ("validation.manifests.urls", json!({"validation": {"manifests": {"urls": {"allow": ["^https://x"]}}}})),
+        ("auth.silly", json!({"auth": {"silly": {"realm": "x"}}})),
+    ] {
+        assert_eq!(key_of(part), key);
+    }
+    assert!(with(json!({"proxy": {"remoteurl": null}, "notifications": {"endpoints": []}})).is_ok());
+    assert!(with(json!({"compatibility": {"schema1": {"enabled": true}}, "reporting": {"bugsnag": {}}})).is_ok());
+}
+
+#[test]
+fn what_cannot_be_names_its_key() {
+    for (key, part) in [
+        ("log.level", json!({"log": {"level": "loud"}})),
+        ("log.formatter", json!({"log": {"formatter": "xml"}})),
+        ("http.addr", json!({"http": {"addr": "nowhere"}})),
+        ("http.net", json!({"http": {"net": "carrier pigeon"}})),
+        ("http.addr", json!({"http": {"net": "unix"}})),
+        ("http.host", json!({"http": {"host": "registry.example.com"}})),
+        ("http.prefix", json!({"http": {"prefix": "/no-end"}})),
+        ("http.prefix", json!({"http": {"prefix": "//"}})),
+        ("http.tls.key", json!({"http": {"tls": {"certificate": "c.pem"}}})),
+        ("http.tls.minimumtls", json!({"http": {"tls": {"certificate": "c", "key": "k", "minimumtls": "tls1.0"}}})),
+        (
+            "http.tls.clientauth",
+            json!({"http": {"tls": {"certificate": "c", "key": "k", "clientauth": "request-client-cert"}}}),
+        ),
+        ("tags.maxtags", json!({"tags": {"maxtags": -1}})),
+        ("portreeve.references", json!({"portreeve": {"references": "loose"}})),
+        ("portreeve.manifestlimit", json!({"portreeve": {"manifestlimit": 1000}})),
+        ("portreeve.database.url", json!({"portreeve": {"database": {"url": "mysql://x"}}})),
+        ("portreeve.trustedproxies", json!({"portreeve": {"trustedproxies": ["10.0.0.1/8"]}})),
+        ("portreeve.companion.credential", json!({"portreeve": {"companion": {"url": "http://auth"}}})),
+        ("storage.maintenance.uploadpurging", json!({"storage": {"maintenance": {"uploadpurging": {"age": "0s"}}}})),
+        ("health.file.file", json!({"health": {"file": [{}]}})),
+    ] {
+        assert_eq!(key_of(part), key);
+    }
+    assert_eq!(read(json!({})).unwrap_err().key, "storage");
+}
+
+#[test]
+fn access_is_one_and_complete() {
+    let token =
+        json!({"realm": "https://auth.example/token", "issuer": "i", "service": "s", "rootcertbundle": "/b.pem"});
+    let AccessSettings::Token(read) = with(json!({"auth": {"token": token}})).unwrap().access else {
+        panic!("no token")
+    };
+    assert_eq!(read.realm, Realm::Fixed("https://auth.example/token".parse().unwrap()));
+    assert_eq!(read.algorithms, TokenAlgorithm::ALL);
+    let changed = |member: &str, value: Value| {
+        let mut token = token.clone();
+        token[member] = value;
+        with(json!({"auth": {"token": token}}))
+    };
+    let realm = |answer: Result<Settings, SettingsError>| match answer.unwrap().access {
+        AccessSettings::Token(token) => token.realm.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(realm(changed("realm", Value::Null)), Realm::OfRequest { path: "/token".into() });
+    assert_eq!(realm(changed("autoredirect", json!(true))), Realm::OfRequest { path: "/auth/token".into() });
+    for (member, value, key) in [
+        ("issuer", json!(""), "auth.token.issuer"),
+        ("service", Value::Null, "auth.token.service"),
+        ("rootcertbundle", Value::Null, "auth.token"),
+        ("realm", json!("not an address"), "auth.token.realm"),
+        ("signingalgorithms", json!(["HS256"]), "auth.token.signingalgorithms"),
+        ("jwks", json!("ftp://x/jwks"), "auth.token.jwks"),
+    ] {
+        assert_eq!(changed(member, value).unwrap_err().key, key);
+    }
+    let both = json!({"auth": {"token": token, "htpasswd": {"realm": "r", "path": "/p"}}});
+    assert_eq!(key_of(both), "auth");
+    assert_eq!(key_of(json!({"auth": {"htpasswd": {"path": "/p"}}})), "auth.htpasswd.realm");
+    assert_eq!(with(json!({"auth": {"none": {}}})).unwrap().access, AccessSettings::None);
+}
+
+#[test]
+fn networks_contain_their_addresses() {
+    let contains =
+        |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+    assert!(contains("10.0.0.0/8", "10.255.0.1"));
+    assert!(contains("10.0.0.0/8", "::ffff:10.1.1.1"));
+    assert!(!contains("10.0.0.0/8", "11.0.0.1"));
+    assert!(contains("0.0.0.0/0", "203.0.113.9"));
+    assert!(!contains("0.0.0.0/0", "2001:db8::1"));
+    assert!(contains("::/0", "2001:db8::1"));
+    assert!(contains("2001:db8::/32", "2001:db8:1::1"));
+    assert!(contains("127.0.0.1", "127.0.0.1") && !contains("127.0.0.1", "127.0.0.2"));
+    for wrong in ["", "10.0.0.0/33", "10.0.0.1/8", "x/8", "10.0.0.0/", "::/129"] {
+        assert_eq!(wrong.parse::<Network>(), Err(NotANetwork), "{wrong}");
+    }
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let settings = with(json!({"portreeve": {
+        "companion": {"url": "http://auth:5001", "credential": "prt_svc_hush"},
+        "database": {"url": "postgres://user:hush@db/registry"},
+    }}));
+    assert!(!format!("{settings:?}").contains("hush"));
+}
