@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod http;
 pub mod identity;
 pub mod issuer;
 mod key_files;
