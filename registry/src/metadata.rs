@@ -14,6 +14,8 @@ use sqlx::migrate::Migrator;
 pub mod blobs;
 pub mod catalog;
 pub mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod hot;
 pub mod links;
 pub mod manifests;

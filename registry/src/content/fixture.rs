@@ -1,19 +1,18 @@
 //! Content to tell stories on, over either database, with a store in a directory of its own.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
     clock::Clock,
-    database::{Failure, Location, Operation, Transaction},
+    database::Location,
     digest::{Algorithm, Digest},
-    on, random,
+    random,
     reference::Reference,
     repository::RepositoryName,
     tag::Tag,
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use super::{
@@ -22,7 +21,10 @@ use super::{
     manifests::{PutManifest, References, Stored},
 };
 use crate::{
-    metadata::{BlobId, Metadata, links, repositories},
+    metadata::{
+        Metadata,
+        fixture::{self, Hold},
+    },
     store::filesystem::Filesystem,
 };
 
@@ -145,11 +147,7 @@ impl Fixture {
     /// Takes the schema away. A test that failed leaves it to be looked at.
     pub(crate) async fn clear(self) {
         self.content.metadata.close().await;
-        if let Location::Postgres { url, schema } = &self.location {
-            let mut connection = PgConnection::connect(url.expose()).await.unwrap();
-            let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
-            sqlx::query(drop).execute(&mut connection).await.unwrap();
-        }
+        fixture::clear(&self.location).await;
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -159,7 +157,12 @@ impl Fixture {
     /// Makes a repository hold blobs of these contents, as uploads by [`pusher`] would.
     pub(crate) async fn hold(&self, repository: &str, contents: &[&str]) {
         for content in contents {
-            let hold = Hold { repository: name(repository), content: (*content).to_owned() };
+            let hold = Hold {
+                repository: name(repository),
+                digest: digest(content.as_bytes()),
+                size: content.len() as u64,
+                holder: pusher().holder,
+            };
             self.content.metadata.write(hold).await.unwrap();
         }
     }
@@ -176,39 +179,11 @@ impl Fixture {
 
     /// One number that a query gives.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
-        let mut reader = self.content.metadata.read().await.unwrap();
-        let (number,): (i64,) = on!(reader, c => sqlx::query_as(sql).fetch_one(c).await).unwrap();
-        number
+        fixture::count(&self.content.metadata, sql).await
     }
 
     /// The texts that a query gives, in its order.
     pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
-        let mut reader = self.content.metadata.read().await.unwrap();
-        let found: Vec<(String,)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
-        found.into_iter().map(|(text,)| text).collect()
-    }
-}
-
-/// A blob row and its link, without bytes: no story here reads them.
-struct Hold {
-    repository: RepositoryName,
-    content: String,
-}
-
-impl Operation for Hold {
-    type Output = ();
-    type Refusal = Infallible;
-    const NAME: &'static str = "hold";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
-        let repository = repositories::ensure(tx, &self.repository).await?;
-        let size = self.content.len() as u64;
-        let upsert = "INSERT INTO blob (digest, size, store, storage_key, state) VALUES ($1, $2, 'files', $1, 'live') \
-                      ON CONFLICT (digest) DO UPDATE SET size = excluded.size RETURNING id";
-        let digest = digest(self.content.as_bytes()).to_string();
-        let (blob,): (BlobId,) =
-            on!(tx, c => sqlx::query_as(upsert).bind(digest).bind(size as i64).fetch_one(c).await)?;
-        links::promise(tx, repository, blob, size, &pusher().holder).await?;
-        Ok(())
+        fixture::texts(&self.content.metadata, sql).await
     }
 }

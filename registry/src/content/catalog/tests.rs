@@ -1,11 +1,10 @@
-use shared::{
-    database::{Failure, Operation, Transaction},
-    on,
-    readable::Readable,
-};
+use shared::readable::Readable;
 
 use super::{Catalog, Cursor, MAX_LOOKED_AT};
-use crate::content::fixture::{Fixture, index, on_both, push, tag};
+use crate::{
+    content::fixture::{Fixture, index, on_both, push, tag},
+    metadata::fixture::EmptyRepositories,
+};
 
 on_both! {
     repositories_that_hold_a_manifest_are_listed_bytewise
@@ -56,27 +55,10 @@ async fn only_what_is_readable_is_listed(fixture: &Fixture) {
     assert_eq!(fixture.catalog(Some(&readable(&[], &[])), "", 10).await, page(&[], None));
 }
 
-/// Repositories without a manifest, as many uploads leave them.
-struct Empty(usize);
-
-impl Operation for Empty {
-    type Output = ();
-    type Refusal = std::convert::Infallible;
-    const NAME: &'static str = "empty_repositories";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Self::Refusal>> {
-        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-                   INSERT INTO repository (namespace_id, name, created_at)
-                   SELECT (SELECT min(id) FROM namespace), 'm/' || (100000 + i), 0 FROM n";
-        let many = i32::try_from(self.0).unwrap();
-        on!(tx, c => sqlx::query(sql).bind(many).execute(c).await.map(drop))?;
-        Ok(())
-    }
-}
-
 async fn a_page_gives_up_after_enough_names_and_goes_on_from_there(fixture: &Fixture) {
     fixture.repositories(&["a/first", "z/last"]).await;
-    fixture.content.metadata.write(Empty(MAX_LOOKED_AT + 10)).await.unwrap();
+    let many = i32::try_from(MAX_LOOKED_AT).unwrap() + 10;
+    fixture.content.metadata.write(EmptyRepositories(many)).await.unwrap();
     let first = fixture.catalog(None, "", 10).await;
     assert_eq!(first.names, ["a/first"]);
     let next = first.next.unwrap();

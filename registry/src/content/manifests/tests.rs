@@ -12,7 +12,7 @@ use crate::{
         Error, Promise, Pusher, TagLimits,
         fixture::{Fixture, descriptor, digest, digest_of, image, index, name, on_both, only, push, pusher, tag},
         manifest::MediaType,
-        tags::Denial,
+        tags::{DeleteTag, Denial},
     },
     metadata::manifests::{Due, Purge, purgeable},
 };
@@ -30,6 +30,7 @@ on_both! {
     a_wrong_size_is_refused
     a_push_by_digest_must_hash_to_it
     a_digest_keeps_its_algorithm
+    what_was_read_before_a_change_is_not_served_after_it
     a_push_moves_all_its_tags
     the_same_push_again_changes_nothing
     the_same_bytes_are_not_two_kinds_of_manifest
@@ -171,6 +172,23 @@ async fn a_digest_keeps_its_algorithm(fixture: &Fixture) {
     assert_eq!(fixture.put(put).await.unwrap().digest, sha512);
     assert_eq!(fixture.served("acme/web", tag("v1")).await, Some(sha512));
     assert_eq!(fixture.served("acme/web", digest_of(&image)).await, None);
+}
+
+async fn what_was_read_before_a_change_is_not_served_after_it(fixture: &Fixture) {
+    for round in 0..3 {
+        let image = fixture.push_image("acme/web", "v1", &format!("config {round}")).await;
+        assert_eq!(fixture.served("acme/web", tag("v1")).await, Some(image));
+        assert_eq!(fixture.served("acme/web", tag("v1")).await, Some(image), "from memory");
+        assert_eq!(fixture.served("acme/web", image).await, Some(image));
+    }
+    let drop_tag = DeleteTag {
+        repository: name("acme/web"),
+        tag: tag("v1"),
+        limits: TagLimits::Everything,
+        actor: "ada".to_owned(),
+    };
+    fixture.content.delete_tag(drop_tag).await.unwrap();
+    assert_eq!(fixture.served("acme/web", tag("v1")).await, None);
 }
 
 async fn a_push_moves_all_its_tags(fixture: &Fixture) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::content::{Content, tags::DeleteTag};
+use crate::content::Content;
 
 on_both! {
     pushes_to_one_tag_leave_a_history_without_gaps

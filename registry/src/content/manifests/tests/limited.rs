@@ -1,7 +1,6 @@
 //! A pusher who may touch some tags only (design.md section 3, "Limits").
 
 use super::*;
-use crate::content::tags::DeleteTag;
 
 on_both! {
     every_tag_must_match_or_none_moves

@@ -1,0 +1,78 @@
+//! What tests put into the tables and look for there, behind the back of the operations that they are about.
+
+use std::convert::Infallible;
+
+use shared::{
+    database::{Failure, Location, Operation, Transaction},
+    digest::Digest,
+    on,
+    repository::RepositoryName,
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::{BlobId, Metadata, blobs::LIVE, links, repositories, stored_bytes};
+
+/// Makes a repository hold a blob that has no bytes, with a promise to its pusher.
+pub(crate) struct Hold {
+    pub(crate) repository: RepositoryName,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) holder: String,
+}
+
+impl Operation for Hold {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "hold";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let repository = repositories::ensure(tx, &self.repository).await?;
+        let upsert = "INSERT INTO blob (digest, size, store, storage_key, state) VALUES ($1, $2, 'files', $1, $3) \
+                      ON CONFLICT (digest) DO UPDATE SET size = excluded.size RETURNING id";
+        let (digest, size) = (self.digest.to_string(), stored_bytes(self.size));
+        let (blob,): (BlobId,) =
+            on!(tx, c => sqlx::query_as(upsert).bind(digest).bind(size).bind(LIVE).fetch_one(c).await)?;
+        links::promise(tx, repository, blob, self.size, &self.holder).await?;
+        Ok(())
+    }
+}
+
+/// Makes many repositories `m/<number>` without a manifest, as uploads leave them, in a namespace that is there.
+pub(crate) struct EmptyRepositories(pub(crate) i32);
+
+impl Operation for EmptyRepositories {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "empty_repositories";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+                      INSERT INTO repository (namespace_id, name, created_at) \
+                      SELECT (SELECT min(id) FROM namespace), 'm/' || (100000 + i), 0 FROM n";
+        on!(tx, c => sqlx::query(insert).bind(self.0).execute(c).await.map(drop))?;
+        Ok(())
+    }
+}
+
+/// One number that a query gives.
+pub(crate) async fn count(metadata: &Metadata, sql: &'static str) -> i64 {
+    let mut reader = metadata.read().await.unwrap();
+    let (number,): (i64,) = on!(reader, c => sqlx::query_as(sql).fetch_one(c).await).unwrap();
+    number
+}
+
+/// The texts that a query gives, in its order.
+pub(crate) async fn texts(metadata: &Metadata, sql: &'static str) -> Vec<String> {
+    let mut reader = metadata.read().await.unwrap();
+    let found: Vec<(String,)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
+    found.into_iter().map(|(text,)| text).collect()
+}
+
+/// Takes a PostgreSQL schema away.
+pub(crate) async fn clear(location: &Location) {
+    if let Location::Postgres { url, schema } = location {
+        let mut connection = PgConnection::connect(url.expose()).await.unwrap();
+        let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
+        sqlx::query(drop).execute(&mut connection).await.unwrap();
+    }
+}
