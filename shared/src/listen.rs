@@ -1,0 +1,188 @@
+//! Listening: TCP with or without TLS, and a socket file for the machine's own people.
+//!
+//! ```no_run
+//! # async fn example(router: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! use shared::{
+//!     listen::{Limits, Listener, Place},
+//!     shutdown,
+//! };
+//!
+//! let stop = shutdown::on_signal()?;
+//! let listener = Listener::bind(&Place::Tcp(":5000".into()), None, Limits::default()).await?;
+//! println!("listening on {}", listener.address());
+//! listener.serve(router, stop).await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod place;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use axum::Router;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use self::{
+    connection::{Server, Stream},
+    place::Bound,
+};
+pub use self::{
+    place::{Address, Place},
+    tls::{ClientCertificates, MinimumTls, Tls},
+};
+use crate::shutdown::CancellationToken;
+
+/// Who is at the other end of a connection; an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Somebody on the network. An IPv4 address is one, also where the listener speaks IPv6.
+    Tcp(SocketAddr),
+    /// A process of this machine, as the kernel vouches.
+    Unix {
+        /// The user it runs as.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// Its number, where known.
+        pid: Option<i32>,
+    },
+}
+
+/// What a client may take: time, memory, connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// For the head of a request, and between requests.
+    pub head: Duration,
+    /// Bytes of a request's head: target, names and values.
+    pub head_bytes: u32,
+    /// Open connections; more wait in the kernel's queue.
+    pub connections: usize,
+    /// What running requests get to end when the listener is to stop.
+    pub drain: Duration,
+    /// Whether HTTP/2 is offered under TLS.
+    pub http2: bool,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(60),
+            // A token may have 16 KiB and a proxy adds its own.
+            head_bytes: 64 << 10,
+            connections: 8192,
+            drain: Duration::from_secs(30),
+            http2: true,
+            h2c: false,
+        }
+    }
+}
+
+/// Why nobody can be heard here.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The place cannot be taken.
+    #[error("cannot listen on {place}: {reason}")]
+    Place {
+        /// Where.
+        place: Place,
+        /// What stood in the way.
+        reason: io::Error,
+    },
+    /// TLS cannot be spoken with these files.
+    #[error("cannot speak TLS with {}: {reason}", file.display())]
+    Tls {
+        /// The file at fault.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A place that was taken. Connections wait in the kernel's queue until it is served.
+pub struct Listener {
+    bound: Bound,
+    server: Server,
+    limits: Limits,
+}
+
+/// After a failed accept: the process is out of files, most likely, and gets some back when connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Listener {
+    /// Takes the place.
+    ///
+    /// # Errors
+    /// The place is taken or forbidden, or the files for TLS are unusable.
+    pub async fn bind(place: &Place, tls: Option<&Tls>, limits: Limits) -> Result<Self, ListenError> {
+        let server = Server::new(tls, &limits)?;
+        let bound = Bound::at(place).await.map_err(|reason| ListenError::Place { place: place.clone(), reason })?;
+        Ok(Self { bound, server, limits })
+    }
+
+    /// Where it is: with port 0, the port that was given.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.bound.address
+    }
+
+    /// Answers requests until `stop` is cancelled; then takes no more connections, lets running requests end within [`Limits::drain`], and cuts off what
+    /// remains.
+    pub async fn serve(self, router: Router, stop: CancellationToken) {
+        let Self { bound, server, limits } = self;
+        // With its state the router is built once and for all, not at every request.
+        let router = router.with_state(());
+        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(limits.connections));
+        loop {
+            let next = async {
+                // The semaphore is never closed; were it, nothing would be accepted any more.
+                let place = std::sync::Arc::clone(&places).acquire_owned().await.ok();
+                (place, bound.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = next => accepted,
+            };
+            let (stream, peer): (Stream, Peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let serving = server.clone().serve(stream, peer, router.clone(), stop.clone());
+            let cut = cut.clone();
+            connections.spawn(async move {
+                tokio::select! {
+                    () = serving => {}
+                    () = cut.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+        drop(bound);
+        connections.close();
+        if timeout(limits.drain, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "cutting off requests that did not end in time");
+            cut.cancel();
+            connections.wait().await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("address", self.address()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! One connection, from the handshake to its end.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+use super::{Limits, ListenError, Peer, tls::Tls};
+use crate::shutdown::CancellationToken;
+
+/// How much of a body a client may send ahead on one stream of HTTP/2, and on all of them. The default of 64 KiB halves the speed of an upload.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const STREAMS: u32 = 128;
+
+/// What was accepted.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// How connections are served.
+#[derive(Clone)]
+pub(super) struct Server {
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    protocols: Arc<Protocols>,
+}
+
+/// Which protocol a connection speaks is known beforehand, from ALPN or from the settings; only with `h2c` is it found out from the first bytes.
+struct Protocols {
+    http1: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
+    either: Builder<TokioExecutor>,
+}
+
+impl Server {
+    pub(super) fn new(tls: Option<&Tls>, limits: &Limits) -> Result<Self, ListenError> {
+        let protocols = Protocols {
+            http1: builder(limits).http1_only(),
+            http2: builder(limits).http2_only(),
+            either: builder(limits),
+        };
+        let tls = tls.map(|tls| tls.acceptor(limits.http2)).transpose()?;
+        Ok(Self { tls, limits: *limits, protocols: Arc::new(protocols) })
+    }
+
+    /// Serves the connection to its end; when `stop` is cancelled, to the end of its running requests.
+    pub(super) async fn serve(self, stream: Stream, peer: Peer, router: Router, stop: CancellationToken) {
+        match (stream, self.tls.clone()) {
+            (Stream::Tcp(stream), Some(tls)) => {
+                let stream = match timeout(self.limits.handshake, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => return tracing::debug!(?peer, %error, "no TLS handshake"),
+                    Err(_) => return tracing::debug!(?peer, "the TLS handshake took too long"),
+                };
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let protocol = if http2 { &self.protocols.http2 } else { &self.protocols.http1 };
+                self.speak(protocol, stream, peer, router, stop).await;
+            }
+            (Stream::Tcp(stream), None) => self.speak(self.plain(), stream, peer, router, stop).await,
+            // The socket file never leaves the machine.
+            (Stream::Unix(stream), _) => self.speak(self.plain(), stream, peer, router, stop).await,
+        }
+    }
+
+    fn plain(&self) -> &Builder<TokioExecutor> {
+        if self.limits.h2c { &self.protocols.either } else { &self.protocols.http1 }
+    }
+
+    async fn speak<S>(
+        &self,
+        protocol: &Builder<TokioExecutor>,
+        stream: S,
+        peer: Peer,
+        router: Router,
+        stop: CancellationToken,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let most = self.limits.head_bytes;
+        let service = hyper::service::service_fn(move |request| answer(router.clone(), request, peer, most));
+        let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // Clients hang up whenever they like.
+            tracing::debug!(?peer, error, "a connection ended early");
+        }
+    }
+}
+
+async fn answer(
+    mut router: Router,
+    request: hyper::Request<Incoming>,
+    peer: Peer,
+    most: u32,
+) -> Result<Response, Infallible> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
+        return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+    }
+    let mut request: Request = request.map(Body::new);
+    request.extensions_mut().insert(peer);
+    router.call(request).await
+}
+
+/// Bytes of names and values, with the four that each line adds.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // hyper's buffer for a head is also the one that bodies arrive in, where size is speed; so the head is measured in `answer`.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(limits.head_bytes)
+        .keep_alive_interval(limits.head);
+    builder
+}
