@@ -2,15 +2,12 @@
 # `make conformance CONFORMANCE=/path/to/program`: the distribution specification's own program against `portreeve up`,
 # with tokens, every switch on, version 1.1+dev. Passes when nothing failed and nothing was skipped or switched off; the
 # program's exit status alone would forgive skips.
-#
-# The program, built once:   git clone https://github.com/opencontainers/distribution-spec
-#                            cd distribution-spec/conformance && go build -o /tmp/conformance .
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 program=${1:-}
 if [ ! -x "$program" ]; then
-    echo "usage: make conformance CONFORMANCE=/path/to/program (built from the specification's conformance/)" >&2
+    echo "usage: make conformance CONFORMANCE=/path/to/program (the specification's own, already built)" >&2
     exit 2
 fi
 cargo build --locked --quiet
