@@ -28,10 +28,13 @@ pub mod manifest;
 pub mod manifests;
 pub mod mount;
 pub mod referrers;
+#[cfg(test)]
+pub(crate) mod stage;
 pub mod tags;
 pub mod uploads;
 
 pub use error::Error;
+use uploads::{Budget, Writers};
 
 /// How many links are remembered, about 300 bytes each.
 const HOT_BLOBS: u64 = 20_000;
@@ -48,6 +51,8 @@ pub struct Parts {
     pub(crate) clock: Clock,
     pub(crate) blobs: HotBlobs,
     pub(crate) manifests: manifests::Remembered,
+    pub(crate) writers: Writers,
+    pub(crate) budget: Budget,
 }
 
 impl Content {
@@ -55,7 +60,8 @@ impl Content {
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock) -> Self {
         let blobs = Hot::new(metadata.dialect(), HOT_BLOBS, |_: &_, _: &Arc<Held>| 1);
         let manifests = manifests::Remembered::new(metadata.dialect());
-        Self(Arc::new(Parts { metadata, store, clock, blobs, manifests }))
+        let (writers, budget) = Default::default();
+        Self(Arc::new(Parts { metadata, store, clock, blobs, manifests, writers, budget }))
     }
 }
 

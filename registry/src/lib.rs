@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod content;
+pub mod gc;
 pub mod http;
 pub mod metadata;
 pub mod settings;

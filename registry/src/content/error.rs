@@ -70,9 +70,9 @@ pub enum Error {
     #[error("the content hashes to {computed}, not to {expected}")]
     DigestMismatch {
         /// What the client named.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What the bytes hash to.
-        computed: Digest,
+        computed: Box<Digest>,
     },
 
     // Manifests and tags.
@@ -124,6 +124,9 @@ pub enum Error {
     Denied(Denial),
 
     // What could not be asked.
+    /// Others kept changing what this needed: to ask again soon is right.
+    #[error("others keep changing what this request needs")]
+    Busy,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -7,7 +7,28 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use shared::{
+    database::WriteError,
+    digest::{Algorithm, Digest},
+    repository::RepositoryName,
+};
 
+use self::{session::Session, writers::Turn};
+use super::{Content, Error, Promise, Pusher};
+use crate::{
+    metadata::uploads::{self, EndUpload, Ended, NotYours, StartUpload, TakeUpload, Taken},
+    store::StorageKey,
+};
+
+mod boot;
+mod gather;
+mod session;
+#[cfg(test)]
+mod tests;
+mod writers;
+
+pub use self::gather::BODY_BUDGET;
+pub(crate) use self::{gather::Budget, writers::Writers};
 pub use crate::metadata::uploads::{InvalidUploadId, UploadId};
 
 /// How long an upload waits for its next request.
@@ -42,5 +63,180 @@ impl Chunk {
     /// No bytes: a closing request without a body.
     pub fn empty() -> Self {
         Self { start: None, length: None, body: stream::empty().boxed() }
+    }
+}
+
+impl Content {
+    /// Begins an upload, hashed with `algorithm` as it comes if the client says which it will want, else with SHA-256.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn start_upload(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Option<Algorithm>,
+    ) -> Result<UploadId, Error> {
+        let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
+        Ok(self.begin(repository, algorithm, 0).await?.0)
+    }
+
+    /// How many bytes an upload has received and recorded.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`].
+    pub async fn upload_received(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, Error> {
+        let now = self.clock.now();
+        let received = uploads::received(&mut self.metadata.read().await?, repository, id, now).await?;
+        received.ok_or(Error::UploadUnknown)
+    }
+
+    /// Adds a chunk to an upload and answers how many bytes it has received in all.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`]; [`Error::OutOfOrder`], [`Error::SizeInvalid`] and [`Error::BodyCut`], after which the upload goes on;
+    /// [`Error::BlobTooLarge`], after which it does not.
+    pub async fn append(&self, repository: &RepositoryName, id: UploadId, chunk: Chunk) -> Result<u64, Error> {
+        let session = self.take(repository, id).await?;
+        session.expect(&chunk)?;
+        in_own_task(session.append(chunk)).await
+    }
+
+    /// Adds a last chunk to an upload, which may be empty, and makes it a blob of the repository, promised to the pusher.
+    ///
+    /// A client whose answer was lost asks again: an upload that is gone is finished if the repository holds the digest.
+    ///
+    /// # Errors
+    /// As [`Content::append`]; [`Error::DigestMismatch`], after which the upload has ended.
+    pub async fn finish_upload(
+        &self,
+        repository: &RepositoryName,
+        id: UploadId,
+        digest: Digest,
+        chunk: Chunk,
+        pusher: &Pusher,
+    ) -> Result<(), Error> {
+        let finished = async {
+            let session = self.take(repository, id).await?;
+            session.expect(&chunk)?;
+            in_own_task(session.finish(digest, chunk, pusher.holder.clone())).await
+        };
+        match finished.await {
+            Err(Error::UploadUnknown) => match self.stat_blob(repository, &digest, Promise::To(pusher)).await {
+                Err(Error::BlobUnknown { .. }) => Err(Error::UploadUnknown),
+                held => held.map(drop),
+            },
+            finished => finished,
+        }
+    }
+
+    /// Pushes a blob with one request.
+    ///
+    /// # Errors
+    /// As [`Content::finish_upload`]; nothing of it stays after any of them.
+    pub async fn push_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: Digest,
+        chunk: Chunk,
+        pusher: &Pusher,
+    ) -> Result<(), Error> {
+        let (id, taken) = self.begin(repository, digest.algorithm(), 1).await?;
+        let turn = self.enter(id).await?;
+        let session = Session { content: self.clone(), id, taken, turn };
+        let (content, holder) = (self.clone(), pusher.holder.clone());
+        in_own_task(async move {
+            let pushed = session.finish(digest, chunk, holder).await;
+            if pushed.is_err() {
+                // Nobody knows its id, so nobody can go on with it.
+                content.end_upload(id, Ended::ByWriter(1)).await?;
+            }
+            pushed
+        })
+        .await
+    }
+
+    /// Ends an upload at its client's wish.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`].
+    pub async fn cancel_upload(&self, repository: &RepositoryName, id: UploadId) -> Result<(), Error> {
+        // Its bytes may go any time from now on: nobody may still be writing them.
+        let _turn = self.enter(id).await?;
+        match self.end_upload(id, Ended::ByClient(repository.clone())).await? {
+            true => Ok(()),
+            false => Err(Error::UploadUnknown),
+        }
+    }
+
+    /// Ends an upload, whose bytes go to the trash; false if there was nothing to end.
+    pub(crate) async fn end_upload(&self, id: UploadId, ended: Ended) -> Result<bool, Error> {
+        match self.metadata.write(EndUpload { id, ended }).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Refused(NotYours)) => Ok(false),
+            Err(WriteError::Unavailable(error)) => Err(error.into()),
+        }
+    }
+
+    async fn begin(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+        writer: i64,
+    ) -> Result<(UploadId, Taken), Error> {
+        let (id, key, boot) = (UploadId::fresh(), StorageKey::fresh(), boot::id().to_owned());
+        let start = StartUpload {
+            id,
+            repository: repository.clone(),
+            store: self.store.name(),
+            key: key.clone(),
+            algorithm,
+            boot: boot.clone(),
+            writer,
+            life: UPLOAD_LIFE,
+        };
+        let repository = self.metadata.write(start).await.map_err(|error| Error::Unavailable(error.into()))?;
+        Ok((id, Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot }))
+    }
+
+    /// How many bytes are recorded, whatever repository the upload belongs to.
+    async fn recorded(&self, id: UploadId) -> Result<u64, Error> {
+        uploads::recorded(&mut self.metadata.read().await?, id).await?.ok_or(Error::UploadUnknown)
+    }
+
+    /// Ends earlier requests of this process on the upload and waits until they are done. Ids are random: whoever knows one was told it.
+    async fn enter(&self, id: UploadId) -> Result<Turn, Error> {
+        match self.writers.enter(id).await {
+            Some(turn) => Ok(turn),
+            None => Err(Error::OutOfOrder { received: self.recorded(id).await? }),
+        }
+    }
+
+    /// Makes this request the one that writes the upload.
+    async fn take(&self, repository: &RepositoryName, id: UploadId) -> Result<Session, Error> {
+        let turn = self.enter(id).await?;
+        let taken = self.metadata.write(TakeUpload { id, repository: repository.clone() }).await;
+        match taken {
+            Ok(taken) => Ok(Session { content: self.clone(), id, taken, turn }),
+            Err(WriteError::Refused(NotYours)) => Err(Error::UploadUnknown),
+            Err(WriteError::Unavailable(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("taken", &self.taken).finish_non_exhaustive()
+    }
+}
+
+/// Runs a step to its own end, whatever becomes of the handler that waits for it.
+async fn in_own_task<T: Send + 'static>(
+    step: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(step).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // A task is cancelled only while the runtime shuts down, and then nobody waits for this any more.
+        Err(_) => std::future::pending().await,
     }
 }

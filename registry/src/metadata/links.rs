@@ -14,6 +14,8 @@ use shared::{
 use super::{BlobId, RepositoryId, json_list, parse_bytes, parse_digest, repositories::Repository, trash, usage};
 use crate::store::StorageKey;
 
+pub mod collect;
+
 /// How long a promise runs, and how long a link stays behind its last reference: longer than the slowest push between its first look and its manifest,
 /// and longer than any address that was handed out for the bytes.
 pub const PROMISE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -453,6 +453,16 @@ pub async fn received(
     Ok(row.map(|(received,)| parse_bytes(received)))
 }
 
+/// How many bytes an upload has received, wherever it belongs.
+///
+/// # Errors
+/// The database failed.
+pub async fn recorded(reader: &mut Reader, id: UploadId) -> Result<Option<u64>, DatabaseError> {
+    let select = "SELECT received FROM upload WHERE id = $1";
+    let row: Option<(i64,)> = on!(reader, c => sqlx::query_as(select).bind(id.get()).fetch_optional(c).await)?;
+    Ok(row.map(|(received,)| parse_bytes(received)))
+}
+
 /// Uploads that nobody came back for, at most `limit`, the oldest first.
 ///
 /// # Errors

@@ -1,0 +1,228 @@
+//! A stage for stories about bytes: content over either database, over a store that fails as asked, that can be started again.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use shared::{
+    clock::Clock,
+    database::Location,
+    digest::{Algorithm, Digest},
+    on, random,
+    repository::RepositoryName,
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::{Content, Error, Promise, Pusher, uploads::Chunk};
+use crate::{
+    metadata::Metadata,
+    store::{Store, faulty::Faulty, filesystem::Filesystem},
+};
+
+/// Makes two tests of each story, `name::sqlite` and `name::postgres`.
+macro_rules! on_both {
+    ($($story:ident)*) => {
+        $(mod $story {
+            use crate::content::stage::Stage;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$story(&mut Stage::sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL"]
+            async fn postgres() {
+                let mut stage = Stage::postgres().await;
+                super::$story(&mut stage).await;
+                stage.clear().await;
+            }
+        })*
+    };
+}
+pub(crate) use on_both;
+
+pub(crate) struct Stage {
+    pub(crate) content: Content,
+    pub(crate) clock: Clock,
+    pub(crate) store: Faulty,
+    location: Location,
+    directory: TempDir,
+}
+
+impl Stage {
+    pub(crate) async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::at(Location::Sqlite { path: directory.path().join("registry.db") }, directory).await
+    }
+
+    /// A schema of its own in the database that `PORTREEVE_TEST_POSTGRES` names.
+    pub(crate) async fn postgres() -> Self {
+        let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
+        let schema = format!("bytes_{:016x}", u64::from_ne_bytes(random::bytes())).parse().unwrap();
+        Self::at(Location::Postgres { url: url.into(), schema }, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn at(location: Location, directory: TempDir) -> Self {
+        let clock = Clock::system();
+        let store = Faulty::new(Arc::new(Filesystem::open(&directory.path().join("store")).unwrap()));
+        let content = Self::content(&location, &store, &clock).await;
+        Self { content, clock, store, location, directory }
+    }
+
+    async fn content(location: &Location, store: &Faulty, clock: &Clock) -> Content {
+        let metadata = Metadata::open(location, clock.clone()).await.unwrap();
+        Content::new(metadata, Arc::new(store.clone()), clock.clone())
+    }
+
+    /// What another process would see that starts now.
+    pub(crate) async fn restart(&mut self) {
+        self.content.metadata.close().await;
+        self.content = Self::content(&self.location, &self.store, &self.clock).await;
+    }
+
+    /// Takes the schema away. A test that failed leaves it to be looked at.
+    pub(crate) async fn clear(self) {
+        self.content.metadata.close().await;
+        if let Location::Postgres { url, schema } = &self.location {
+            let mut connection = PgConnection::connect(url.expose()).await.unwrap();
+            let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
+            sqlx::query(drop).execute(&mut connection).await.unwrap();
+        }
+    }
+
+    /// The file of the only key that `query` gives.
+    pub(crate) async fn file(&self, query: &'static str) -> std::path::PathBuf {
+        let keys = self.texts(query).await;
+        assert_eq!(keys.len(), 1, "{query}");
+        self.directory.path().join("store").join(&keys[0])
+    }
+
+    /// Changes rows behind the program's back, as another release or a careless hand would.
+    pub(crate) async fn tamper(&self, sql: &'static str) {
+        struct Tamper(&'static str);
+        impl shared::database::Operation for Tamper {
+            type Output = ();
+            type Refusal = ();
+            const NAME: &'static str = "tamper";
+            async fn run(
+                &self,
+                tx: &mut shared::database::Transaction<'_>,
+            ) -> Result<(), shared::database::Failure<()>> {
+                let sql = self.0;
+                on!(tx, c => sqlx::query(sql).execute(c).await.map(drop))?;
+                Ok(())
+            }
+        }
+        self.content.metadata.write(Tamper(sql)).await.unwrap();
+    }
+
+    /// One number that a query gives.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let mut reader = self.content.metadata.read().await.unwrap();
+        let (number,): (i64,) = on!(reader, c => sqlx::query_as(sql).fetch_one(c).await).unwrap();
+        number
+    }
+
+    /// The texts that a query gives.
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
+        let mut reader = self.content.metadata.read().await.unwrap();
+        let found: Vec<(String,)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
+        found.into_iter().map(|(text,)| text).collect()
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// Pushes a blob with one request.
+    pub(crate) async fn push(&self, repository: &str, content: &str) -> Result<Digest, Error> {
+        let digest = digest(content.as_bytes());
+        self.content.push_blob(&name(repository), digest, chunk(content.to_owned()), &ada()).await.map(|()| digest)
+    }
+
+    /// Everything that a repository gives out for a digest.
+    pub(crate) async fn pull(&self, repository: &str, digest: &Digest) -> Result<String, Error> {
+        let blob = self.content.open_blob(&name(repository), digest).await?;
+        let chunks: Vec<Bytes> = self.content.read_blob(&blob, 0..blob.size).await?.try_collect().await.unwrap();
+        Ok(String::from_utf8(chunks.concat()).unwrap())
+    }
+
+    /// Whether a repository holds the digest, without promising anything.
+    pub(crate) async fn holds(&self, repository: &str, digest: &Digest) -> bool {
+        match self.content.stat_blob(&name(repository), digest, Promise::Nothing).await {
+            Ok(_) => true,
+            Err(Error::BlobUnknown { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What holds whenever nobody writes: I1 by size, I2, I4, I10 and I11 of the design.
+    pub(crate) async fn is_consistent(&self) {
+        let rows = "SELECT storage_key FROM blob UNION ALL SELECT storage_key FROM upload \
+                    UNION ALL SELECT storage_key FROM trash";
+        let known = self.texts(rows).await;
+        for listed in self.store.list(None, 10_000).await.unwrap() {
+            assert!(known.iter().any(|key| key == listed.key.as_str()), "bytes without a row: {listed:?}");
+        }
+        for (key, size) in self.sizes("SELECT storage_key, size FROM blob WHERE state = 'live'").await {
+            let path = self.directory.path().join("store").join(&key);
+            assert_eq!(path.metadata().unwrap().len(), size, "a live blob has its bytes");
+        }
+        for (key, received) in self.sizes("SELECT storage_key, received FROM upload WHERE received > 0").await {
+            let path = self.directory.path().join("store").join(&key);
+            assert!(path.metadata().unwrap().len() >= received, "an upload has what it received");
+        }
+        let orphans = "SELECT count(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM link l WHERE l.blob_id = b.id)";
+        assert_eq!(self.count(orphans).await, 0, "no blob without a link");
+        let used = "SELECT CAST(coalesce(sum(used), 0) AS BIGINT) FROM usage";
+        let distinct = "SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM (SELECT DISTINCT r.namespace_id, b.id, b.size \
+                        FROM link l JOIN repository r ON r.id = l.repository_id JOIN blob b ON b.id = l.blob_id) AS held";
+        assert_eq!(self.count(used).await, self.count(distinct).await, "used bytes are those of distinct blobs");
+        let counted = "SELECT CAST(coalesce(sum(links), 0) AS BIGINT) FROM namespace_blob";
+        assert_eq!(self.count(counted).await, self.count("SELECT count(*) FROM link").await);
+    }
+
+    async fn sizes(&self, sql: &'static str) -> Vec<(String, u64)> {
+        let mut reader = self.content.metadata.read().await.unwrap();
+        let rows: Vec<(String, i64)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
+        rows.into_iter().map(|(key, size)| (key, u64::try_from(size).unwrap())).collect()
+    }
+}
+
+pub(crate) fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+pub(crate) fn ada() -> Pusher {
+    pusher("ada")
+}
+
+pub(crate) fn pusher(holder: &str) -> Pusher {
+    Pusher { holder: holder.to_owned(), actor: holder.to_owned() }
+}
+
+/// A body that arrives whole.
+pub(crate) fn chunk(content: impl Into<Bytes>) -> Chunk {
+    let content = content.into();
+    Chunk { start: None, length: None, body: stream::iter([Ok(content)]).boxed() }
+}
+
+/// A body that breaks off behind `content`.
+pub(crate) fn cut(content: &'static str) -> Chunk {
+    let pieces = [Ok(Bytes::from(content)), Err(io::ErrorKind::ConnectionReset.into())];
+    Chunk { start: None, length: None, body: stream::iter(pieces).boxed() }
+}
+
+/// A body that a test sends piece by piece; dropping the sender ends it.
+pub(crate) fn slow() -> (mpsc::Sender<io::Result<Bytes>>, Chunk) {
+    let (sender, receiver) = mpsc::channel(1);
+    let body = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+    (sender, Chunk { start: None, length: None, body: body.boxed() })
+}

@@ -1,0 +1,283 @@
+//! One request's work on one upload: it opens the bytes, adds to them, records how far they have come, and may finish them.
+//!
+//! It runs in a task of its own, to its own end: the handler that waits for it may be dropped with its client at any moment.
+
+use shared::{
+    database::WriteError,
+    digest::{Digest, Hasher},
+};
+use tracing::debug;
+
+use super::{
+    super::{Content, Error},
+    Chunk, MAX_BLOB_BYTES, UPLOAD_LIFE, UploadId, boot,
+    gather::{Batch, End, Gather},
+    writers::Turn,
+};
+use crate::{
+    metadata::uploads::{EndUpload, Ended, FinishUpload, Known, Looked, NotFinished, NotYours, SaveUpload, Taken},
+    store::{OpenUpload, StoreError},
+};
+
+/// After how many bytes a long request records how far it has come, so that a crash does not lose all of it.
+const RECORD_EVERY: u64 = 64 * 1024 * 1024;
+
+/// How often finish looks at a blob that changes under its eyes.
+const MAX_LOOKS: u32 = 5;
+
+/// An upload that this request has taken.
+pub(super) struct Session {
+    pub(super) content: Content,
+    pub(super) id: UploadId,
+    pub(super) taken: Taken,
+    // Declared last, dropped last: whoever waits for the turn finds the bytes closed.
+    pub(super) turn: Turn,
+}
+
+/// An upload whose bytes are open.
+struct Writing {
+    bytes: Box<dyn OpenUpload>,
+    hasher: Hasher,
+    received: u64,
+    recorded: u64,
+}
+
+impl Session {
+    /// Adds a chunk; answers how many bytes there are now.
+    pub(super) async fn append(self, chunk: Chunk) -> Result<u64, Error> {
+        let mut writing = self.open().await?;
+        self.receive(&mut writing, chunk).await?;
+        self.record(&mut writing).await?;
+        Ok(writing.received)
+    }
+
+    /// Adds a chunk and makes everything a blob of the repository.
+    pub(super) async fn finish(self, digest: Digest, chunk: Chunk, holder: String) -> Result<(), Error> {
+        let mut writing = self.open().await?;
+        self.receive(&mut writing, chunk).await?;
+        self.verify(&mut writing, digest).await?;
+        if let Err(error) = writing.bytes.finish(writing.received).await {
+            // After a failed sync nobody knows what reached the disk: these bytes cannot be trusted again.
+            self.end().await?;
+            return Err(error.into());
+        }
+        let size = writing.received;
+        drop(writing);
+        self.turn_into_blob(digest, size, holder).await
+    }
+
+    /// Ends the upload; its bytes go to the trash.
+    pub(super) async fn end(&self) -> Result<(), Error> {
+        let end = EndUpload { id: self.id, ended: Ended::ByWriter(self.taken.writer) };
+        match self.content.metadata.write(end).await {
+            // Somebody else has it, or has ended it: nothing left to do here.
+            Ok(()) | Err(WriteError::Refused(NotYours)) => Ok(()),
+            Err(WriteError::Unavailable(error)) => Err(error.into()),
+        }
+    }
+
+    /// Opens the bytes where the last writer left them. An upload that cannot go on has ended.
+    async fn open(&self) -> Result<Writing, Error> {
+        match self.try_open().await {
+            Ok((bytes, hasher)) => {
+                Ok(Writing { bytes, hasher, received: self.taken.received, recorded: self.taken.received })
+            }
+            Err(NotOpened::Lost(reason)) => {
+                debug!(upload = %self.id, reason, "an upload cannot go on");
+                self.end().await?;
+                Err(Error::UploadUnknown)
+            }
+            Err(NotOpened::Failed(error)) => Err(error.into()),
+        }
+    }
+
+    async fn try_open(&self) -> Result<(Box<dyn OpenUpload>, Hasher), NotOpened> {
+        let Taken { key, received, algorithm, .. } = &self.taken;
+        let store = &self.content.store;
+        // The first writer makes the bytes. A later one does, too, where an earlier one never came to it.
+        let mut bytes = match self.taken.writer {
+            1 => store.create(key).await?,
+            _ => match store.reopen(key).await {
+                Err(StoreError::NotFound(_)) if *received == 0 => store.create(key).await?,
+                opened => opened?,
+            },
+        };
+        if *received == 0 {
+            return Ok((bytes, Hasher::new(*algorithm)));
+        }
+        if bytes.length().await? < *received {
+            return Err(NotOpened::Lost("bytes are missing"));
+        }
+        if self.taken.boot != boot::id() {
+            // Nothing was synced: what the last boot hashed need not be what lies there now.
+            let hasher = bytes.hash(*algorithm, *received).await?;
+            return Ok((bytes, hasher));
+        }
+        let state = self.taken.hash_state.as_deref().and_then(|state| Hasher::resume(state).ok());
+        match state {
+            Some(hasher) if hasher.length() == *received && hasher.algorithm() == *algorithm => Ok((bytes, hasher)),
+            _ => Err(NotOpened::Lost("the state of its hash cannot be read")),
+        }
+    }
+
+    /// Refuses a chunk that does not begin where the upload stands.
+    pub(super) fn expect(&self, chunk: &Chunk) -> Result<(), Error> {
+        let received = self.taken.received;
+        match chunk.start {
+            Some(start) if start != received => Err(Error::OutOfOrder { received }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the chunk's body to its end and writes it. What was written before an error is recorded.
+    async fn receive(&self, writing: &mut Writing, chunk: Chunk) -> Result<(), Error> {
+        match self.write_all(writing, chunk).await {
+            Ok(()) => Ok(()),
+            // Of an upload that has ended there is nothing to record.
+            Err(error @ (Error::BlobTooLarge { .. } | Error::UploadUnknown)) => Err(error),
+            Err(error) => {
+                self.record(writing).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_all(&self, writing: &mut Writing, chunk: Chunk) -> Result<(), Error> {
+        let mut gather = Gather::new(chunk.body, self.content.budget.clone(), self.turn.ended().clone());
+        let start = writing.received;
+        loop {
+            let mut batch = gather.next().await;
+            let arrived = writing.received - start + batch.length as u64;
+            let surplus = chunk.length.map_or(0, |announced| arrived.saturating_sub(announced));
+            if surplus > 0 {
+                batch.shorten(surplus);
+            }
+            if writing.received + batch.length as u64 > MAX_BLOB_BYTES {
+                self.end().await?;
+                return Err(Error::BlobTooLarge { limit: MAX_BLOB_BYTES });
+            }
+            let end = batch.end;
+            writing.write(batch).await?;
+            if let Some(announced) = chunk.length.filter(|_| surplus > 0) {
+                return Err(Error::SizeInvalid { announced, arrived });
+            }
+            match (end, chunk.length) {
+                (None, _) => {}
+                (Some(End::Complete), Some(announced)) if arrived < announced => {
+                    return Err(Error::SizeInvalid { announced, arrived });
+                }
+                (Some(End::Complete), _) => return Ok(()),
+                (Some(End::Cut), _) => return Err(Error::BodyCut { received: writing.received }),
+                (Some(End::Overtaken), _) => return Err(Error::OutOfOrder { received: writing.received }),
+            }
+            if writing.received - writing.recorded >= RECORD_EVERY {
+                self.record(writing).await?;
+            }
+        }
+    }
+
+    /// Saves how far the upload has come, if it is still this request's.
+    async fn record(&self, writing: &mut Writing) -> Result<(), Error> {
+        let save = SaveUpload {
+            id: self.id,
+            writer: self.taken.writer,
+            received: writing.received,
+            hash_state: writing.hasher.save(),
+            boot: boot::id().to_owned(),
+            life: UPLOAD_LIFE,
+        };
+        match self.content.metadata.write(save).await {
+            Ok(()) => {
+                writing.recorded = writing.received;
+                Ok(())
+            }
+            Err(WriteError::Refused(NotYours)) => Err(self.lost().await),
+            Err(WriteError::Unavailable(error)) => Err(error.into()),
+        }
+    }
+
+    /// Compares the bytes with what the client says they are. An upload of something else has ended.
+    async fn verify(&self, writing: &mut Writing, expected: Digest) -> Result<(), Error> {
+        let computed = if expected.algorithm() == writing.hasher.algorithm() {
+            writing.hasher.clone().finish()
+        } else {
+            // Only now is it known which hash was wanted.
+            writing.bytes.hash(expected.algorithm(), writing.received).await?.finish()
+        };
+        if computed == expected {
+            return Ok(());
+        }
+        self.end().await?;
+        Err(Error::DigestMismatch { expected: expected.into(), computed: computed.into() })
+    }
+
+    async fn turn_into_blob(&self, digest: Digest, size: u64, holder: String) -> Result<(), Error> {
+        let mut looked = None;
+        for _ in 0..MAX_LOOKS {
+            let finish = FinishUpload {
+                id: self.id,
+                writer: self.taken.writer,
+                repository: self.taken.repository,
+                digest,
+                size,
+                holder: holder.clone(),
+                looked: looked.take(),
+                hot: self.content.blobs.clone(),
+            };
+            match self.content.metadata.write(finish).await {
+                Ok(finished) => {
+                    debug!(%digest, size, ?finished, "blob pushed");
+                    return Ok(());
+                }
+                Err(WriteError::Refused(NotFinished::LookFirst(known))) => looked = Some(self.look(known).await?),
+                Err(WriteError::Refused(NotFinished::NotYours)) => return Err(self.lost().await),
+                Err(WriteError::Unavailable(error)) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Whether the bytes that the registry has under the digest are there, and as many as there should be.
+    async fn look(&self, known: Known) -> Result<Looked, Error> {
+        let sound = self.content.store.size(&known.key).await? == Some(known.size);
+        Ok(Looked { blob: known.blob, key: known.key, sound })
+    }
+
+    /// What to answer now that the upload is somebody else's, or nobody's.
+    async fn lost(&self) -> Error {
+        match self.content.recorded(self.id).await {
+            Ok(received) => Error::OutOfOrder { received },
+            Err(error) => error,
+        }
+    }
+}
+
+impl Writing {
+    async fn write(&mut self, batch: Batch) -> Result<(), Error> {
+        if batch.length == 0 {
+            return Ok(());
+        }
+        let (length, room) = (batch.length as u64, batch.room);
+        // On failure the state before this batch is the one that is true.
+        self.hasher = self.bytes.write(self.received, batch.pieces, self.hasher.clone()).await?;
+        self.received += length;
+        drop(room);
+        Ok(())
+    }
+}
+
+enum NotOpened {
+    /// The upload cannot go on.
+    Lost(&'static str),
+    /// The store failed; the upload may go on later.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for NotOpened {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(_) | StoreError::TooShort { .. } => Self::Lost("bytes are missing"),
+            error => Self::Failed(error),
+        }
+    }
+}

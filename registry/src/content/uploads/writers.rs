@@ -1,0 +1,150 @@
+//! One writer for each upload, within this process; the `writer` number of its row keeps other processes out.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Mutex as Turnstile, OwnedMutexGuard};
+use tokio_util::sync::CancellationToken;
+
+use super::UploadId;
+
+/// Who writes which upload, and who waits to.
+#[derive(Clone, Default)]
+pub(crate) struct Writers(Arc<Mutex<HashMap<UploadId, Queue>>>);
+
+struct Queue {
+    turnstile: Arc<Turnstile<()>>,
+    newest: CancellationToken,
+    places: usize,
+}
+
+impl Writers {
+    /// Ends the earlier writers of this upload and waits until they have closed its bytes. `None` if a still newer request came in the meantime.
+    pub(crate) async fn enter(&self, id: UploadId) -> Option<Turn> {
+        let place = self.queue_up(id);
+        let entered = Arc::clone(&place.turnstile).lock_owned().await;
+        if place.ended.is_cancelled() { None } else { Some(Turn { _entered: entered, place }) }
+    }
+
+    /// Whether somebody writes this upload now.
+    pub(crate) fn is_busy(&self, id: UploadId) -> bool {
+        self.queues().contains_key(&id)
+    }
+
+    fn queue_up(&self, id: UploadId) -> Place {
+        let ended = CancellationToken::new();
+        let mut queues = self.queues();
+        let queue = queues.entry(id).or_insert_with(|| Queue {
+            turnstile: Arc::default(),
+            newest: CancellationToken::new(),
+            places: 0,
+        });
+        std::mem::replace(&mut queue.newest, ended.clone()).cancel();
+        queue.places += 1;
+        Place { writers: self.clone(), id, ended, turnstile: Arc::clone(&queue.turnstile) }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<UploadId, Queue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Writers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Writers({})", self.queues().len())
+    }
+}
+
+/// The right to write an upload until it is dropped. Whoever holds it closes the bytes before that.
+pub(crate) struct Turn {
+    // Dropped first, so that the next writer may enter before this place is forgotten.
+    _entered: OwnedMutexGuard<()>,
+    place: Place,
+}
+
+impl Turn {
+    /// Resolves when a newer request wants the upload.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.place.ended
+    }
+}
+
+struct Place {
+    writers: Writers,
+    id: UploadId,
+    ended: CancellationToken,
+    turnstile: Arc<Turnstile<()>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queues = self.writers.queues();
+        if let Some(queue) = queues.get_mut(&self.id) {
+            queue.places -= 1;
+            if queue.places == 0 {
+                queues.remove(&self.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_newer_writer_ends_the_earlier_one_and_waits_for_it() {
+        let (writers, id) = (Writers::default(), UploadId::fresh());
+        let first = writers.enter(id).await.unwrap();
+        let waiting = tokio::spawn({
+            let writers = writers.clone();
+            async move { writers.enter(id).await }
+        });
+        first.ended().cancelled().await;
+        assert!(!waiting.is_finished(), "the first has not closed the bytes yet");
+        drop(first);
+        let second = waiting.await.unwrap().unwrap();
+        assert!(!second.ended().is_cancelled());
+        assert!(writers.is_busy(id));
+        drop(second);
+        assert!(!writers.is_busy(id));
+    }
+
+    #[tokio::test]
+    async fn of_those_who_wait_only_the_newest_enters() {
+        let (writers, id) = (Writers::default(), UploadId::fresh());
+        let first = writers.enter(id).await.unwrap();
+        let (second, third) = (writers.enter(id), writers.enter(id));
+        let (mut second, mut third) = (Box::pin(second), Box::pin(third));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert!(futures_util::poll!(&mut third).is_pending());
+        drop(first);
+        assert!(second.await.is_none());
+        assert!(third.await.is_some());
+        assert!(!writers.is_busy(id));
+    }
+
+    #[tokio::test]
+    async fn one_who_gives_up_waiting_leaves_no_trace() {
+        let (writers, id) = (Writers::default(), UploadId::fresh());
+        let first = writers.enter(id).await.unwrap();
+        {
+            let mut waiting = Box::pin(writers.enter(id));
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+        }
+        drop(first);
+        assert!(!writers.is_busy(id));
+        assert!(writers.enter(id).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn other_uploads_are_not_disturbed() {
+        let writers = Writers::default();
+        let first = writers.enter(UploadId::fresh()).await.unwrap();
+        let _other = writers.enter(UploadId::fresh()).await.unwrap();
+        assert!(!first.ended().is_cancelled());
+    }
+}

@@ -1,0 +1,117 @@
+//! The collector: it removes what nobody needs any more, while everybody pushes and pulls (design.md section 6).
+//!
+//! It collects uploads that nobody came back for, links without a reference, and at last bytes that no row knows. There is no moment when it has to be
+//! alone: each of its operations locks a few rows, looks again, and only then removes. A crash anywhere is repaired by going on.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::content::{Content, Error};
+
+mod links;
+#[cfg(test)]
+mod tests;
+mod trash;
+mod uploads;
+
+/// How the collector works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long it rests between two sweeps.
+    pub interval: Duration,
+    /// How long bytes lie in the trash before they are deleted: as long as the oldest backup that may be restored.
+    pub trash_wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), trash_wait: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// What one sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads that nobody came back for.
+    pub uploads: usize,
+    /// Links that no manifest needed.
+    pub links: usize,
+    /// Keys whose bytes were deleted.
+    pub keys: usize,
+}
+
+/// Removes what nobody needs any more.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    content: Content,
+    settings: Settings,
+}
+
+impl Collector {
+    /// A collector for `content`.
+    pub const fn new(content: Content, settings: Settings) -> Self {
+        Self { content, settings }
+    }
+
+    /// Sweeps, rests, and sweeps again until `stop`. What fails is tried again with the next sweep.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.sweep(&stop).await {
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(Swept { uploads, links, keys }) => info!(uploads, links, keys, "collected"),
+                Err(error) => warn!(error = &error as &dyn std::error::Error, "the collector will try again"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(self.settings.interval) => {}
+            }
+        }
+    }
+
+    /// Removes everything that is due now, a bounded batch at a time; `stop` ends it between two of them.
+    ///
+    /// # Errors
+    /// Database or store failed. What was removed before that stays removed.
+    pub async fn sweep(&self, stop: &CancellationToken) -> Result<Swept, Error> {
+        Ok(Swept {
+            uploads: self.in_batches(Of::Uploads, stop).await?,
+            links: self.in_batches(Of::Links, stop).await?,
+            keys: self.in_batches(Of::Trash, stop).await?,
+        })
+    }
+
+    async fn in_batches(&self, of: Of, stop: &CancellationToken) -> Result<usize, Error> {
+        let mut removed = 0;
+        while !stop.is_cancelled() {
+            let batch = match of {
+                Of::Uploads => uploads::expire(&self.content).await?,
+                Of::Links => links::collect(&self.content).await?,
+                Of::Trash => trash::empty(&self.content, self.settings.trash_wait).await?,
+            };
+            removed += batch.removed;
+            // A batch that finds much and removes nothing would only find it again: others hold it.
+            if !batch.full || batch.removed == 0 {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What a batch is made of, in the order of a sweep: the first two fill the third.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Uploads,
+    Links,
+    Trash,
+}
+
+/// What one batch did.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    removed: usize,
+    /// Whether another batch may find more.
+    full: bool,
+}

@@ -1,0 +1,197 @@
+//! Stories of the collector, on a stage whose clock moves.
+
+use std::time::Duration;
+
+use shared::digest::Digest;
+
+use super::*;
+use crate::{
+    content::{
+        Promise,
+        stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow},
+        uploads::{Chunk, UPLOAD_LIFE},
+    },
+    metadata::links::PROMISE_LIFE,
+    store::{
+        Store,
+        faulty::{Call, Fault},
+    },
+};
+
+on_both! {
+    an_upload_that_nobody_comes_back_for_is_collected
+    an_upload_that_is_being_written_is_left
+    trash_waits_as_long_as_it_is_told
+    trash_that_cannot_be_deleted_is_tried_again
+    a_blob_that_no_manifest_names_goes_after_its_promise
+    a_promise_keeps_a_blob
+    a_blob_that_a_manifest_names_is_kept
+    the_last_link_takes_the_blob_with_it
+    a_sweep_takes_batch_after_batch
+    a_stopped_collector_stops
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn sweep(stage: &Stage) -> Swept {
+    let collector = Collector::new(stage.content.clone(), Settings::default());
+    collector.sweep(&CancellationToken::new()).await.unwrap()
+}
+
+async fn files(stage: &Stage) -> usize {
+    stage.store.list(None, 10_000).await.unwrap().len()
+}
+
+async fn an_upload_that_nobody_comes_back_for_is_collected(stage: &mut Stage) {
+    let id = stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    stage.content.append(&name("acme/web"), id, chunk("forgotten")).await.unwrap();
+    stage.pass(UPLOAD_LIFE - MINUTE);
+    assert_eq!(sweep(stage).await, Swept::default());
+    stage.pass(2 * MINUTE);
+    assert_eq!(sweep(stage).await, Swept { uploads: 1, ..Swept::default() });
+    stage.is_consistent().await;
+    assert_eq!(files(stage).await, 1, "its bytes wait in the trash");
+    stage.pass(61 * MINUTE);
+    assert_eq!(sweep(stage).await, Swept { keys: 1, ..Swept::default() });
+    assert_eq!((files(stage).await, stage.count("SELECT count(*) FROM trash").await), (0, 0));
+}
+
+async fn an_upload_that_is_being_written_is_left(stage: &mut Stage) {
+    let repository = name("acme/web");
+    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let (sender, body) = slow();
+    let writing = tokio::spawn({
+        let (content, repository) = (stage.content.clone(), repository.clone());
+        async move { content.append(&repository, id, body).await }
+    });
+    sender.send(Ok("very ".into())).await.unwrap();
+    while stage.count("SELECT writer FROM upload").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    assert_eq!(sweep(stage).await, Swept::default());
+    sender.send(Ok("slow".into())).await.unwrap();
+    drop(sender);
+    assert_eq!(writing.await.unwrap().unwrap(), 9);
+    stage.content.finish_upload(&repository, id, digest(b"very slow"), Chunk::empty(), &ada()).await.unwrap();
+}
+
+async fn trash_waits_as_long_as_it_is_told(stage: &mut Stage) {
+    let id = stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    stage.content.append(&name("acme/web"), id, chunk("rubbish")).await.unwrap();
+    stage.content.cancel_upload(&name("acme/web"), id).await.unwrap();
+    stage.pass(59 * MINUTE);
+    assert_eq!(sweep(stage).await.keys, 0);
+    stage.pass(2 * MINUTE);
+    let patient = Settings { trash_wait: 48 * 60 * MINUTE, ..Settings::default() };
+    let swept = Collector::new(stage.content.clone(), patient).sweep(&CancellationToken::new()).await.unwrap();
+    assert_eq!(swept.keys, 0);
+    assert_eq!(sweep(stage).await.keys, 1);
+    assert_eq!(files(stage).await, 0);
+}
+
+async fn trash_that_cannot_be_deleted_is_tried_again(stage: &mut Stage) {
+    stage.push("acme/web", "twice").await.unwrap();
+    stage.push("acme/web", "twice").await.unwrap();
+    stage.pass(61 * MINUTE);
+    for fault in [Fault::Error, Fault::LostAnswer] {
+        stage.store.plan(Call::Delete, fault);
+        let collector = Collector::new(stage.content.clone(), Settings::default());
+        collector.sweep(&CancellationToken::new()).await.unwrap_err();
+        assert_eq!(
+            stage.count("SELECT count(*) FROM trash").await,
+            1,
+            "a row stays until its bytes are known to be gone"
+        );
+    }
+    assert_eq!(sweep(stage).await.keys, 1);
+    assert_eq!((files(stage).await, stage.count("SELECT count(*) FROM trash").await), (1, 0));
+}
+
+async fn a_blob_that_no_manifest_names_goes_after_its_promise(stage: &mut Stage) {
+    let digest = stage.push("acme/web", "loose").await.unwrap();
+    stage.pass(PROMISE_LIFE - MINUTE);
+    assert_eq!(sweep(stage).await, Swept::default());
+    assert!(stage.holds("acme/web", &digest).await);
+    stage.pass(2 * MINUTE);
+    assert_eq!(sweep(stage).await.links, 1);
+    assert!(!stage.holds("acme/web", &digest).await, "memory has forgotten it too");
+    assert_eq!(stage.count("SELECT used FROM usage").await, 0);
+    stage.is_consistent().await;
+    stage.pass(61 * MINUTE);
+    sweep(stage).await;
+    assert_eq!(files(stage).await, 0);
+}
+
+async fn a_promise_keeps_a_blob(stage: &mut Stage) {
+    let digest = stage.push("acme/web", "wanted").await.unwrap();
+    stage.pass(PROMISE_LIFE - MINUTE);
+    let (repository, bob) = (name("acme/web"), pusher("bob"));
+    stage.content.stat_blob(&repository, &digest, Promise::To(&bob)).await.unwrap();
+    stage.pass(2 * MINUTE);
+    assert_eq!(sweep(stage).await, Swept::default());
+    stage.pass(PROMISE_LIFE);
+    assert_eq!(sweep(stage).await.links, 1);
+    let gone = stage.content.stat_blob(&repository, &digest, Promise::To(&bob)).await;
+    assert!(matches!(gone, Err(Error::BlobUnknown { .. })));
+}
+
+/// Rows as a push of a manifest makes them, without the manifest's own rules.
+async fn name_by_manifest(stage: &Stage, deleted: bool) {
+    stage.tamper("INSERT INTO manifest (repository_id, digest, media_type, size, pushed_at) \
+                  SELECT id, 'sha256:0000000000000000000000000000000000000000000000000000000000000000', 'm', 0, 0 FROM repository")
+        .await;
+    if deleted {
+        stage.tamper("UPDATE manifest SET deleted_at = 1, expires_at = 9000000000000000").await;
+    }
+    stage
+        .tamper(
+            "INSERT INTO manifest_blob (repository_id, digest, manifest_id) \
+                  SELECT m.repository_id, b.digest, m.id FROM manifest m, blob b",
+        )
+        .await;
+}
+
+async fn a_blob_that_a_manifest_names_is_kept(stage: &mut Stage) {
+    let digest: Digest = stage.push("acme/web", "layer").await.unwrap();
+    name_by_manifest(stage, true).await;
+    stage.pass(2 * PROMISE_LIFE);
+    assert_eq!(sweep(stage).await.links, 0, "a deleted manifest can be undeleted");
+    assert_eq!(stage.count("SELECT count(*) FROM link WHERE expires_at IS NULL").await, 1);
+    assert!(stage.holds("acme/web", &digest).await);
+}
+
+async fn the_last_link_takes_the_blob_with_it(stage: &mut Stage) {
+    let digest = stage.push("acme/web", "layer").await.unwrap();
+    stage.pass(PROMISE_LIFE / 2);
+    stage.push("other/app", "layer").await.unwrap();
+    stage.pass(PROMISE_LIFE / 2 + MINUTE);
+    assert_eq!(sweep(stage).await.links, 1);
+    assert!(!stage.holds("acme/web", &digest).await);
+    assert_eq!(stage.pull("other/app", &digest).await.unwrap(), "layer");
+    stage.is_consistent().await;
+    stage.pass(PROMISE_LIFE);
+    assert_eq!(sweep(stage).await.links, 1);
+    assert_eq!(stage.count("SELECT count(*) FROM blob").await, 0);
+    stage.is_consistent().await;
+}
+
+async fn a_sweep_takes_batch_after_batch(stage: &mut Stage) {
+    for n in 0..205 {
+        stage.content.start_upload(&name(&format!("acme/web{}", n % 3)), None).await.unwrap();
+    }
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    assert_eq!(sweep(stage).await.uploads, 205);
+}
+
+async fn a_stopped_collector_stops(stage: &mut Stage) {
+    stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    let (stop, collector) = (CancellationToken::new(), Collector::new(stage.content.clone(), Settings::default()));
+    let running = tokio::spawn(collector.run(stop.clone()));
+    while stage.count("SELECT count(*) FROM upload").await > 0 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+}
