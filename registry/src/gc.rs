@@ -1,6 +1,6 @@
 //! The collector: it removes what nobody needs any more, while everybody pushes and pulls (design.md section 6).
 //!
-//! It collects uploads that nobody came back for, links without a reference, and at last bytes that no row knows. There is no moment when it has to be
+//! It collects uploads that nobody came back for, deleted manifests that nobody wants back, links without a reference, and at last bytes that no row knows. There is no moment when it has to be
 //! alone: each of its operations locks a few rows, looks again, and only then removes. A crash anywhere is repaired by going on.
 
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::content::{Content, Error};
 
 mod links;
+mod manifests;
 #[cfg(test)]
 mod tests;
 mod trash;
@@ -36,6 +37,8 @@ impl Default for Settings {
 pub struct Swept {
     /// Uploads that nobody came back for.
     pub uploads: usize,
+    /// Deleted manifests whose undelete window has passed.
+    pub manifests: usize,
     /// Links that no manifest needed.
     pub links: usize,
     /// Keys whose bytes were deleted.
@@ -60,7 +63,7 @@ impl Collector {
         while !stop.is_cancelled() {
             match self.sweep(&stop).await {
                 Ok(swept) if swept == Swept::default() => {}
-                Ok(Swept { uploads, links, keys }) => info!(uploads, links, keys, "collected"),
+                Ok(Swept { uploads, manifests, links, keys }) => info!(uploads, manifests, links, keys, "collected"),
                 Err(error) => warn!(error = &error as &dyn std::error::Error, "the collector will try again"),
             }
             tokio::select! {
@@ -77,6 +80,7 @@ impl Collector {
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<Swept, Error> {
         Ok(Swept {
             uploads: self.in_batches(Of::Uploads, stop).await?,
+            manifests: self.in_batches(Of::Manifests, stop).await?,
             links: self.in_batches(Of::Links, stop).await?,
             keys: self.in_batches(Of::Trash, stop).await?,
         })
@@ -87,6 +91,7 @@ impl Collector {
         while !stop.is_cancelled() {
             let batch = match of {
                 Of::Uploads => uploads::expire(&self.content).await?,
+                Of::Manifests => manifests::purge(&self.content).await?,
                 Of::Links => links::collect(&self.content).await?,
                 Of::Trash => trash::empty(&self.content, self.settings.trash_wait).await?,
             };
@@ -100,10 +105,11 @@ impl Collector {
     }
 }
 
-/// What a batch is made of, in the order of a sweep: the first two fill the third.
+/// What a batch is made of, in the order of a sweep: each lets go what the next ones collect.
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Uploads,
+    Manifests,
     Links,
     Trash,
 }

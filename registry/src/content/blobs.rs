@@ -9,9 +9,13 @@ use crate::{
     metadata::{
         blobs::{self, DeleteBlob, Held, MarkDamaged, NotDeleted, NotHeld, PromiseBlob},
         links::Lease,
+        manifests::{Due, ManifestId, Purge},
     },
     store::{Reading, StorageKey, StoreError},
 };
+
+/// How often a deletion purges manifests that were deleted while it went on.
+const MAX_PURGES: u32 = 5;
 
 /// A blob that a repository holds.
 #[derive(Clone, Debug)]
@@ -86,12 +90,26 @@ impl Content {
     /// # Errors
     /// [`Error::BlobUnknown`]; [`Error::BlobInUse`] while a living manifest of the repository names it.
     pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let delete = DeleteBlob { repository: repository.clone(), digest: *digest, hot: self.blobs.clone() };
-        self.metadata.write(delete).await.map_err(|error| match error {
-            WriteError::Refused(NotDeleted::NotHeld) => Error::BlobUnknown { digest: *digest },
-            WriteError::Refused(NotDeleted::InUse(manifest)) => Error::BlobInUse { manifest },
-            WriteError::Unavailable(error) => error.into(),
-        })
+        for _ in 0..MAX_PURGES {
+            let delete = DeleteBlob { repository: repository.clone(), digest: *digest, hot: self.blobs.clone() };
+            match self.metadata.write(delete).await {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Refused(NotDeleted::NotHeld)) => return Err(Error::BlobUnknown { digest: *digest }),
+                Err(WriteError::Refused(NotDeleted::InUse(manifest))) => return Err(Error::BlobInUse { manifest }),
+                Err(WriteError::Refused(NotDeleted::PurgeFirst(manifests))) => self.purge(manifests).await?,
+                Err(WriteError::Unavailable(error)) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Purges deleted manifests before their time: what they name is to be deleted.
+    async fn purge(&self, manifests: Vec<ManifestId>) -> Result<(), Error> {
+        for manifest in manifests {
+            let purged = self.metadata.write(Purge { manifest, due: Due::AtOnce }).await;
+            purged.map_err(|error| Error::Unavailable(error.into()))?;
+        }
+        Ok(())
     }
 
     async fn held(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Arc<Held>>, Error> {

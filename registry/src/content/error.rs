@@ -70,9 +70,9 @@ pub enum Error {
     #[error("the content hashes to {computed}, not to {expected}")]
     DigestMismatch {
         /// What the client named.
-        expected: Box<Digest>,
+        expected: Digest,
         /// What the bytes hash to.
-        computed: Box<Digest>,
+        computed: Digest,
     },
 
     // Manifests and tags.

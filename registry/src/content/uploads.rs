@@ -96,8 +96,7 @@ impl Content {
     /// [`Error::UploadUnknown`]; [`Error::OutOfOrder`], [`Error::SizeInvalid`] and [`Error::BodyCut`], after which the upload goes on;
     /// [`Error::BlobTooLarge`], after which it does not.
     pub async fn append(&self, repository: &RepositoryName, id: UploadId, chunk: Chunk) -> Result<u64, Error> {
-        let session = self.take(repository, id).await?;
-        session.expect(&chunk)?;
+        let session = self.take(repository, id, chunk.start).await?;
         in_own_task(session.append(chunk)).await
     }
 
@@ -116,8 +115,7 @@ impl Content {
         pusher: &Pusher,
     ) -> Result<(), Error> {
         let finished = async {
-            let session = self.take(repository, id).await?;
-            session.expect(&chunk)?;
+            let session = self.take(repository, id, chunk.start).await?;
             in_own_task(session.finish(digest, chunk, pusher.holder.clone())).await
         };
         match finished.await {
@@ -211,14 +209,17 @@ impl Content {
         }
     }
 
-    /// Makes this request the one that writes the upload.
-    async fn take(&self, repository: &RepositoryName, id: UploadId) -> Result<Session, Error> {
+    /// Makes this request the one that writes the upload, if what it brings begins where the upload stands.
+    async fn take(&self, repository: &RepositoryName, id: UploadId, start: Option<u64>) -> Result<Session, Error> {
         let turn = self.enter(id).await?;
-        let taken = self.metadata.write(TakeUpload { id, repository: repository.clone() }).await;
-        match taken {
-            Ok(taken) => Ok(Session { content: self.clone(), id, taken, turn }),
-            Err(WriteError::Refused(NotYours)) => Err(Error::UploadUnknown),
-            Err(WriteError::Unavailable(error)) => Err(error.into()),
+        let taken = match self.metadata.write(TakeUpload { id, repository: repository.clone() }).await {
+            Ok(taken) => taken,
+            Err(WriteError::Refused(NotYours)) => return Err(Error::UploadUnknown),
+            Err(WriteError::Unavailable(error)) => return Err(error.into()),
+        };
+        match start {
+            Some(start) if start != taken.received => Err(Error::OutOfOrder { received: taken.received }),
+            _ => Ok(Session { content: self.clone(), id, taken, turn }),
         }
     }
 }

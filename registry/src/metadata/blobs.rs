@@ -11,10 +11,12 @@ use shared::{
 };
 
 use super::{
-    BlobId,
+    BlobId, RepositoryId,
     hot::Hot,
     links::{self, Lease},
-    locking, parse_bytes, repositories,
+    locking,
+    manifests::ManifestId,
+    parse_bytes, parse_digest, repositories,
 };
 use crate::store::StorageKey;
 
@@ -151,12 +153,14 @@ impl Operation for MountBlob {
 }
 
 /// Why a blob was not deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotDeleted {
     /// The repository does not hold it.
     NotHeld,
     /// A living manifest of the repository names it.
     InUse(Digest),
+    /// Only deleted manifests name it: purge them, and delete again. (A purge takes locks that come before this operation's.)
+    PurgeFirst(Vec<ManifestId>),
 }
 
 /// Removes a repository's link to a blob.
@@ -180,14 +184,10 @@ impl Operation for DeleteBlob {
         let Some(repository) = repositories::lock(tx, &self.repository).await? else { return Err(not_held) };
         let held = links::lock(tx, repository.id, [&self.digest]).await?;
         let [linked] = &held[..] else { return Err(not_held) };
-        // A manifest that names the blob locks its link first: what is seen now stays until the end.
-        let select = "SELECT m.digest FROM manifest_blob n JOIN manifest m ON m.id = n.manifest_id \
-                      WHERE n.repository_id = $1 AND n.digest = $2 AND m.deleted_at IS NULL LIMIT 1";
-        let naming: Option<(String,)> = on!(tx, c => {
-            sqlx::query_as(select).bind(repository.id).bind(self.digest.to_string()).fetch_optional(c).await
-        })?;
-        if let Some((manifest,)) = naming {
-            return Err(Failure::Refused(NotDeleted::InUse(super::parse_digest(&manifest)?)));
+        // A manifest that comes to name the blob locks its link first: what is seen now stays until the end.
+        match self.named_by(tx, repository.id).await? {
+            None => {}
+            Some(reason) => return Err(Failure::Refused(reason)),
         }
         links::remove(tx, repository, linked.blob, linked.size).await?;
         Ok(())
@@ -195,6 +195,26 @@ impl Operation for DeleteBlob {
 
     fn committed(&self, (): &()) {
         self.hot.forget(&(self.repository.clone(), self.digest));
+    }
+}
+
+impl DeleteBlob {
+    /// Which manifests keep the blob from being deleted.
+    async fn named_by(
+        &self,
+        tx: &mut Transaction<'_>,
+        repository: RepositoryId,
+    ) -> Result<Option<NotDeleted>, sqlx::Error> {
+        let select = "SELECT m.id, m.digest, m.deleted_at IS NULL FROM manifest_blob n \
+                      JOIN manifest m ON m.id = n.manifest_id WHERE n.repository_id = $1 AND n.digest = $2";
+        let naming: Vec<(ManifestId, String, bool)> = on!(tx, c => {
+            sqlx::query_as(select).bind(repository).bind(self.digest.to_string()).fetch_all(c).await
+        })?;
+        if let Some((_, manifest, _)) = naming.iter().find(|(_, _, living)| *living) {
+            return Ok(Some(NotDeleted::InUse(parse_digest(manifest)?)));
+        }
+        let deleted: Vec<_> = naming.into_iter().map(|(id, ..)| id).collect();
+        Ok((!deleted.is_empty()).then_some(NotDeleted::PurgeFirst(deleted)))
     }
 }
 

@@ -120,15 +120,6 @@ impl Session {
         }
     }
 
-    /// Refuses a chunk that does not begin where the upload stands.
-    pub(super) fn expect(&self, chunk: &Chunk) -> Result<(), Error> {
-        let received = self.taken.received;
-        match chunk.start {
-            Some(start) if start != received => Err(Error::OutOfOrder { received }),
-            _ => Ok(()),
-        }
-    }
-
     /// Reads the chunk's body to its end and writes it. What was written before an error is recorded.
     async fn receive(&self, writing: &mut Writing, chunk: Chunk) -> Result<(), Error> {
         match self.write_all(writing, chunk).await {
@@ -208,7 +199,7 @@ impl Session {
             return Ok(());
         }
         self.end().await?;
-        Err(Error::DigestMismatch { expected: expected.into(), computed: computed.into() })
+        Err(Error::DigestMismatch { expected, computed })
     }
 
     async fn turn_into_blob(&self, digest: Digest, size: u64, holder: String) -> Result<(), Error> {
