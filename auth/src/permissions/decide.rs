@@ -90,9 +90,9 @@ pub(super) fn permitting<'r>(
     if shows_itself_to(namespace.visibility, caller.kind) {
         found.push((Actions::PULL, Origin::Visibility(namespace.visibility)));
     }
-    for grant in rules.grants.iter().filter(|grant| caller.subjects.contains(&grant.subject) && grant.is_live(now)) {
+    for grant in rules.grants.iter().filter(|grant| grant.is_for(caller) && grant.is_live(now)) {
         if grant.covers(repository.as_str(), &caller.handle, &rules.namespaces) {
-            found.push((grant.actions.and(Actions::CONTENT), Origin::Grant(grant)));
+            found.push((grant.content(), Origin::Grant(grant)));
         }
     }
     found
@@ -179,7 +179,7 @@ pub(super) enum Power {
 
 pub(super) fn power_over(now: Timestamp, caller: &Caller, rules: &Rules, name: &str) -> Option<Power> {
     let is_namespace = name.parse::<RepositoryName>().is_ok_and(|parsed| parsed.namespace() == name);
-    let mut grants = rules.grants.iter().filter(|grant| caller.subjects.contains(&grant.subject) && grant.is_live(now));
+    let mut grants = rules.grants.iter().filter(|grant| grant.is_for(caller) && grant.is_live(now));
     if !is_namespace {
         None
     } else if caller.system_role == Some(SystemRole::Administrator)

@@ -129,7 +129,11 @@ pub fn explain(now: Timestamp, caller: &Caller, rules: &Rules, requested: &[Scop
                 Line::WhyNot(line) => why_not.push(line),
             }
         }
-        let decision = decide(now, caller, rules, std::slice::from_ref(scope));
+        let decision = if explaining.is_hidden(scope) {
+            Decision::default()
+        } else {
+            decide(now, caller, rules, std::slice::from_ref(scope))
+        };
         Explained { resource: scope.resource.clone(), decision, why, why_not }
     };
     requested.iter().map(one).collect()
@@ -158,6 +162,12 @@ impl Explaining<'_> {
             ResourceKind::Registry | ResourceKind::Other(_) => Err(Reason::Meaningless),
         };
         match outcome {
+            Err(Reason::Meaningless) => {
+                vec![Line::WhyNot(WhyNot { action: action.clone(), reason: Reason::Meaningless })]
+            }
+            _ if self.is_hidden(scope) => {
+                vec![Line::WhyNot(WhyNot { action: action.clone(), reason: Reason::NoGrant(None) })]
+            }
             Ok(origins) => origins.into_iter().map(|why| Line::Why(Why { action: action.clone(), ..why })).collect(),
             Err(reason) => vec![Line::WhyNot(WhyNot { action: action.clone(), reason: self.shown(reason) })],
         }
@@ -207,7 +217,8 @@ impl Explaining<'_> {
         if self.caller.confined(name, Actions::ADMIN).is_empty() {
             return Err(Reason::CredentialScope);
         }
-        let role = self.caller.system_role.map(|role| self.why(Origin::SystemRole(role), None));
+        let role = self.caller.system_role.filter(|role| *role == SystemRole::Administrator || needed == Power::Sees);
+        let role = role.map(|role| self.why(Origin::SystemRole(role), None));
         let giving = |grant: &&Grant| self.is_mine(grant) && grant.administers(name, &self.rules.namespaces);
         let grants = self.rules.grants.iter().filter(|grant| grant.is_live(self.now)).filter(giving);
         Ok(role.into_iter().chain(grants.map(|grant| self.why(Origin::Grant(grant), None))).collect())
@@ -238,7 +249,8 @@ impl Explaining<'_> {
         } else {
             grant.covers(name, &self.caller.handle, &self.rules.namespaces)
         };
-        match (self.is_mine(grant), covers, grant.actions.contains(single), grant.is_live(self.now)) {
+        let has = if single == Actions::ADMIN { grant.actions } else { grant.content() }.contains(single);
+        match (self.is_mine(grant), covers, has, grant.is_live(self.now)) {
             (true, true, true, false) => Some(Lacking::Time),
             (true, true, false, true) => Some(Lacking::Action),
             (false, true, true, true) => Some(Lacking::Membership),
@@ -248,7 +260,7 @@ impl Explaining<'_> {
     }
 
     fn is_mine(&self, grant: &Grant) -> bool {
-        self.caller.subjects.contains(&grant.subject)
+        grant.is_for(self.caller)
     }
 
     fn why(&self, origin: Origin<'_>, tags: Option<&TagPatterns>) -> Why {
@@ -270,6 +282,13 @@ impl Explaining<'_> {
                 if visible { RuleSeen::Grant(Box::new(grant.clone())) } else { RuleSeen::Elsewhere }
             }
         }
+    }
+
+    /// Of namespaces that they do not administer, those that there are and those that there are not, administrators read
+    /// one and the same thing, whatever the one they ask about may do there.
+    fn is_hidden(&self, scope: &Scope) -> bool {
+        let View::Administered(namespaces) = self.view else { return false };
+        scope.resource != Resource::catalog() && !self.namespace.is_some_and(|id| namespaces.contains(&id))
     }
 
     /// The reason without what the reader may not know: whether a namespace exists is told to those only who are in it.

@@ -10,7 +10,7 @@ use shared::{
 };
 use thiserror::Error;
 
-use super::{Actions, Namespaces};
+use super::{Actions, Caller, CallerKind, Namespaces};
 
 /// The namespace that owns grants whose pattern begins with a wildcard. No repository lies in it.
 pub const SYSTEM_NAMESPACE: i64 = 0;
@@ -55,6 +55,21 @@ impl Grant {
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether it is for the caller. An admin grant is for a user, or for the users of a team: a robot in the team is no
+    /// administrator, and neither is everybody, whatever a row says.
+    #[must_use]
+    pub fn is_for(&self, caller: &Caller) -> bool {
+        let may_administer =
+            caller.kind == CallerKind::User && matches!(self.subject, Subject::Principal(_) | Subject::Team(_));
+        caller.subjects.contains(&self.subject) && (may_administer || !self.actions.contains(Actions::ADMIN))
+    }
+
+    /// What it allows on the repositories it covers. Who administers a namespace could give themselves all of it.
+    #[must_use]
+    pub fn content(&self) -> Actions {
+        if self.actions.contains(Actions::ADMIN) { Actions::CONTENT } else { self.actions.and(Actions::CONTENT) }
     }
 
     /// Whether it is about the repository, for a caller of this name.

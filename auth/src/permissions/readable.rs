@@ -25,9 +25,7 @@ fn allowed(now: Timestamp, caller: &Caller, rules: &Rules) -> BTreeSet<Repositor
     for namespace in rules.namespaces.iter().filter(|namespace| shows_itself_to(namespace.visibility, caller.kind)) {
         allow.extend(all_of(&namespace.name));
     }
-    let mine = |grant: &&Grant| {
-        caller.subjects.contains(&grant.subject) && grant.is_live(now) && grant.actions.contains(Actions::PULL)
-    };
+    let mine = |grant: &&Grant| grant.is_for(caller) && grant.is_live(now) && grant.content().contains(Actions::PULL);
     for grant in rules.grants.iter().filter(mine) {
         allow.extend(patterns_of(grant, caller, rules));
     }

@@ -386,3 +386,64 @@ fn readable_patterns_never_reach_beyond_the_living_namespaces() {
     assert_eq!(allow, ["acme/docs", "acme/web", "base", "base/**", "base/docs", "open", "open/**", "open/docs"]);
     assert!(readable.within.is_none() && readable.deny.is_empty());
 }
+
+/// "Never to a robot": a team is no way around it, and neither is a row that says everyone.
+#[test]
+fn an_admin_grant_makes_no_robot_an_administrator_not_even_through_its_team() {
+    let book = company()
+        .grant(ACME, Subject::Team(DEV), "acme", "admin")
+        .grant(ACME, Subject::Principal(2), "acme", "admin")
+        .grant(ACME, Subject::Everyone, "acme", "admin")
+        .grant(ACME, Subject::Authenticated, "acme", "admin");
+    let robot = Caller::principal(CallerKind::Robot, 2, "robot.acme.ci", [DEV]);
+    let robot = Caller { api: ApiLevel::Write, ..robot };
+    let stranger = Caller { api: ApiLevel::Write, ..Caller::principal(CallerKind::User, 5, "eve", []) };
+    for caller in [robot, stranger, Caller::anonymous()] {
+        assert_eq!(granted(&caller, &book, "repository:acme/web:* namespace:acme:*"), "", "{caller:?}");
+        assert!(!administers(NOW, &caller, &book.rules(), "acme"));
+        assert!(!readable(NOW, &caller, &book.rules()).permits("acme/web"));
+        let explained = explain(NOW, &caller, &book.rules(), &scopes("namespace:acme:admin"), &View::Everything);
+        assert!(explained[0].why.is_empty(), "{explained:?}");
+    }
+    let member = Caller { api: ApiLevel::Write, ..alice() };
+    assert_eq!(granted(&member, &book, "namespace:acme:*"), "namespace:acme:admin read");
+}
+
+#[test]
+fn an_admin_grant_means_all_content_whatever_stands_beside_admin() {
+    let mut book = company().grant(ACME, Subject::Principal(1), "acme", "pull,admin");
+    for actions in [Actions::PULL | Actions::ADMIN, Actions::ADMIN] {
+        book.grants[0].actions = actions;
+        assert_eq!(granted(&alice(), &book, "repository:acme/web:*"), "repository:acme/web:delete pull push");
+        assert!(readable(NOW, &alice(), &book.rules()).permits("acme/web"));
+        let explained = explain(NOW, &alice(), &book.rules(), &scopes("repository:acme/web:*"), &View::Own);
+        assert_eq!((explained[0].why.len(), explained[0].why_not.len()), (3, 0), "{explained:?}");
+    }
+}
+
+#[test]
+fn a_namespace_that_the_reader_does_not_administer_answers_like_an_unknown_one() {
+    let book = company()
+        .grant(ACME, Subject::Principal(1), "acme/**", "pull,push")
+        .grant(ACME, Subject::Principal(1), "acme", "admin")
+        .guardrail(90, "acme/**", "push");
+    let bob = Caller { api: ApiLevel::Write, ..alice() };
+    let about = |name: &str| {
+        let request = format!("repository:{name}/x:pull,push namespace:{name}:admin");
+        let explained = explain(NOW, &bob, &book.rules(), &scopes(&request), &seen_namespaces(&[8]));
+        explained.into_iter().map(|one| (one.decision, one.why, one.why_not)).collect::<Vec<_>>()
+    };
+    assert_eq!(about("acme"), about("nowhere"));
+}
+
+#[test]
+fn an_auditors_role_is_no_reason_to_administer() {
+    let book = company().grant(ACME, Subject::Principal(1), "acme", "admin");
+    let auditor = Caller { system_role: Some(SystemRole::Auditor), api: ApiLevel::Write, ..alice() };
+    let explained =
+        explain(NOW, &auditor, &book.rules(), &scopes("namespace:acme:read,admin"), &View::Everything).remove(0);
+    let whys: Vec<_> = explained.why.iter().map(|why| (why.action.as_str(), why.by.clone())).collect();
+    assert_eq!(whys.len(), 3, "{whys:?}");
+    assert_eq!((whys[0].0, grant_id(&whys[0].1)), ("admin", Some(1)));
+    assert_eq!(whys[1], ("read", RuleSeen::SystemRole(SystemRole::Auditor)));
+}
