@@ -12,9 +12,9 @@ use crate::{
 /// The latest time a claim may name, in seconds since 1970: the end of the year 9999 in UTC.
 pub const LATEST_TIME: i64 = 253_402_300_799;
 
-/// The earliest time a claim may name: the beginning of the year 0. Between the two, leeway can be added and taken
-/// without overflow, and every time can be printed.
-pub const EARLIEST_TIME: i64 = -62_167_219_200;
+/// The earliest time a claim may name: the beginning of 1970. No token is older, and a negative time is somebody's
+/// mistake or attempt. Between the two, leeway can be added and taken without overflow, and every time can be printed.
+pub const EARLIEST_TIME: i64 = 0;
 
 /// The claims of a token, well-formed, but not yet believed: that takes a verifier, a trust and a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub enum ClaimsError {
     /// A claim has a value of another type than it must have.
     #[error("the claim {0} has a value of the wrong type")]
     WrongType(&'static str),
-    /// A time lies outside the years 0 to 9999.
-    #[error("the claim {0} is no time between the years 0 and 9999")]
+    /// A time lies outside the years 1970 to 9999.
+    #[error("the claim {0} is no time between the years 1970 and 9999")]
     Time(&'static str),
     /// An entry of `access` is malformed.
     #[error(transparent)]

@@ -102,20 +102,18 @@ fn a_claim_of_the_wrong_type_refuses_the_token() {
 }
 
 #[test]
-fn times_end_with_the_year_9999() {
+fn times_begin_with_1970_and_end_with_the_year_9999() {
     for member in ["exp", "nbf", "iat"] {
-        for time in [LATEST_TIME, EARLIEST_TIME, 0, -1] {
+        for time in [LATEST_TIME, 1, 0] {
             assert!(with(member, &json!(time)).is_ok(), "{member}: {time}");
         }
-        for time in
-            [json!(LATEST_TIME + 1), json!(EARLIEST_TIME - 1), json!(i64::MIN), json!(i64::MAX), json!(u64::MAX)]
-        {
+        for time in [json!(LATEST_TIME + 1), json!(-1), json!(i64::MIN), json!(i64::MAX), json!(u64::MAX)] {
             assert_eq!(with(member, &time), Err(ClaimsError::Time(member)), "{time}");
         }
     }
     let printed = |seconds| time::OffsetDateTime::from_unix_timestamp(seconds).unwrap().to_string();
     assert_eq!(printed(LATEST_TIME), "9999-12-31 23:59:59.0 +00:00:00");
-    assert_eq!(printed(EARLIEST_TIME), "0000-01-01 0:00:00.0 +00:00:00");
+    assert_eq!(printed(EARLIEST_TIME), "1970-01-01 0:00:00.0 +00:00:00");
 }
 
 #[test]
