@@ -33,6 +33,9 @@ const STALE: Duration = Duration::from_secs(15);
 /// How long PostgreSQL keeps the locks of a process that fell silent in the middle of an operation.
 const SILENT_MS: &str = "60000";
 
+/// Operations lock in one statement and look in the next, which must see what was committed in between; a server's own default may differ.
+const ISOLATION: &str = "read committed";
+
 /// The time comes along with BEGIN, in one trip. Cut off, not rounded, so that it never lies ahead of the clock.
 const BEGIN: &str = "BEGIN; SELECT trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8";
 
@@ -61,7 +64,11 @@ impl Doors {
         let options = PgConnectOptions::from_str(url.expose())
             .map_err(refused)?
             .application_name("portreeve")
-            .options([("search_path", schema.as_str()), ("idle_in_transaction_session_timeout", SILENT_MS)])
+            .options([
+                ("search_path", schema.as_str()),
+                ("default_transaction_isolation", ISOLATION),
+                ("idle_in_transaction_session_timeout", SILENT_MS),
+            ])
             .statement_cache_capacity(CACHED_STATEMENTS);
         let mut connection = options.connect().await.map_err(refused)?;
         make_schema(&mut connection, schema).await.map_err(refused)?;

@@ -101,3 +101,21 @@ async fn replicas_that_start_at_once_make_one_schema() {
     sqlx::query(drop).execute(&mut connection).await.unwrap();
     fixture.clear().await;
 }
+
+/// What locks and then looks in a second statement must see what was committed in between, whatever the server's default is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn an_operation_reads_what_is_committed_whatever_the_default_isolation() {
+    let fixture = Fixture::postgres().await;
+    let Location::Postgres { url, schema } = &fixture.location else { unreachable!("a PostgreSQL story") };
+    let mut url = url::Url::parse(url.expose()).unwrap();
+    url.query_pairs_mut().append_pair("options[default_transaction_isolation]", "repeatable read");
+    let location = Location::Postgres { url: url.as_str().into(), schema: schema.clone() };
+    for clock in [Clock::system(), Clock::fixed(crate::clock::Timestamp::from_seconds(1_000))] {
+        let database = Database::open(&location, super::fixture::with_a_second_step(), clock).await.unwrap();
+        let isolation = "SELECT (current_setting('transaction_isolation') = 'read committed')::int::bigint";
+        assert_eq!(database.write(fixture.told(Story::new("level").step(Step::Pragma(isolation)))).await.unwrap(), [1]);
+        database.close().await;
+    }
+    fixture.clear().await;
+}
