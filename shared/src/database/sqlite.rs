@@ -5,7 +5,7 @@ mod readers;
 mod writer;
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
@@ -57,9 +57,14 @@ impl Doors {
 }
 
 /// Makes the file if it is missing and keeps it to its owner: it holds password verifiers and names. SQLite gives the files beside it the same mode.
+///
+/// A file that is there is not opened: closing it would give up every lock that this process, with whatever it has open on it, holds on that file.
 fn make_private(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.map(drop),
+    }
+    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
         tracing::warn!(path = %path.display(), "the database can be read by other users of this machine");
     }
     Ok(())

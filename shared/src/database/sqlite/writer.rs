@@ -149,7 +149,8 @@ impl Desk {
 
     async fn together(&mut self, jobs: &mut [Judged]) -> Result<(), Collapsed> {
         let durability = jobs.iter().map(|(job, _)| job.durability()).max().unwrap_or(Durability::Full);
-        let mut connection = match self.begin(durability).await {
+        let mark = if jobs.len() == 1 { Mark::Start } else { Mark::Savepoint };
+        let mut connection = match self.begin(durability, mark).await {
             Ok(connection) => connection,
             Err(error) => {
                 let error = Arc::new(error);
@@ -160,7 +161,7 @@ impl Desk {
                 return Ok(());
             }
         };
-        let mut batch = Batch { connection: &mut connection, clock: &self.clock, mark: Mark::Start };
+        let mut batch = Batch { connection: &mut connection, clock: &self.clock, mark };
         let outcome = batch.run(jobs).await;
         if outcome.is_err() {
             // Fails where SQLite has ended the transaction itself, and then there is nothing left to end.
@@ -171,9 +172,9 @@ impl Desk {
     }
 
     /// Begins a transaction, on a new connection if the present one cannot.
-    async fn begin(&mut self, durability: Durability) -> Result<SqliteConnection, sqlx::Error> {
+    async fn begin(&mut self, durability: Durability, mark: Mark) -> Result<SqliteConnection, sqlx::Error> {
         if let Link::Idle(mut connection) = mem::replace(&mut self.link, Link::Down) {
-            match self.begin_on(&mut connection, durability).await {
+            match self.begin_on(&mut connection, durability, mark).await {
                 Ok(()) => return Ok(connection),
                 Err(error) if is_busy(&error) => {
                     self.link = Link::Idle(connection);
@@ -184,12 +185,17 @@ impl Desk {
         }
         let mut connection = self.options.connect().await?;
         self.synchronous = Durability::Full;
-        self.begin_on(&mut connection, durability).await?;
+        self.begin_on(&mut connection, durability, mark).await?;
         Ok(connection)
     }
 
     /// `synchronous` first: inside a transaction the pragma has no effect.
-    async fn begin_on(&mut self, connection: &mut SqliteConnection, durability: Durability) -> Result<(), sqlx::Error> {
+    async fn begin_on(
+        &mut self,
+        connection: &mut SqliteConnection,
+        durability: Durability,
+        mark: Mark,
+    ) -> Result<(), sqlx::Error> {
         if self.synchronous != durability {
             let pragma = match durability {
                 Durability::Relaxed => "PRAGMA synchronous = NORMAL",
@@ -198,7 +204,11 @@ impl Desk {
             execute(connection, pragma).await?;
             self.synchronous = durability;
         }
-        execute(connection, "BEGIN IMMEDIATE").await
+        let statement = match mark {
+            Mark::Start => "BEGIN IMMEDIATE",
+            Mark::Savepoint | Mark::Behind => "BEGIN IMMEDIATE; SAVEPOINT job",
+        };
+        execute(connection, statement).await
     }
 }
 
@@ -215,18 +225,15 @@ fn settle(judged: impl IntoIterator<Item = Judged>) {
 /// Where a job's changes begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// At the start of the transaction: to undo them is to begin it anew.
+    /// At the start of the transaction, which is this job's alone: to undo them is to begin it anew.
     Start,
-    /// At the savepoint, which is the first after nothing but kept changes.
+    /// At the savepoint, which stands after nothing but kept changes.
     Savepoint,
-    /// Somewhere after the changes that the last job left; a savepoint is needed.
-    Unmarked {
-        /// Whether an older savepoint is to be given up with it.
-        release: bool,
-    },
+    /// Behind the changes that the last job left; the savepoint is to be set anew.
+    Behind,
 }
 
-/// Jobs in one transaction. A savepoint costs as much as a small statement, so the first job does without, and one is used again after a refusal.
+/// Jobs in one transaction. A savepoint costs as much as a small statement, so a job that is alone does without, and one is used again after a refusal.
 struct Batch<'b> {
     connection: &'b mut SqliteConnection,
     clock: &'b Clock,
@@ -248,7 +255,7 @@ impl Batch<'_> {
             let mut tx = Transaction::new(Connection::Sqlite(self.connection), self.clock.now());
             let ended = catching_panic(job.run(&mut tx)).await;
             if let Some(Ended::Kept) = ended {
-                self.mark = Mark::Unmarked { release: self.mark == Mark::Savepoint };
+                self.mark = Mark::Behind;
                 return Ok(None);
             }
             if let Err(undone) = self.undo().await {
@@ -268,15 +275,13 @@ impl Batch<'_> {
         Ok(Some(DatabaseError::Contended { operation: job.name(), attempts: MAX_REPEATS + 1 }))
     }
 
-    /// Sets the savepoint where there are changes of other jobs to keep apart.
+    /// Sets the savepoint where there are changes of other jobs to keep apart. Fails if a job before let SQLite take back the whole transaction and did
+    /// not say so: there is no savepoint to release then. One set without that would begin a transaction of its own and let the lost job pass as kept.
     async fn mark(&mut self) -> Result<(), Collapsed> {
-        let statement = match self.mark {
-            Mark::Start | Mark::Savepoint => return Ok(()),
-            Mark::Unmarked { release: false } => "SAVEPOINT job",
-            Mark::Unmarked { release: true } => "RELEASE job; SAVEPOINT job",
-        };
-        execute(self.connection, statement).await.map_err(Collapsed)?;
-        self.mark = Mark::Savepoint;
+        if self.mark == Mark::Behind {
+            execute(self.connection, "RELEASE job; SAVEPOINT job").await.map_err(Collapsed)?;
+            self.mark = Mark::Savepoint;
+        }
         Ok(())
     }
 
@@ -284,7 +289,7 @@ impl Batch<'_> {
     async fn undo(&mut self) -> Result<(), sqlx::Error> {
         let statement = match self.mark {
             Mark::Start => "ROLLBACK; BEGIN IMMEDIATE",
-            Mark::Savepoint | Mark::Unmarked { .. } => "ROLLBACK TO job",
+            Mark::Savepoint | Mark::Behind => "ROLLBACK TO job",
         };
         execute(self.connection, statement).await
     }

@@ -251,6 +251,42 @@ async fn an_operation_that_ends_the_transaction_costs_nobody_his_row() {
     assert_eq!(fixture.ids().await, [1, 3]);
 }
 
+/// The first of a batch has no savepoint before it, so the second one's could begin a transaction of its own and hide that the first was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_that_ends_the_transaction_unheard_is_not_answered_as_kept() {
+    let fixture = Fixture::sqlite().await;
+    let answers = fixture
+        .write_together(vec![
+            Story::new("meddler").insert(1, "a").step(Step::Unheard("ROLLBACK")),
+            Story::new("b").insert(2, "b"),
+            Story::new("c").insert(3, "c"),
+        ])
+        .await;
+    assert!(!kept(&answers[0]) && kept(&answers[1]) && kept(&answers[2]), "{answers:?}");
+    assert_eq!(fixture.ids().await, [2, 3]);
+}
+
+/// Whoever closes any descriptor of a file gives up all locks of the process on it, and then a shell on the file may take the log away.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opening_again_takes_no_lock_from_what_is_open() {
+    use std::os::unix::fs::MetadataExt;
+    let fixture = Fixture::sqlite().await;
+    fixture.write(Story::new("one").insert(1, "a")).await.unwrap();
+    let place = format!(":{} ", std::fs::metadata(fixture.path()).unwrap().ino());
+    let process = format!(" {} ", std::process::id());
+    let held = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().filter(|line| line.contains(&process) && line.contains(&place)).count()
+    };
+    assert!(held() > 0);
+    let refused =
+        Database::open(&fixture.location, super::fixture::with_another_first_step(), crate::clock::Clock::system())
+            .await;
+    assert!(refused.is_err());
+    assert!(held() > 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_file_is_its_owners_and_the_log_is_folded_in_on_closing() {
     let fixture = Fixture::sqlite().await;

@@ -31,6 +31,8 @@ pub(super) enum Step {
     Fail,
     /// A statement fails and the operation does not care.
     FailUnheard,
+    /// A statement that the operation does not care about.
+    Unheard(&'static str),
     Panic,
     /// Waits until it is let through.
     Pass(Arc<Notify>),
@@ -130,6 +132,9 @@ impl Story {
             Step::Fail => on!(tx, c => sqlx::query("SELECT nothing FROM nowhere").execute(c).await.map(drop))?,
             Step::FailUnheard => {
                 on!(tx, c => sqlx::query("SELECT nothing FROM nowhere").execute(c).await.map(drop)).unwrap_err();
+            }
+            Step::Unheard(statement) => {
+                let _ = on!(tx, c => sqlx::query(*statement).execute(c).await.map(drop));
             }
             Step::Panic => panic!("on purpose"),
             Step::Pass(gate) => gate.notified().await,
