@@ -25,6 +25,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod strict_json;
 pub mod tag;
+pub mod telemetry;
 pub mod token_response;
 pub mod watched;
 pub mod x5c;

@@ -21,10 +21,13 @@ mod place;
 mod tests;
 mod tls;
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -51,6 +54,15 @@ pub enum Peer {
         /// Its number, where known.
         pid: Option<i32>,
     },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { uid, .. } => write!(f, "uid {uid}"),
+        }
+    }
 }
 
 /// What a client may take: time, memory, connections.
@@ -142,11 +154,11 @@ impl Listener {
         // With its state the router is built once and for all, not at every request.
         let router = router.with_state(());
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(limits.connections));
+        let places = Arc::new(Semaphore::new(limits.connections));
         loop {
             let next = async {
                 // The semaphore is never closed; were it, nothing would be accepted any more.
-                let place = std::sync::Arc::clone(&places).acquire_owned().await.ok();
+                let place = Arc::clone(&places).acquire_owned().await.ok();
                 (place, bound.accept().await)
             };
             let (place, accepted) = tokio::select! {
@@ -181,8 +193,8 @@ impl Listener {
     }
 }
 
-impl std::fmt::Debug for Listener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener").field("address", self.address()).finish_non_exhaustive()
     }
 }
