@@ -1,14 +1,20 @@
 //! What the server answers over HTTP. Handlers translate; accounts, identity, permissions and issuer decide.
 
+pub mod admin;
+pub mod error;
+pub mod input;
 mod peer;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use shared::clock::Clock;
 
-use crate::{accounts::Accounts, identity::Identities, issuer::Issuer};
-pub use peer::Peer;
+use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, issuer::Issuer};
+pub use peer::{Peer, Proxies};
 
 /// What every handler may need. Cheap to clone.
 #[derive(Clone)]
@@ -23,11 +29,22 @@ pub struct App {
     pub bundle: Arc<str>,
     /// How long tokens live where the service does not say.
     pub token_life: Duration,
+    /// Where the first administrator's password lies until it is changed.
+    pub first_password: FirstPassword,
     /// What time it is.
     pub clock: Clock,
 }
 
-/// Every route of the server.
-pub fn router(app: App) -> Router {
-    Router::new().with_state(app)
+/// Every route of the server, for listeners that anybody reaches.
+pub fn router(app: App, proxies: Proxies) -> Router {
+    routes(app).layer(from_fn_with_state(proxies, peer::from_anywhere))
+}
+
+/// Every route of the server, for the data directory's socket: root and the server's own user are system administrators there.
+pub fn socket_router(app: App) -> Router {
+    routes(app).layer(from_fn(peer::from_the_socket))
+}
+
+fn routes(app: App) -> Router {
+    admin::router().with_state(app)
 }

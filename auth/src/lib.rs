@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod first_start;
 pub mod http;
 pub mod identity;
 pub mod issuer;

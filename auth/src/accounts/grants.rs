@@ -94,6 +94,24 @@ impl Accounts {
         self.change(Remove { actor: actor.clone(), namespace, id }).await
     }
 
+    /// What a subject is called: an account's handle, a team's `namespace/name`.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn subject_name(&self, subject: Subject) -> Result<Option<String>, Error> {
+        let (query, id) = match subject {
+            Subject::Principal(id) => ("SELECT handle FROM principal WHERE id = $1", id),
+            Subject::Team(id) => (
+                "SELECT n.name || '/' || t.name FROM team t JOIN namespace n ON n.id = t.namespace_id WHERE t.id = $1",
+                id,
+            ),
+            Subject::Authenticated | Subject::Everyone => return Ok(None),
+        };
+        let mut reader = self.database.reader().await?;
+        let row: Option<(String,)> = on!(reader, c => sqlx::query_as(query).bind(id).fetch_optional(c).await)?;
+        Ok(row.map(|(name,)| name))
+    }
+
     /// The rules written in a namespace ([`NamespaceId::SYSTEM`] for the system's own), oldest first.
     ///
     /// # Errors

@@ -55,6 +55,14 @@ pub fn check_new(password: &str) -> Result<(), UnfitPassword> {
     Ok(())
 }
 
+/// A password for somebody to start with: 120 random bits, without letters that look alike.
+#[must_use]
+pub fn random_password() -> Secret<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let letters = random::bytes::<24>();
+    Secret::new(letters.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
+}
+
 /// Hashes and compares passwords.
 #[derive(Debug, Clone)]
 pub struct Passwords {

@@ -1,0 +1,99 @@
+//! `/api/v1/me`: one's own account, password and tokens.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use shared::secret::Secret;
+
+use super::{
+    access::ApiCaller,
+    output::{CredentialOut, PageOf, PrincipalOut, WithSecret},
+    secrets::CredentialIn,
+    users,
+};
+use crate::{
+    accounts::{CredentialId, principals::Principal},
+    http::{
+        App, Peer,
+        error::ApiError,
+        input::{Body, Named},
+    },
+    identity::{Attempt, NotIdentified},
+    permissions::ApiLevel,
+};
+
+#[derive(Debug, Serialize)]
+pub(super) struct MeOut {
+    #[serde(flatten)]
+    account: Option<PrincipalOut>,
+    /// What the credential shown may do here.
+    api: ApiLevel,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// True on the data directory's socket.
+    local: bool,
+}
+
+pub(super) async fn show(me: ApiCaller) -> Json<MeOut> {
+    Json(MeOut {
+        local: me.principal.is_none(),
+        account: me.principal.map(PrincipalOut::from),
+        api: me.caller.api,
+        scope: me.caller.credential_scope.map(String::from),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordChange {
+    current: Secret<String>,
+    new: Secret<String>,
+}
+
+/// A token that was stolen is not enough to take the account: the current password is asked for, and throttled.
+pub(super) async fn set_password(
+    State(app): State<App>,
+    me: ApiCaller,
+    peer: Peer,
+    Body(change): Body<PasswordChange>,
+) -> Result<StatusCode, ApiError> {
+    let principal = owner(&me)?;
+    let attempt =
+        Attempt { username: Some(&principal.handle), secret: &change.current, service: None, peer: peer.address() };
+    match app.identities.identify(&attempt).await {
+        Ok(identity) if identity.principal.id == principal.id && identity.may_keep_an_identity_token() => {}
+        Ok(_) | Err(NotIdentified::Wrong) => return Err(ApiError::Invalid("the current password is wrong".to_owned())),
+        Err(other) => return Err(other.into()),
+    }
+    users::store_password(&app, &me, principal, &change.new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn tokens(State(app): State<App>, me: ApiCaller) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
+    users::list_tokens(&app, owner(&me)?).await
+}
+
+pub(super) async fn create_token(
+    State(app): State<App>,
+    me: ApiCaller,
+    Body(wanted): Body<CredentialIn>,
+) -> Result<(StatusCode, Json<WithSecret<CredentialOut>>), ApiError> {
+    // What is confined must not make what is not.
+    if me.caller.credential_scope.is_some() {
+        return Err(ApiError::Level);
+    }
+    users::make_token(&app, &me, owner(&me)?, wanted).await
+}
+
+pub(super) async fn revoke_token(
+    State(app): State<App>,
+    me: ApiCaller,
+    Named(token): Named<i64>,
+) -> Result<StatusCode, ApiError> {
+    app.accounts.revoke_credential(&me.actor, owner(&me)?.id, CredentialId(token)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The caller's account; the socket has none.
+fn owner(me: &ApiCaller) -> Result<&Principal, ApiError> {
+    me.principal.as_ref().ok_or(ApiError::NotFound)
+}

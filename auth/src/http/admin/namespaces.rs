@@ -1,0 +1,75 @@
+//! `/api/v1/namespaces`.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+
+use super::{
+    access::{NamespaceAdmin, SystemAdmin},
+    output::{NamespaceOut, PageOf},
+};
+use crate::{
+    accounts::{names::NamespaceName, principals::Page},
+    http::{
+        App,
+        error::ApiError,
+        input::{Asked, Body, Named, Paging},
+    },
+    permissions::Visibility,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamespaceIn {
+    name: String,
+    #[serde(default)]
+    visibility: Visibility,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    _: SystemAdmin,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<PageOf<NamespaceOut>>, ApiError> {
+    let limit = paging.limit()?;
+    let namespaces = app.accounts.namespaces(&Page { after: paging.after, limit }).await?;
+    Ok(Json(PageOf::new(namespaces, limit, |namespace| namespace.name.clone(), NamespaceOut::from)))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    SystemAdmin(admin): SystemAdmin,
+    Body(wanted): Body<NamespaceIn>,
+) -> Result<(StatusCode, Json<NamespaceOut>), ApiError> {
+    let name: NamespaceName = wanted.name.parse()?;
+    let made = app.accounts.create_namespace(&admin.actor, &name, wanted.visibility).await?;
+    Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+pub(super) async fn show(admin: NamespaceAdmin) -> Json<NamespaceOut> {
+    Json(admin.namespace.into())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    visibility: Visibility,
+}
+
+pub(super) async fn change(
+    State(app): State<App>,
+    admin: NamespaceAdmin,
+    Body(change): Body<Change>,
+) -> Result<Json<NamespaceOut>, ApiError> {
+    let changed = app.accounts.set_visibility(&admin.caller.actor, &admin.name, change.visibility).await?;
+    Ok(Json(changed.into()))
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    SystemAdmin(admin): SystemAdmin,
+    Named(name): Named<String>,
+) -> Result<StatusCode, ApiError> {
+    let name: NamespaceName = name.parse().map_err(|_| ApiError::NotFound)?;
+    app.accounts.delete_namespace(&admin.actor, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,224 @@
+//! What the admin API serves. Never a verifier, never a secret but the one that was just made.
+
+use serde::Serialize;
+use shared::clock::Timestamp;
+
+use crate::{
+    accounts::{
+        credentials::Credential,
+        grants::{Effect, Rule},
+        namespaces::Namespace,
+        principals::{AccountState, Principal},
+        services::RegistryService,
+        teams::{Member, Team},
+    },
+    permissions::{ApiLevel, Catalog, Role, Subject, SystemRole, Visibility},
+};
+
+/// A part of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct PageOf<T> {
+    items: Vec<T>,
+    /// What to say as `after` for the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl<T> PageOf<T> {
+    /// Turns rows into what is served; a page that is full may have a next one.
+    pub(super) fn new<R>(rows: Vec<R>, limit: u32, cursor: impl Fn(&R) -> String, serve: impl Fn(R) -> T) -> Self {
+        let full = rows.len() >= limit as usize;
+        let next = rows.last().filter(|_| full).map(cursor);
+        Self { items: rows.into_iter().map(serve).collect(), next }
+    }
+
+    /// A list that has one page.
+    pub(super) fn whole<R>(rows: Vec<R>, serve: impl Fn(R) -> T) -> Self {
+        Self { items: rows.into_iter().map(serve).collect(), next: None }
+    }
+}
+
+fn text(time: Option<Timestamp>) -> Option<String> {
+    time.map(Timestamp::rfc3339)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PrincipalOut {
+    id: i64,
+    name: String,
+    display_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_role: Option<SystemRole>,
+    state: AccountState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    created_at: String,
+}
+
+impl From<Principal> for PrincipalOut {
+    fn from(principal: Principal) -> Self {
+        Self {
+            id: principal.id.0,
+            name: principal.handle,
+            display_name: principal.display_name,
+            system_role: principal.system_role,
+            state: principal.state,
+            expires_at: text(principal.expires_at),
+            created_at: principal.created_at.rfc3339(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CredentialOut {
+    id: i64,
+    kind: &'static str,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<String>>,
+    api: ApiLevel,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_from: Option<String>,
+}
+
+impl From<Credential> for CredentialOut {
+    fn from(credential: Credential) -> Self {
+        Self {
+            id: credential.id.0,
+            kind: credential.kind.word(),
+            name: credential.name,
+            scope: credential.scope.map(String::from),
+            networks: credential.networks.map(Vec::from),
+            api: credential.api,
+            created_at: credential.created_at.rfc3339(),
+            expires_at: text(credential.expires_at),
+            used_at: text(credential.used_at),
+            used_from: credential.used_from,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NamespaceOut {
+    id: i64,
+    name: String,
+    visibility: Visibility,
+    created_at: String,
+}
+
+impl From<Namespace> for NamespaceOut {
+    fn from(namespace: Namespace) -> Self {
+        Self {
+            id: namespace.id.0,
+            name: namespace.name,
+            visibility: namespace.visibility,
+            created_at: namespace.created_at.rfc3339(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TeamOut {
+    id: i64,
+    name: String,
+}
+
+impl From<Team> for TeamOut {
+    fn from(team: Team) -> Self {
+        Self { id: team.id.0, name: team.name }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MemberOut {
+    name: String,
+    source: String,
+}
+
+impl From<Member> for MemberOut {
+    fn from(member: Member) -> Self {
+        Self { name: member.handle, source: member.source }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RuleOut {
+    id: i64,
+    effect: Effect,
+    subject: String,
+    repositories: String,
+    actions: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_by: Option<String>,
+    created_at: String,
+}
+
+impl From<Rule> for RuleOut {
+    fn from(rule: Rule) -> Self {
+        Self {
+            id: rule.id.0,
+            effect: rule.effect,
+            subject: subject(rule.subject, rule.subject_name.as_deref()),
+            repositories: rule.pattern.to_string(),
+            actions: rule.actions.iter().map(|action| action.as_str().to_owned()).collect(),
+            role: Role::of(rule.actions).filter(|_| rule.effect == Effect::Allow),
+            tags: rule.tags.map(|tags| tags.as_slice().iter().map(ToString::to_string).collect()),
+            expires_at: text(rule.expires_at),
+            given_by: rule.given_by,
+            created_at: rule.created_at.rfc3339(),
+        }
+    }
+}
+
+/// A subject as grants name it: `everyone`, `authenticated`, `team:dev`, or an account's name.
+pub(super) fn subject(subject: Subject, name: Option<&str>) -> String {
+    match subject {
+        Subject::Everyone => "everyone".to_owned(),
+        Subject::Authenticated => "authenticated".to_owned(),
+        Subject::Team(id) => format!("team:{}", name.map_or_else(|| id.to_string(), str::to_owned)),
+        Subject::Principal(id) => name.map_or_else(|| format!("#{id}"), str::to_owned),
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ServiceOut {
+    id: i64,
+    name: String,
+    catalog: Catalog,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_seconds: Option<u64>,
+}
+
+impl From<RegistryService> for ServiceOut {
+    fn from(service: RegistryService) -> Self {
+        Self {
+            id: service.id.0,
+            name: service.name,
+            catalog: service.catalog,
+            token_seconds: service.token_life.map(|life| life.as_secs()),
+        }
+    }
+}
+
+/// Something that was just made together with its secret, which is shown this once.
+#[derive(Debug, Serialize)]
+pub(super) struct WithSecret<T> {
+    #[serde(flatten)]
+    pub(super) made: T,
+    /// Missing where the caller chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<String>,
+}

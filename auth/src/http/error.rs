@@ -1,0 +1,189 @@
+//! Errors of `/api/v1`, as problem+json (RFC 9457). This is the one place where what went wrong becomes a status.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use shared::database::DatabaseError;
+use thiserror::Error;
+use tracing::error;
+
+use crate::{
+    accounts::{self, Refusal, names::NameError, networks::NetworkError},
+    identity::{NotIdentified, passwords::UnfitPassword, queue::Busy},
+    permissions::NotGiven,
+};
+
+/// Why the admin API did not do what was asked.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// Nobody who may use this API asked.
+    #[error("show a bearer credential with an API level: Authorization: Bearer prt_pat_…")]
+    Unauthenticated,
+    /// Somebody asked, with a credential that does not reach so far.
+    #[error("this credential has no API level that allows it")]
+    Level,
+    /// Only system administrators may.
+    #[error("only a system administrator may do this")]
+    SystemOnly,
+    /// There is no such thing, or it is not the caller's to know.
+    #[error("there is no such thing here, or it is not yours to see")]
+    NotFound,
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The body is larger than any request's.
+    #[error("a request has at most {limit} bytes")]
+    TooLarge {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The body is not JSON.
+    #[error("the body must be application/json")]
+    MediaType,
+    /// The rule may not be written by this caller.
+    #[error(transparent)]
+    NotGiven(#[from] NotGiven),
+    /// The accounts refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Identification failed.
+    #[error(transparent)]
+    NotIdentified(#[from] NotIdentified),
+    /// The hash queue is full.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The database did not answer.
+    #[error("the accounts cannot be reached at the moment")]
+    Unavailable(#[source] DatabaseError),
+}
+
+impl From<accounts::Error> for ApiError {
+    fn from(error: accounts::Error) -> Self {
+        match error {
+            accounts::Error::Refused(refusal) => Self::Refused(refusal),
+            accounts::Error::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<NetworkError> for ApiError {
+    fn from(error: NetworkError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<UnfitPassword> for ApiError {
+    fn from(error: UnfitPassword) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Level | Self::SystemOnly | Self::NotGiven(_) => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Refused(refusal) => refused(refusal),
+            Self::NotIdentified(error) => not_identified(error),
+            Self::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Seconds after which another try is worth it.
+    fn retry_after(&self) -> Option<u64> {
+        let wait = match self {
+            Self::Busy(_) | Self::NotIdentified(NotIdentified::Busy(_)) => Busy::RETRY_AFTER,
+            Self::NotIdentified(NotIdentified::Throttled { retry_after }) => *retry_after,
+            Self::Unavailable(_) | Self::NotIdentified(NotIdentified::Unavailable(_)) => {
+                std::time::Duration::from_secs(5)
+            }
+            _ => return None,
+        };
+        Some(wait.as_secs().max(1))
+    }
+}
+
+fn refused(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::NameTaken(_)
+        | Refusal::NamespaceTaken(_)
+        | Refusal::TeamTaken(_)
+        | Refusal::ServiceTaken(_)
+        | Refusal::TooManyKeys { .. }
+        | Refusal::TooManyTokens { .. }
+        | Refusal::LastAdministrator
+        | Refusal::AlreadyStarted
+        | Refusal::ForeignPassword(_) => StatusCode::CONFLICT,
+        Refusal::PrincipalUnknown
+        | Refusal::NamespaceUnknown
+        | Refusal::CredentialUnknown
+        | Refusal::TeamUnknown
+        | Refusal::GrantUnknown
+        | Refusal::ServiceUnknown => StatusCode::NOT_FOUND,
+    }
+}
+
+fn not_identified(error: &NotIdentified) -> StatusCode {
+    match error {
+        NotIdentified::Wrong => StatusCode::UNAUTHORIZED,
+        NotIdentified::Throttled { .. } | NotIdentified::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+        NotIdentified::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            error!(error = %chain(&self), "a request to the admin API failed");
+        }
+        // What the client has no business knowing stays in the log.
+        let detail = match &self {
+            Self::NotIdentified(NotIdentified::Unavailable(_)) => {
+                "the accounts cannot be reached at the moment".to_owned()
+            }
+            error => error.to_string(),
+        };
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "detail": detail,
+        });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
