@@ -218,6 +218,20 @@ impl Source {
         self
     }
 
+    /// Takes the sections of `defaults` that the file does not have. A section that the file has stands as it is there: what a person wrote is not mixed
+    /// with what they cannot see.
+    #[must_use]
+    pub fn or_sections_of(mut self, defaults: Self) -> Self {
+        self.root = match (self.root, defaults.root) {
+            (Some(mut root), Some(defaults)) => {
+                root.add_missing(defaults);
+                Some(root)
+            }
+            (root, defaults) => root.or(defaults),
+        };
+        self
+    }
+
     /// Lays the environment variables over it that begin with `prefix` and `_`.
     #[must_use]
     pub fn overlay(mut self, prefix: &str, environment: impl IntoIterator<Item = (String, String)>) -> Self {

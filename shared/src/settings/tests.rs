@@ -396,3 +396,14 @@ fn variables_of_other_programs_and_in_small_letters_are_left_alone() {
         read(V, &[("registry_http_addr", "x"), ("REGISTRYX_HTTP_ADDR", "x"), ("PATH", "/bin"), ("REGISTRY", "x")]);
     assert_eq!(tree.http.addr, None);
 }
+
+#[test]
+fn sections_that_the_file_does_not_have_come_from_the_defaults() {
+    let defaults = || Source::text("defaults", "http: {addr: d, secret: d}\nstorage: {root: d}").unwrap();
+    let read = |text: &str| {
+        let source = Source::text("f", text).unwrap().or_sections_of(defaults());
+        source.read::<serde_json::Value>().unwrap().value
+    };
+    assert_eq!(read("http: {addr: mine}"), serde_json::json!({"http": {"addr": "mine"}, "storage": {"root": "d"}}));
+    assert_eq!(read(""), serde_json::json!({"http": {"addr": "d", "secret": "d"}, "storage": {"root": "d"}}));
+}

@@ -42,6 +42,19 @@ impl Node {
         let at = entries.iter().position(|(name, _)| name == key)?;
         Some(entries.remove(at).1)
     }
+
+    /// Adds the entries of another map whose keys this one does not have; an empty node becomes that map.
+    pub(super) fn add_missing(&mut self, other: Self) {
+        match (&mut self.value, other.value) {
+            (Value::Map(entries), Value::Map(others)) => {
+                let missing: Vec<_> =
+                    others.into_iter().filter(|(key, _)| entries.iter().all(|(known, _)| known != key)).collect();
+                entries.extend(missing);
+            }
+            (Value::Null, other) => self.value = other,
+            _ => {}
+        }
+    }
 }
 
 /// Why a text is not a tree.
