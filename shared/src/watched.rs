@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -92,8 +92,14 @@ impl<T, E: fmt::Display> Watched<T, E> {
     /// The value, no older than a second or so.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
-        // Whoever finds the lock taken uses what there is: somebody else is looking.
-        if let Ok(mut seen) = self.seen.try_lock()
+        let seen = match self.seen.try_lock() {
+            Ok(seen) => Some(seen),
+            // A parser panicked over an earlier content; what was seen until then still holds.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            // Whoever finds the lock taken uses what there is: somebody else is looking.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut seen) = seen
             && seen.at.elapsed() >= LOOK
         {
             self.look(&mut seen);
@@ -279,6 +285,20 @@ mod tests {
         fs::write(watched.path(), "2").unwrap();
         assert_eq!(*watched.current(), 1, "it was looked at just now");
         watched.seen.lock().unwrap().at -= LOOK;
+        assert_eq!(*watched.current(), 2);
+    }
+
+    #[test]
+    fn a_parser_that_panicked_once_does_not_end_the_watch() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("number");
+        fs::write(&path, "1").unwrap();
+        let touchy = |content: &[u8]| if content == b"panic" { panic!("on purpose") } else { number(content) };
+        let watched = Watched::open(path, touchy).unwrap();
+        fs::write(watched.path(), "panic").unwrap();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| watched.refresh())).unwrap_err();
+        fs::write(watched.path(), "2").unwrap();
+        watched.seen.lock().unwrap_or_else(PoisonError::into_inner).at -= LOOK;
         assert_eq!(*watched.current(), 2);
     }
 
