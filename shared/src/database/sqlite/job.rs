@@ -44,6 +44,8 @@ type Answer<O> = Result<<O as Operation>::Output, WriteError<<O as Operation>::R
 /// An operation, the answer of its last run, and where the answer goes.
 pub(super) struct Sent<O: Operation> {
     operation: O,
+    /// Asked for when it is handed over: if that panics, it is on the caller's side and not on the writer's.
+    durability: Durability,
     answer: Option<Answer<O>>,
     caller: oneshot::Sender<Answer<O>>,
 }
@@ -51,7 +53,8 @@ pub(super) struct Sent<O: Operation> {
 impl<O: Operation> Sent<O> {
     pub(super) fn new(operation: O) -> (Box<Self>, oneshot::Receiver<Answer<O>>) {
         let (caller, answer) = oneshot::channel();
-        (Box::new(Self { operation, answer: None, caller }), answer)
+        let durability = operation.durability();
+        (Box::new(Self { operation, durability, answer: None, caller }), answer)
     }
 }
 
@@ -61,7 +64,7 @@ impl<O: Operation> Job for Sent<O> {
     }
 
     fn durability(&self) -> Durability {
-        self.operation.durability()
+        self.durability
     }
 
     fn run<'r>(&'r mut self, tx: &'r mut Transaction<'_>) -> Run<'r> {
@@ -82,7 +85,7 @@ impl<O: Operation> Job for Sent<O> {
     }
 
     fn answer(self: Box<Self>) {
-        let Self { operation, answer, caller } = *self;
+        let Self { operation, answer, caller, .. } = *self;
         let answer = answer.unwrap_or(Err(WriteError::Unavailable(DatabaseError::Closed)));
         if let Ok(output) = &answer {
             // The change is made whatever becomes of this; the panic itself was reported by the panic hook.

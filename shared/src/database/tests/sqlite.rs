@@ -251,6 +251,17 @@ async fn an_operation_that_ends_the_transaction_costs_nobody_his_row() {
     assert_eq!(fixture.ids().await, [1, 3]);
 }
 
+/// The writer serves everybody, so what an operation says about itself is asked for on its caller's side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_that_panics_before_it_runs_harms_its_caller_alone() {
+    let fixture = Fixture::sqlite().await;
+    let (database, odd) = (fixture.database.clone(), fixture.told(Story::new("odd").of_no_durability()));
+    let harmed = tokio::spawn(async move { database.write(odd).await.map(drop) }).await;
+    assert!(harmed.is_err_and(|end| end.is_panic()));
+    fixture.write(Story::new("next").insert(1, "a")).await.unwrap();
+    assert_eq!(fixture.ids().await, [1]);
+}
+
 /// The first of a batch has no savepoint before it, so the second one's could begin a transaction of its own and hide that the first was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operation_that_ends_the_transaction_unheard_is_not_answered_as_kept() {

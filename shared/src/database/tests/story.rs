@@ -54,6 +54,7 @@ pub(super) struct Story {
     durability: Durability,
     knows_the_taken_name: bool,
     pub(super) panics_when_committed: bool,
+    panics_when_asked: bool,
     pub(super) runs: Arc<AtomicU32>,
     pub(super) journal: Journal,
 }
@@ -66,6 +67,7 @@ impl Story {
             durability: Durability::Full,
             knows_the_taken_name: true,
             panics_when_committed: false,
+            panics_when_asked: false,
             runs: Arc::default(),
             journal: Journal::default(),
         }
@@ -86,6 +88,12 @@ impl Story {
 
     pub(super) fn relaxed(mut self) -> Self {
         self.durability = Durability::Relaxed;
+        self
+    }
+
+    /// Panics when asked how durable it is to be.
+    pub(super) fn of_no_durability(mut self) -> Self {
+        self.panics_when_asked = true;
         self
     }
 
@@ -155,6 +163,7 @@ impl Operation for Story {
     const NAME: &'static str = "story";
 
     fn durability(&self) -> Durability {
+        assert!(!self.panics_when_asked, "on purpose");
         self.durability
     }
 
