@@ -27,6 +27,7 @@ pub(crate) mod fixture;
 pub mod manifest;
 pub mod manifests;
 pub mod mount;
+pub mod pulls;
 pub mod referrers;
 #[cfg(test)]
 pub(crate) mod stage;
@@ -53,6 +54,7 @@ pub struct Parts {
     pub(crate) manifests: manifests::Remembered,
     pub(crate) writers: Writers,
     pub(crate) budget: Budget,
+    pub(crate) pulls: pulls::Pulls,
 }
 
 impl Content {
@@ -60,8 +62,8 @@ impl Content {
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock) -> Self {
         let blobs = Hot::new(metadata.dialect(), HOT_BLOBS, |_: &_, _: &Arc<Held>| 1);
         let manifests = manifests::Remembered::new(metadata.dialect());
-        let (writers, budget) = Default::default();
-        Self(Arc::new(Parts { metadata, store, clock, blobs, manifests, writers, budget }))
+        let (writers, budget, pulls) = Default::default();
+        Self(Arc::new(Parts { metadata, store, clock, blobs, manifests, writers, budget, pulls }))
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod fixture;
 pub mod hot;
 pub mod links;
 pub mod manifests;
+pub mod pulls;
 pub mod referrers;
 pub mod repositories;
 pub mod tags;

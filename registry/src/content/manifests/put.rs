@@ -148,6 +148,14 @@ impl Put {
         Ok(moved)
     }
 
+    /// What may be held now that was not, or the other way round: children and referrers, what has lost a tag to the manifest, and
+    /// itself unless it is new and tagged, as it is in most pushes: such a row is written without an expiry.
+    fn touched(&self, locked: &Locked, id: ManifestId) -> Vec<ManifestId> {
+        let settled = locked.brings(id) && !self.tags.is_empty();
+        let itself = (!settled).then_some(id);
+        locked.manifests.iter().map(|row| row.id).chain(itself).collect()
+    }
+
     fn event<'a>(&'a self, tags: &'a [&'a Tag]) -> Event<'a> {
         Event::ManifestPushed {
             repository: &self.request.repository,
@@ -176,10 +184,8 @@ impl Operation for Put {
         links::reference(tx, locked.repository.id, &blobs, &self.request.pusher.holder).await?;
         let (id, new) = self.store(tx, &locked).await?;
         let moved = self.move_tags(tx, &locked, Target { manifest: id, digest: self.digest }).await?;
-        // The manifest itself, what it holds from now on (children, referrers), and what has lost a tag to it.
-        let touched: Vec<ManifestId> = locked.manifests.iter().map(|row| row.id).chain([id]).collect();
         let until = tx.now() + MANIFEST_GRACE;
-        manifests::settle(tx, &touched, until).await?;
+        manifests::settle(tx, &self.touched(&locked, id), until).await?;
         if new || !moved.is_empty() {
             events::record(tx, &self.event(&moved)).await?;
         }
