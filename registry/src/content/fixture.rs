@@ -23,7 +23,7 @@ use super::{
 use crate::{
     metadata::{
         Metadata,
-        fixture::{self, Hold},
+        fixture::{self, Damage, Hold},
     },
     store::filesystem::Filesystem,
 };
@@ -165,6 +165,11 @@ impl Fixture {
             };
             self.content.metadata.write(hold).await.unwrap();
         }
+    }
+
+    /// Marks a blob as damaged, as a read that found its bytes missing does.
+    pub(crate) async fn damage(&self, blob: Digest) {
+        self.content.metadata.write(Damage { digest: blob }).await.unwrap();
     }
 
     /// Pushes what an image needs, then the image.

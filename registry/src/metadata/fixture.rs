@@ -10,7 +10,11 @@ use shared::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{BlobId, Metadata, blobs::LIVE, links, repositories, stored_bytes};
+use super::{
+    BlobId, Metadata,
+    blobs::{DAMAGED, LIVE},
+    links, repositories, stored_bytes,
+};
 
 /// Makes a repository hold a blob that has no bytes, with a promise to its pusher.
 pub(crate) struct Hold {
@@ -33,6 +37,24 @@ impl Operation for Hold {
         let (blob,): (BlobId,) =
             on!(tx, c => sqlx::query_as(upsert).bind(digest).bind(size).bind(LIVE).fetch_one(c).await)?;
         links::promise(tx, repository, blob, self.size, &self.holder).await?;
+        Ok(())
+    }
+}
+
+/// Marks a blob as damaged.
+pub(crate) struct Damage {
+    pub(crate) digest: Digest,
+}
+
+impl Operation for Damage {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "damage";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let update = "UPDATE blob SET state = $2 WHERE digest = $1";
+        let digest = self.digest.to_string();
+        on!(tx, c => sqlx::query(update).bind(digest).bind(DAMAGED).execute(c).await.map(drop))?;
         Ok(())
     }
 }

@@ -11,7 +11,9 @@ use shared::{
     on,
 };
 
-use super::{BlobId, RepositoryId, json_list, parse_bytes, parse_digest, repositories::Repository, trash, usage};
+use super::{
+    BlobId, RepositoryId, blobs, json_list, parse_bytes, parse_digest, repositories::Repository, trash, usage,
+};
 use crate::store::StorageKey;
 
 pub mod collect;
@@ -48,6 +50,8 @@ pub struct Linked {
     pub size: u64,
     /// Whether a kept manifest may name it: such a link has no expiry.
     pub referenced: bool,
+    /// Whether its bytes are known to be damaged: then a push of it is wanted, and nothing new may rely on it.
+    pub damaged: bool,
 }
 
 /// Finds those of `digests` that the repository links, and locks blobs and links in the order of blob ids.
@@ -61,22 +65,22 @@ pub async fn lock(
 ) -> Result<Vec<Linked>, sqlx::Error> {
     let select = match tx.dialect() {
         Dialect::Sqlite => {
-            "SELECT b.id, b.digest, b.size, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
+            "SELECT b.id, b.digest, b.size, b.state, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
              WHERE b.digest IN (SELECT value FROM json_each($2)) AND l.repository_id = $1 ORDER BY b.id"
         }
         Dialect::Postgres => {
-            "SELECT b.id, b.digest, b.size, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
+            "SELECT b.id, b.digest, b.size, b.state, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
              WHERE b.digest = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) AND l.repository_id = $1 \
              ORDER BY b.id FOR UPDATE OF b, l"
         }
     };
     let digests = json_list(digests);
-    let rows: Vec<(BlobId, String, i64, Option<Timestamp>)> =
+    let rows: Vec<(BlobId, String, i64, String, Option<Timestamp>)> =
         on!(tx, c => sqlx::query_as(select).bind(repository).bind(digests).fetch_all(c).await)?;
     rows.into_iter()
-        .map(|(blob, digest, size, expires_at)| {
+        .map(|(blob, digest, size, state, expires_at)| {
             let (digest, size) = (parse_digest(&digest)?, parse_bytes(size));
-            Ok(Linked { blob, digest, size, referenced: expires_at.is_none() })
+            Ok(Linked { blob, digest, size, referenced: expires_at.is_none(), damaged: state != blobs::LIVE })
         })
         .collect()
 }

@@ -33,7 +33,9 @@ pub(super) fn check(
     links: &[Linked],
     held: &[manifests::Row],
 ) -> Result<(), Error> {
-    let blobs: HashMap<Digest, u64> = links.iter().map(|link| (link.digest, link.size)).collect();
+    // A damaged blob is missing: the push of it that this asks for heals it.
+    let whole = links.iter().filter(|link| !link.damaged);
+    let blobs: HashMap<Digest, u64> = whole.map(|link| (link.digest, link.size)).collect();
     let living = held.iter().filter(|row| !row.deleted);
     let manifests: HashMap<Digest, u64> = living.map(|row| (row.digest, row.size)).collect();
     let mut missing = Missing::default();

@@ -38,6 +38,8 @@ on_both! {
     a_deleted_manifest_is_hidden_and_comes_back_with_a_push
     a_deletion_without_a_window_purges
     a_purge_waits_for_the_window_unless_told_not_to
+    a_blob_is_deleted_only_with_what_nobody_sees
+    a_damaged_blob_must_be_pushed_again
     used_bytes_follow_payloads
     every_change_leaves_an_event
 }
@@ -309,6 +311,26 @@ async fn a_purge_waits_for_the_window_unless_told_not_to(fixture: &Fixture) {
     let third = fixture.push_image("acme/web", "v3", "third").await;
     assert_eq!(fixture.purge_due(Due::AtOnce).await, 0, "the living are not purged");
     assert_eq!(fixture.served("acme/web", tag("v3")).await, Some(third));
+}
+
+async fn a_blob_is_deleted_only_with_what_nobody_sees(fixture: &Fixture) {
+    let image = fixture.push_image("acme/web", "v1", "config").await;
+    let delete_layer = || async { fixture.content.delete_blob(&name("acme/web"), &digest(b"layer")).await };
+    let refused = delete_layer().await;
+    assert!(matches!(refused, Err(Error::BlobInUse { manifest }) if manifest == image), "{refused:?}");
+    fixture.content.delete_manifest(delete("acme/web", image, DAY)).await.unwrap();
+    delete_layer().await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM manifest").await, 0, "it could not come back whole");
+    assert_eq!(fixture.texts("SELECT digest FROM blob").await, [digest(b"config").to_string()]);
+    assert_eq!(fixture.count("SELECT count(*) FROM link WHERE expires_at IS NULL").await, 0);
+}
+
+async fn a_damaged_blob_must_be_pushed_again(fixture: &Fixture) {
+    fixture.hold("acme/web", &["config", "layer"]).await;
+    fixture.damage(digest(b"layer")).await;
+    let refused = fixture.put(push("acme/web", tag("v1"), &image("config", &["layer"]))).await;
+    let Err(Error::ManifestReferencesMissing { missing }) = refused else { panic!("{refused:?}") };
+    assert_eq!(missing, [digest(b"layer")]);
 }
 
 async fn used_bytes_follow_payloads(fixture: &Fixture) {
