@@ -10,14 +10,7 @@ use shared::{
     tag::{Tag, TagPattern},
 };
 
-use crate::{
-    metadata::{
-        Metadata,
-        blobs::{Held, HotBlobs},
-        hot::Hot,
-    },
-    store::Store,
-};
+use crate::{metadata::Metadata, store::Store};
 
 pub mod blobs;
 pub mod catalog;
@@ -29,16 +22,11 @@ pub mod manifests;
 pub mod mount;
 pub mod pulls;
 pub mod referrers;
-#[cfg(test)]
-pub(crate) mod stage;
 pub mod tags;
 pub mod uploads;
 
 pub use error::Error;
-use uploads::{Budget, Writers};
-
-/// How many links are remembered, about 300 bytes each.
-const HOT_BLOBS: u64 = 20_000;
+use uploads::Budget;
 
 /// The content of all repositories. Clones share it.
 #[derive(Clone, Debug)]
@@ -50,9 +38,7 @@ pub struct Parts {
     pub(crate) metadata: Metadata,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
-    pub(crate) blobs: HotBlobs,
     pub(crate) manifests: manifests::Remembered,
-    pub(crate) writers: Writers,
     pub(crate) budget: Budget,
     pub(crate) pulls: pulls::Pulls,
 }
@@ -60,10 +46,9 @@ pub struct Parts {
 impl Content {
     /// Content whose facts are in `metadata` and whose bytes are in `store`.
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock) -> Self {
-        let blobs = Hot::new(metadata.dialect(), HOT_BLOBS, |_: &_, _: &Arc<Held>| 1);
         let manifests = manifests::Remembered::new(metadata.dialect());
-        let (writers, budget, pulls) = Default::default();
-        Self(Arc::new(Parts { metadata, store, clock, blobs, manifests, writers, budget, pulls }))
+        let (budget, pulls) = Default::default();
+        Self(Arc::new(Parts { metadata, store, clock, manifests, budget, pulls }))
     }
 }
 

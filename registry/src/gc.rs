@@ -3,17 +3,22 @@
 //! It collects uploads that nobody came back for, deleted manifests that nobody wants back, links without a reference, and at last bytes that no row knows. There is no moment when it has to be
 //! alone: each of its operations locks a few rows, looks again, and only then removes. A crash anywhere is repaired by going on.
 
-use std::time::Duration;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use shared::{
+    clock::Clock,
+    database::{DatabaseError, WriteError},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::content::{Content, Error};
+use crate::{
+    metadata::Metadata,
+    store::{Store, StoreError},
+};
 
 mod links;
 mod manifests;
-#[cfg(test)]
-mod tests;
 mod trash;
 mod uploads;
 
@@ -29,6 +34,23 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { interval: Duration::from_secs(60), trash_wait: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// Why a sweep ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The database failed.
+    #[error(transparent)]
+    Unavailable(#[from] DatabaseError),
+}
+
+impl From<WriteError<Infallible>> for Error {
+    fn from(error: WriteError<Infallible>) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 
@@ -48,14 +70,16 @@ pub struct Swept {
 /// Removes what nobody needs any more.
 #[derive(Clone, Debug)]
 pub struct Collector {
-    content: Content,
+    metadata: Metadata,
+    store: Arc<dyn Store>,
+    clock: Clock,
     settings: Settings,
 }
 
 impl Collector {
-    /// A collector for `content`.
-    pub const fn new(content: Content, settings: Settings) -> Self {
-        Self { content, settings }
+    /// A collector of what `metadata` says about the bytes in `store`.
+    pub const fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, settings: Settings) -> Self {
+        Self { metadata, store, clock, settings }
     }
 
     /// Sweeps, rests, and sweeps again until `stop`. What fails is tried again with the next sweep.
@@ -90,10 +114,10 @@ impl Collector {
         let mut removed = 0;
         while !stop.is_cancelled() {
             let batch = match of {
-                Of::Uploads => uploads::expire(&self.content).await?,
-                Of::Manifests => manifests::purge(&self.content).await?,
-                Of::Links => links::collect(&self.content).await?,
-                Of::Trash => trash::empty(&self.content, self.settings.trash_wait).await?,
+                Of::Uploads => self.expire_uploads().await?,
+                Of::Manifests => self.purge_manifests().await?,
+                Of::Links => self.collect_links().await?,
+                Of::Trash => self.empty_trash().await?,
             };
             removed += batch.removed;
             // A batch that finds much and removes nothing would only find it again: others hold it.

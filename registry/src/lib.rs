@@ -9,3 +9,5 @@ pub mod http;
 pub mod metadata;
 pub mod settings;
 pub mod store;
+#[cfg(test)]
+mod stories;

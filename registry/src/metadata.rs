@@ -11,6 +11,8 @@ use shared::{
 };
 use sqlx::migrate::Migrator;
 
+use self::{blobs::HotBlobs, uploads::writers::Writers};
+
 pub mod blobs;
 pub mod catalog;
 pub mod events;
@@ -30,9 +32,16 @@ pub mod usage;
 static SQLITE: Migrator = sqlx::migrate!("../migrations/registry/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/registry/postgres");
 
-/// The registry's database behind its two doors. Clones share it.
+/// How many links are remembered, about 300 bytes each.
+const HOT_BLOBS: u64 = 20_000;
+
+/// The registry's database behind its two doors, with what this process keeps beside it. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Metadata(Database);
+pub struct Metadata {
+    database: Database,
+    blobs: HotBlobs,
+    writers: Writers,
+}
 
 impl Metadata {
     /// Opens the database, made and brought up to date where needed.
@@ -41,7 +50,9 @@ impl Metadata {
     /// It cannot be reached, made or brought up to date.
     pub async fn open(location: &Location, clock: Clock) -> Result<Self, DatabaseError> {
         let migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
-        Database::open(location, migrations, clock).await.map(Self)
+        let database = Database::open(location, migrations, clock).await?;
+        let blobs = HotBlobs::new(database.dialect(), HOT_BLOBS, |_, _| 1);
+        Ok(Self { database, blobs, writers: Writers::default() })
     }
 
     /// Lends a connection that can only read.
@@ -49,7 +60,7 @@ impl Metadata {
     /// # Errors
     /// The database cannot be reached, or every connection stayed busy.
     pub async fn read(&self) -> Result<Reader, DatabaseError> {
-        self.0.reader().await
+        self.database.reader().await
     }
 
     /// Runs an operation; its answer, a refusal too, comes after COMMIT.
@@ -57,17 +68,27 @@ impl Metadata {
     /// # Errors
     /// The operation's own refusal, or the database failed.
     pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, WriteError<O::Refusal>> {
-        self.0.write(operation).await
+        self.database.write(operation).await
     }
 
     /// Which database this is.
     pub fn dialect(&self) -> Dialect {
-        self.0.dialect()
+        self.database.dialect()
+    }
+
+    /// What is remembered about blobs.
+    pub(crate) const fn blobs(&self) -> &HotBlobs {
+        &self.blobs
+    }
+
+    /// Who writes uploads in this process.
+    pub(crate) const fn writers(&self) -> &Writers {
+        &self.writers
     }
 
     /// Ends what runs and closes the connections.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.database.close().await;
     }
 }
 

@@ -91,7 +91,8 @@ impl Content {
     /// [`Error::BlobUnknown`]; [`Error::BlobInUse`] while a living manifest of the repository names it.
     pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
         for _ in 0..MAX_PURGES {
-            let delete = DeleteBlob { repository: repository.clone(), digest: *digest, hot: self.blobs.clone() };
+            let delete =
+                DeleteBlob { repository: repository.clone(), digest: *digest, hot: self.metadata.blobs().clone() };
             match self.metadata.write(delete).await {
                 Ok(()) => return Ok(()),
                 Err(WriteError::Refused(NotDeleted::NotHeld)) => return Err(Error::BlobUnknown { digest: *digest }),
@@ -115,7 +116,7 @@ impl Content {
     async fn held(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Arc<Held>>, Error> {
         let key = (repository.clone(), *digest);
         let read = async |_: &_| self.look_up(repository, digest).await.map(|held| held.map(Arc::new));
-        self.blobs.get_or_read(key, read).await
+        self.metadata.blobs().get_or_read(key, read).await
     }
 
     /// What the database holds now.
@@ -145,7 +146,7 @@ impl Content {
     }
 
     async fn mark_damaged(&self, blob: &Blob) -> Result<(), Error> {
-        let mark = MarkDamaged { blob: blob.held.id, key: blob.held.key.clone(), hot: self.blobs.clone() };
+        let mark = MarkDamaged { blob: blob.held.id, key: blob.held.key.clone(), hot: self.metadata.blobs().clone() };
         self.metadata.write(mark).await.map_err(|error| Error::Unavailable(error.into()))
     }
 }

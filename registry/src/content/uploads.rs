@@ -13,10 +13,10 @@ use shared::{
     repository::RepositoryName,
 };
 
-use self::{session::Session, writers::Turn};
+use self::session::Session;
 use super::{Content, Error, Promise, Pusher};
 use crate::{
-    metadata::uploads::{self, EndUpload, Ended, NotYours, StartUpload, TakeUpload, Taken},
+    metadata::uploads::{self, EndUpload, Ended, NotYours, StartUpload, TakeUpload, Taken, writers::Turn},
     store::StorageKey,
 };
 
@@ -25,10 +25,9 @@ mod gather;
 mod session;
 #[cfg(test)]
 mod tests;
-mod writers;
 
 pub use self::gather::BODY_BUDGET;
-pub(crate) use self::{gather::Budget, writers::Writers};
+pub(crate) use self::gather::Budget;
 pub use crate::metadata::uploads::{InvalidUploadId, UploadId};
 
 /// How long an upload waits for its next request.
@@ -203,7 +202,7 @@ impl Content {
 
     /// Ends earlier requests of this process on the upload and waits until they are done. Ids are random: whoever knows one was told it.
     async fn enter(&self, id: UploadId) -> Result<Turn, Error> {
-        match self.writers.enter(id).await {
+        match self.metadata.writers().enter(id).await {
             Some(turn) => Ok(turn),
             None => Err(Error::OutOfOrder { received: self.recorded(id).await? }),
         }

@@ -76,6 +76,21 @@ impl Operation for EmptyRepositories {
     }
 }
 
+/// Changes rows as another release or a careless hand would.
+pub(crate) struct Tamper(pub(crate) &'static str);
+
+impl Operation for Tamper {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "tamper";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let sql = self.0;
+        on!(tx, c => sqlx::query(sql).execute(c).await.map(drop))?;
+        Ok(())
+    }
+}
+
 /// One number that a query gives.
 pub(crate) async fn count(metadata: &Metadata, sql: &'static str) -> i64 {
     let mut reader = metadata.read().await.unwrap();
@@ -97,4 +112,11 @@ pub(crate) async fn clear(location: &Location) {
         let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
         sqlx::query(drop).execute(&mut connection).await.unwrap();
     }
+}
+
+/// Keys and numbers of bytes that a query gives.
+pub(crate) async fn sizes(metadata: &Metadata, sql: &'static str) -> Vec<(String, u64)> {
+    let mut reader = metadata.read().await.unwrap();
+    let rows: Vec<(String, i64)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
+    rows.into_iter().map(|(key, size)| (key, u64::try_from(size).unwrap())).collect()
 }

@@ -1,5 +1,7 @@
 //! Uploads: which there are, who may write them, how far they have come (design.md section 5, "Uploads").
 
+pub(crate) mod writers;
+
 use std::{fmt, str::FromStr, time::Duration};
 
 use shared::{

@@ -12,10 +12,11 @@ use super::{
     super::{Content, Error},
     Chunk, MAX_BLOB_BYTES, UPLOAD_LIFE, UploadId, boot,
     gather::{Batch, End, Gather},
-    writers::Turn,
 };
 use crate::{
-    metadata::uploads::{EndUpload, Ended, FinishUpload, Known, Looked, NotFinished, NotYours, SaveUpload, Taken},
+    metadata::uploads::{
+        EndUpload, Ended, FinishUpload, Known, Looked, NotFinished, NotYours, SaveUpload, Taken, writers::Turn,
+    },
     store::{OpenUpload, StoreError},
 };
 
@@ -213,7 +214,7 @@ impl Session {
                 size,
                 holder: holder.clone(),
                 looked: looked.take(),
-                hot: self.content.blobs.clone(),
+                hot: self.content.metadata.blobs().clone(),
             };
             match self.content.metadata.write(finish).await {
                 Ok(finished) => {

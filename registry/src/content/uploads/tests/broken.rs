@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::super::*;
 use crate::{
-    content::stage::{Stage, ada, chunk, cut, digest, name, on_both, slow},
     store::faulty::{Call, Fault},
+    stories::stage::{Stage, ada, chunk, cut, digest, name, on_both, slow},
 };
 
 on_both! {

@@ -1,7 +1,7 @@
 //! Every way to push a blob.
 
 use super::super::*;
-use crate::content::stage::{Stage, ada, chunk, digest, name, on_both};
+use crate::stories::stage::{Stage, ada, chunk, digest, name, on_both};
 
 on_both! {
     one_request_pushes_a_blob

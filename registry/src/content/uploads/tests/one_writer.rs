@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::*;
-use crate::content::stage::{Stage, ada, chunk, digest, name, on_both, slow};
+use crate::stories::stage::{Stage, ada, chunk, digest, name, on_both, slow};
 
 on_both! {
     a_newer_request_ends_the_earlier_one
@@ -51,7 +51,7 @@ async fn a_cancel_ends_the_request_that_writes(stage: &mut Stage) {
     }
     stage.content.cancel_upload(&repository, id).await.unwrap();
     writing.await.unwrap().unwrap_err();
-    assert!(!stage.content.writers.is_busy(id), "its bytes are closed");
+    assert!(!stage.content.metadata.writers().is_busy(id), "its bytes are closed");
     assert_eq!(stage.count("SELECT count(*) FROM upload").await, 0);
     stage.is_consistent().await;
 }

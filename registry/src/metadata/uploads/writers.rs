@@ -1,4 +1,6 @@
 //! One writer for each upload, within this process; the `writer` number of its row keeps other processes out.
+//!
+//! No fact of the database, but the other half of one: a number can only be raised once the earlier writer here has closed the bytes.
 
 use std::{
     collections::HashMap,

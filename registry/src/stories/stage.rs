@@ -8,16 +8,18 @@ use shared::{
     clock::Clock,
     database::Location,
     digest::{Algorithm, Digest},
-    on, random,
+    random,
     repository::RepositoryName,
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{Content, Error, Promise, Pusher, uploads::Chunk};
 use crate::{
-    metadata::Metadata,
+    content::{Content, Error, Promise, Pusher, uploads::Chunk},
+    metadata::{
+        Metadata,
+        fixture::{self, Tamper},
+    },
     store::{Store, faulty::Faulty, filesystem::Filesystem},
 };
 
@@ -25,7 +27,7 @@ use crate::{
 macro_rules! on_both {
     ($($story:ident)*) => {
         $(mod $story {
-            use crate::content::stage::Stage;
+            use crate::stories::stage::Stage;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
@@ -86,11 +88,7 @@ impl Stage {
     /// Takes the schema away. A test that failed leaves it to be looked at.
     pub(crate) async fn clear(self) {
         self.content.metadata.close().await;
-        if let Location::Postgres { url, schema } = &self.location {
-            let mut connection = PgConnection::connect(url.expose()).await.unwrap();
-            let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
-            sqlx::query(drop).execute(&mut connection).await.unwrap();
-        }
+        fixture::clear(&self.location).await;
     }
 
     /// The file of the only key that `query` gives.
@@ -102,35 +100,17 @@ impl Stage {
 
     /// Changes rows behind the program's back, as another release or a careless hand would.
     pub(crate) async fn tamper(&self, sql: &'static str) {
-        struct Tamper(&'static str);
-        impl shared::database::Operation for Tamper {
-            type Output = ();
-            type Refusal = ();
-            const NAME: &'static str = "tamper";
-            async fn run(
-                &self,
-                tx: &mut shared::database::Transaction<'_>,
-            ) -> Result<(), shared::database::Failure<()>> {
-                let sql = self.0;
-                on!(tx, c => sqlx::query(sql).execute(c).await.map(drop))?;
-                Ok(())
-            }
-        }
         self.content.metadata.write(Tamper(sql)).await.unwrap();
     }
 
     /// One number that a query gives.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
-        let mut reader = self.content.metadata.read().await.unwrap();
-        let (number,): (i64,) = on!(reader, c => sqlx::query_as(sql).fetch_one(c).await).unwrap();
-        number
+        fixture::count(&self.content.metadata, sql).await
     }
 
     /// The texts that a query gives.
     pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
-        let mut reader = self.content.metadata.read().await.unwrap();
-        let found: Vec<(String,)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
-        found.into_iter().map(|(text,)| text).collect()
+        fixture::texts(&self.content.metadata, sql).await
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -167,11 +147,15 @@ impl Stage {
         for listed in self.store.list(None, 10_000).await.unwrap() {
             assert!(known.iter().any(|key| key == listed.key.as_str()), "bytes without a row: {listed:?}");
         }
-        for (key, size) in self.sizes("SELECT storage_key, size FROM blob WHERE state = 'live'").await {
+        for (key, size) in
+            fixture::sizes(&self.content.metadata, "SELECT storage_key, size FROM blob WHERE state = 'live'").await
+        {
             let path = self.directory.path().join("store").join(&key);
             assert_eq!(path.metadata().unwrap().len(), size, "a live blob has its bytes");
         }
-        for (key, received) in self.sizes("SELECT storage_key, received FROM upload WHERE received > 0").await {
+        for (key, received) in
+            fixture::sizes(&self.content.metadata, "SELECT storage_key, received FROM upload WHERE received > 0").await
+        {
             let path = self.directory.path().join("store").join(&key);
             assert!(path.metadata().unwrap().len() >= received, "an upload has what it received");
         }
@@ -183,12 +167,6 @@ impl Stage {
         assert_eq!(self.count(used).await, self.count(distinct).await, "used bytes are those of distinct blobs");
         let counted = "SELECT CAST(coalesce(sum(links), 0) AS BIGINT) FROM namespace_blob";
         assert_eq!(self.count(counted).await, self.count("SELECT count(*) FROM link").await);
-    }
-
-    async fn sizes(&self, sql: &'static str) -> Vec<(String, u64)> {
-        let mut reader = self.content.metadata.read().await.unwrap();
-        let rows: Vec<(String, i64)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
-        rows.into_iter().map(|(key, size)| (key, u64::try_from(size).unwrap())).collect()
     }
 }
 

@@ -1,16 +1,17 @@
 //! Stories of the collector, on a stage whose clock moves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use shared::digest::Digest;
+use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow};
 use crate::{
     content::{
-        Promise,
-        stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow},
+        Error, Promise,
         uploads::{Chunk, UPLOAD_LIFE},
     },
+    gc::{Collector, Settings, Swept},
     metadata::links::PROMISE_LIFE,
     store::{
         Store,
@@ -33,9 +34,13 @@ on_both! {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+fn collector(stage: &Stage, settings: Settings) -> Collector {
+    let store = Arc::new(stage.store.clone());
+    Collector::new(stage.content.metadata.clone(), store, stage.clock.clone(), settings)
+}
+
 async fn sweep(stage: &Stage) -> Swept {
-    let collector = Collector::new(stage.content.clone(), Settings::default());
-    collector.sweep(&CancellationToken::new()).await.unwrap()
+    collector(stage, Settings::default()).sweep(&CancellationToken::new()).await.unwrap()
 }
 
 async fn files(stage: &Stage) -> usize {
@@ -84,7 +89,7 @@ async fn trash_waits_as_long_as_it_is_told(stage: &mut Stage) {
     assert_eq!(sweep(stage).await.keys, 0);
     stage.pass(2 * MINUTE);
     let patient = Settings { trash_wait: 48 * 60 * MINUTE, ..Settings::default() };
-    let swept = Collector::new(stage.content.clone(), patient).sweep(&CancellationToken::new()).await.unwrap();
+    let swept = collector(stage, patient).sweep(&CancellationToken::new()).await.unwrap();
     assert_eq!(swept.keys, 0);
     assert_eq!(sweep(stage).await.keys, 1);
     assert_eq!(files(stage).await, 0);
@@ -96,7 +101,7 @@ async fn trash_that_cannot_be_deleted_is_tried_again(stage: &mut Stage) {
     stage.pass(61 * MINUTE);
     for fault in [Fault::Error, Fault::LostAnswer] {
         stage.store.plan(Call::Delete, fault);
-        let collector = Collector::new(stage.content.clone(), Settings::default());
+        let collector = collector(stage, Settings::default());
         collector.sweep(&CancellationToken::new()).await.unwrap_err();
         assert_eq!(
             stage.count("SELECT count(*) FROM trash").await,
@@ -187,7 +192,7 @@ async fn a_sweep_takes_batch_after_batch(stage: &mut Stage) {
 async fn a_stopped_collector_stops(stage: &mut Stage) {
     stage.content.start_upload(&name("acme/web"), None).await.unwrap();
     stage.pass(UPLOAD_LIFE + MINUTE);
-    let (stop, collector) = (CancellationToken::new(), Collector::new(stage.content.clone(), Settings::default()));
+    let (stop, collector) = (CancellationToken::new(), collector(stage, Settings::default()));
     let running = tokio::spawn(collector.run(stop.clone()));
     while stage.count("SELECT count(*) FROM upload").await > 0 {
         tokio::task::yield_now().await;
