@@ -57,6 +57,11 @@ impl Accounts {
         Ok(Self { database, clock, uses: Arc::default(), revoked: Arc::new(watch::Sender::new(())) })
     }
 
+    /// Ends what was handed over, then closes all connections.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
     /// Runs a change to its end, then wakes those who wait for revocations.
     async fn change<O: Operation<Refusal = Refusal>>(&self, operation: O) -> Result<O::Output, Error> {
         let output = self.database.write(operation).await?;

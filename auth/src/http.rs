@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod error;
+mod health;
 pub mod input;
 mod peer;
 
@@ -14,6 +15,7 @@ use axum::{
 use shared::clock::Clock;
 
 use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, issuer::Issuer};
+pub(crate) use health::router as health_router;
 pub use peer::{Peer, Proxies};
 
 /// What every handler may need. Cheap to clone.

@@ -162,6 +162,12 @@ impl Identities {
         identified
     }
 
+    /// How often the htpasswd file has changed; None without one.
+    #[must_use]
+    pub fn htpasswd_generation(&self) -> Option<u64> {
+        self.0.htpasswd.as_ref().map(Htpasswd::generation)
+    }
+
     /// Brings the accounts that an htpasswd file provides up to what it says now: who is gone from it is disabled.
     ///
     /// # Errors

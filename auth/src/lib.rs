@@ -10,3 +10,5 @@ mod key_files;
 pub mod permissions;
 pub mod pki;
 pub mod secrets;
+pub mod server;
+pub mod settings;

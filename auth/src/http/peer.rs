@@ -114,6 +114,10 @@ fn parse(hop: &str) -> Option<IpAddr> {
 /// Notes where a request comes from that a listener for everybody took. A unix socket that is not the data directory's has proxies at
 /// its other end, and who they run as says nothing about their clients.
 pub(super) async fn from_anywhere(State(proxies): State<Proxies>, mut request: Request, next: Next) -> Response {
+    // Whoever serves the data directory's socket through a router of their own has said so already.
+    if request.extensions().get::<Peer>() == Some(&Peer::Socket) {
+        return next.run(request).await;
+    }
     let peer = match request.extensions().get::<listen::Peer>() {
         Some(listen::Peer::Tcp(address)) => {
             Peer::Address(proxies.behind(address.ip().to_canonical(), request.headers()))

@@ -1,0 +1,274 @@
+//! The token server as a whole: built from settings, a router, and what runs beside requests.
+
+use std::{future::pending, path::Path, sync::Arc, time::Duration};
+
+use axum::Router;
+use shared::{
+    clock::Clock,
+    crypto,
+    data_directory::{DataDirectory, DataDirectoryError},
+    database::DatabaseError,
+    listen::{Limits, ListenError, Listener, Place},
+    shutdown::CancellationToken,
+    watched::WatchError,
+};
+use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::{
+    accounts::{self, Accounts, providers::ProviderKind},
+    first_start::{FirstPassword, FirstStartError},
+    http::{self, App, Proxies},
+    identity::{
+        Identities,
+        htpasswd::{FileError, Htpasswd, PROVIDER},
+        queue::Queue,
+    },
+    issuer::Issuer,
+    pki::{PkiError, TokenAuthority},
+    secrets::{MasterKeyError, MasterKeys},
+    settings::{ProcessSettings, Settings},
+};
+
+/// How often noted uses of credentials are written.
+const FLUSH: Duration = Duration::from_secs(30);
+/// How often the htpasswd file is compared with the accounts it provides.
+const RECONCILE: Duration = Duration::from_secs(5);
+/// How often it is asked whether the signing leaf is due.
+const ROTATE: Duration = Duration::from_secs(600);
+/// How often revocations are forgotten that no token can be older than.
+const FORGET: Duration = Duration::from_secs(3600);
+
+/// Why the token server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The master key cannot be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The database hangs on another master key.
+    #[error("the accounts hang on the master key {known}, and keys/master is another: restore it from a backup")]
+    OtherMasterKey {
+        /// The id that rows carry.
+        known: String,
+    },
+    /// The keys that sign tokens cannot be had.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The accounts cannot be read or written.
+    #[error(transparent)]
+    Accounts(#[from] accounts::Error),
+    /// The htpasswd file cannot be used.
+    #[error(transparent)]
+    Htpasswd(#[from] WatchError<FileError>),
+    /// The first account cannot be made.
+    #[error(transparent)]
+    FirstStart(#[from] FirstStartError),
+    /// Another process has the data directory.
+    #[error(transparent)]
+    Data(#[from] DataDirectoryError),
+    /// Nobody can be heard.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Passwords could be read on the way, and nobody asked for it.
+    #[error("listening on {0} without TLS lets everybody on the way read passwords; set http.tls, or say --insecure")]
+    BeyondLoopback(Place),
+}
+
+/// The token server, ready to answer.
+#[derive(Clone)]
+pub struct Auth {
+    app: App,
+    proxies: Proxies,
+    authority: Arc<TokenAuthority>,
+    /// True if this start made the first administrator.
+    pub made_administrator: bool,
+}
+
+impl Auth {
+    /// Puts the server together over a data directory that the caller holds: keys, accounts, providers, the first administrator.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing is served then.
+    pub async fn build(settings: &Settings, data: &Path, clock: Clock) -> Result<Self, StartError> {
+        crypto::install();
+        let keys = data.join("keys");
+        let master = MasterKeys::open(&keys)?;
+        let authority = TokenAuthority::open(&keys, settings.token_key.clone(), clock.now())?;
+        let issuer = Issuer::new(&settings.issuer, authority.keys(clock.now())?);
+        let accounts = Accounts::open(&settings.location(data), clock.clone()).await?;
+        if let Some(known) = accounts.master_ids().await?.into_iter().find(|id| master.named(id).is_none()) {
+            return Err(StartError::OtherMasterKey { known });
+        }
+        for (name, catalog) in &settings.services {
+            accounts.ensure_service(name.clone(), *catalog).await?;
+        }
+        let queue = Queue::for_this_machine();
+        let htpasswd = match &settings.htpasswd {
+            Some(path) => {
+                let provider = accounts.ensure_provider(PROVIDER, ProviderKind::Htpasswd).await?;
+                Some(Htpasswd::open(path, provider, queue.clone())?)
+            }
+            None => None,
+        };
+        let identities = Identities::new(accounts.clone(), master, queue, htpasswd, clock.clone());
+        identities.reconcile().await?;
+        let first_password = FirstPassword::in_directory(data);
+        let made_administrator = first_password.make(&accounts, identities.passwords()).await?;
+        let app = App {
+            accounts,
+            identities,
+            issuer,
+            bundle: authority.bundle().into(),
+            token_life: settings.token_life,
+            first_password,
+            clock,
+        };
+        let proxies = Proxies::trusting(settings.trusted_proxies.clone());
+        Ok(Self { app, proxies, authority: Arc::new(authority), made_administrator })
+    }
+
+    /// What handlers share, for a registry in the same process.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Every route, for listeners that anybody reaches.
+    pub fn router(&self) -> Router {
+        http::router(self.app.clone(), self.proxies.clone())
+    }
+
+    /// Every route, for the data directory's socket and for nothing else: whoever is let in there administers.
+    pub fn socket_router(&self) -> Router {
+        http::socket_router(self.app.clone())
+    }
+
+    /// Ready if the accounts can be read.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub async fn ready(&self) -> Result<(), accounts::Error> {
+        self.app.accounts.epoch().await.map(drop)
+    }
+
+    /// What is done beside requests, until `cancelled`; then what waits is written, and the database closed.
+    pub async fn background(&self, cancelled: CancellationToken) {
+        let work = async {
+            tokio::join!(self.flush(), self.reconcile(), self.rotate(), self.forget());
+        };
+        cancelled.run_until_cancelled(work).await;
+        if let Err(error) = self.app.accounts.flush_uses().await {
+            warn!(%error, "when credentials were last used was not written");
+        }
+        self.app.accounts.close().await;
+    }
+
+    async fn flush(&self) {
+        let mut ticks = ticks(FLUSH);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.app.accounts.flush_uses().await {
+                warn!(%error, "when credentials were last used was not written; it is kept");
+            }
+        }
+    }
+
+    async fn reconcile(&self) {
+        let Some(mut seen) = self.app.identities.htpasswd_generation() else { return pending().await };
+        let mut ticks = ticks(RECONCILE);
+        loop {
+            ticks.tick().await;
+            let now = self.app.identities.htpasswd_generation().unwrap_or(seen);
+            if now == seen {
+                continue;
+            }
+            match self.app.identities.reconcile().await {
+                Ok(()) => seen = now,
+                Err(error) => {
+                    error!(%error, "the accounts were not brought up to the htpasswd file; it is tried again");
+                }
+            }
+        }
+    }
+
+    async fn rotate(&self) {
+        let mut ticks = ticks(ROTATE);
+        loop {
+            ticks.tick().await;
+            let (authority, now) = (self.authority.clone(), self.app.clock.now());
+            match tokio::task::spawn_blocking(move || authority.keys(now)).await {
+                Ok(Ok(keys)) => self.app.issuer.rotate(keys),
+                Ok(Err(error)) => error!(%error, "the signing key was not looked after; the old one still signs"),
+                Err(error) => error!(%error, "the signing key was not looked after; the old one still signs"),
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        let mut ticks = ticks(FORGET);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.app.accounts.forget_old_revocations().await {
+                warn!(%error, "old revocations were not forgotten");
+            }
+        }
+    }
+}
+
+/// Serves auth alone until `stop` is cancelled. `listening` is told where, once it is ready.
+///
+/// # Errors
+/// [`StartError`], before anything is served.
+pub async fn serve(
+    settings: &ProcessSettings,
+    clock: Clock,
+    stop: CancellationToken,
+    listening: impl FnOnce(&Auth, &Listener),
+) -> Result<(), StartError> {
+    if settings.tls.is_none() && !is_loopback(&settings.listen) {
+        if !settings.insecure {
+            return Err(StartError::BeyondLoopback(settings.listen.clone()));
+        }
+        warn!(listen = %settings.listen, "no TLS: everybody on the way can read passwords and tokens");
+    }
+    let data = DataDirectory::claim(&settings.data)?;
+    let auth = Auth::build(&settings.auth, data.path(), clock).await?;
+    let network = Listener::bind(&settings.listen, settings.tls.as_ref(), Limits::default()).await?;
+    let socket = Listener::bind(&Place::Unix(data.socket()), None, Limits::default()).await?;
+    info!(address = %network.address(), "auth is listening");
+    listening(&auth, &network);
+    // Background work ends after the last request: what a request leaves to be written is written.
+    let done = CancellationToken::new();
+    let requests = async {
+        let health = http::health_router(auth.clone());
+        tokio::join!(
+            network.serve(auth.router().merge(health.clone()), stop.clone()),
+            socket.serve(auth.socket_router().merge(health), stop.clone())
+        );
+        done.cancel();
+    };
+    tokio::join!(requests, auth.background(done.clone()));
+    Ok(())
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// True if only this machine can reach it.
+fn is_loopback(place: &Place) -> bool {
+    match place {
+        Place::Unix(_) => true,
+        Place::Tcp(address) => {
+            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+    }
+}

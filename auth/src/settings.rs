@@ -1,0 +1,336 @@
+//! Auth's settings: complete and valid, or the process does not start. Unknown keys are errors: a misspelled setting of the service that
+//! decides who may do what must not be taken for none.
+
+mod raw;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use shared::{
+    database::{Location, Schema},
+    listen::{MinimumTls, Place, Tls},
+    secret::Secret,
+    settings::{self, Source},
+    telemetry,
+};
+
+use crate::{
+    accounts::{names::Label, networks::Networks},
+    issuer::{DEFAULT_LIFE, MAX_LIFE, MIN_LIFE},
+    permissions::Catalog,
+    pki::TokenKey,
+};
+pub use raw::{RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
+
+/// What variables that overlay the settings begin with.
+pub const PREFIX: &str = "PORTREEVE_AUTH";
+/// What the server calls itself, and the registry that it knows, where the settings say nothing.
+pub const DEFAULT_NAME: &str = "portreeve";
+/// Where auth listens alone.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:5001";
+/// Where it keeps its data alone.
+pub const DEFAULT_DATA: &str = "./data";
+const VERSION: &str = "0.1";
+const DEFAULT_SCHEMA: &str = "portreeve_auth";
+const MAX_ISSUER_BYTES: usize = 255;
+
+/// What the service needs to know, whoever runs it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where accounts lie; None: in a file of the data directory.
+    pub database: Option<(Secret<String>, Schema)>,
+    /// `iss` of tokens.
+    pub issuer: String,
+    /// How long tokens live, where their registry has no setting of its own.
+    pub token_life: Duration,
+    /// Which key signs tokens.
+    pub token_key: TokenKey,
+    /// The registries that tokens are made for from the start.
+    pub services: Vec<(Label, Catalog)>,
+    /// A file of accounts.
+    pub htpasswd: Option<PathBuf>,
+    /// Proxies that are believed about where requests come from.
+    pub trusted_proxies: Option<Networks>,
+}
+
+/// What a process needs to know that runs this service alone.
+#[derive(Clone, Debug)]
+pub struct ProcessSettings {
+    /// The service's own.
+    pub auth: Settings,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: Place,
+    /// With what certificate.
+    pub tls: Option<Tls>,
+    /// Passwords may be read on the way: somebody asked for it by name.
+    pub insecure: bool,
+    /// What is logged.
+    pub level: telemetry::Level,
+    /// And how.
+    pub format: telemetry::Format,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unread(#[from] settings::SettingsError),
+    /// Nothing reads it.
+    #[error("{0}")]
+    Unknown(String),
+    /// It makes no sense.
+    #[error("{key}: {reason}")]
+    Invalid {
+        /// Its place in the tree.
+        key: &'static str,
+        /// What is wrong, as a sentence.
+        reason: String,
+    },
+}
+
+impl SettingsError {
+    fn invalid(key: &'static str, reason: impl fmt::Display) -> Self {
+        Self::Invalid { key, reason: reason.to_string() }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database: None,
+            issuer: DEFAULT_NAME.to_owned(),
+            token_life: DEFAULT_LIFE,
+            token_key: TokenKey::Own,
+            services: DEFAULT_NAME.parse().map(|name| (name, Catalog::Filtered)).into_iter().collect(),
+            htpasswd: None,
+            trusted_proxies: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Where accounts lie.
+    #[must_use]
+    pub fn location(&self, data: &Path) -> Location {
+        match &self.database {
+            Some((url, schema)) => {
+                Location::Postgres { url: Secret::new(url.expose().clone()), schema: schema.clone() }
+            }
+            None => Location::Sqlite { path: data.join("auth.db") },
+        }
+    }
+
+    /// The service's settings where both services run as one: what belongs to the process is the registry's to say.
+    ///
+    /// # Errors
+    /// A setting makes no sense, or belongs elsewhere.
+    pub fn together(raw: RawSettings) -> Result<Self, SettingsError> {
+        let elsewhere = [
+            ("data", raw.data.is_some(), "storage.filesystem.rootdirectory"),
+            ("http", raw.http.is_some(), "http"),
+            ("log", raw.log.is_some(), "log"),
+        ];
+        if let Some((key, _, there)) = elsewhere.into_iter().find(|(_, present, _)| *present) {
+            return Err(SettingsError::invalid(key, format_args!("one process has one: set {there} of the registry")));
+        }
+        Self::read(raw)
+    }
+
+    fn read(raw: RawSettings) -> Result<Self, SettingsError> {
+        let defaults = Self::default();
+        let services = match raw.services {
+            Some(services) => services.into_iter().map(service).collect::<Result<_, _>>()?,
+            None => defaults.services,
+        };
+        let trusted = raw.trustedproxies;
+        let trusted = if trusted.is_empty() { None } else { Some(Networks::try_from(trusted)) };
+        Ok(Self {
+            database: database(raw.database)?,
+            issuer: raw.token.issuer.map_or(Ok(defaults.issuer), issuer)?,
+            token_life: raw.token.expiration.map_or(Ok(defaults.token_life), token_life)?,
+            token_key: raw.token.key.map_or(TokenKey::Own, |path| TokenKey::Brought(path.into())),
+            services,
+            htpasswd: raw.htpasswd.map(PathBuf::from),
+            trusted_proxies: trusted.transpose().map_err(|error| SettingsError::invalid("trustedproxies", error))?,
+        })
+    }
+}
+
+impl ProcessSettings {
+    /// Reads auth's own file, overlaid by `PORTREEVE_AUTH_*`.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming file, key and reason.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let source = file.map_or_else(|| Ok(Source::empty()), Source::file)?;
+        Self::from_source(source.version(VERSION)?.overlay(PREFIX, environment))
+    }
+
+    fn from_source(source: Source) -> Result<Self, SettingsError> {
+        let read = source.read::<RawSettings>()?;
+        if let Some(unknown) = read.unknown.iter().find(|unknown| unknown.is_in_file()) {
+            return Err(SettingsError::Unknown(unknown.to_string()));
+        }
+        // A platform makes variables of its own for a service called portreeve-auth: they are named, and stop nothing.
+        for unknown in &read.unknown {
+            tracing::warn!("{unknown}");
+        }
+        Self::read(read.value)
+    }
+
+    fn read(mut raw: RawSettings) -> Result<Self, SettingsError> {
+        let http = raw.http.take().unwrap_or_default();
+        let log = raw.log.take().unwrap_or_default();
+        let data = raw.data.take().unwrap_or_else(|| DEFAULT_DATA.to_owned());
+        Ok(Self {
+            data: data.into(),
+            listen: Place::Tcp(http.addr.unwrap_or_else(|| DEFAULT_LISTEN.to_owned())),
+            tls: http.tls.map(tls).transpose()?,
+            insecure: http.insecure,
+            level: log.level.map_or(Ok(telemetry::Level::default()), |level| {
+                level.parse().map_err(|error| SettingsError::invalid("log.level", error))
+            })?,
+            format: match log.formatter.as_deref() {
+                None | Some("text") => telemetry::Format::Text,
+                Some("json") => telemetry::Format::Json,
+                Some(_) => return Err(SettingsError::invalid("log.formatter", "text or json")),
+            },
+            auth: Settings::read(raw)?,
+        })
+    }
+}
+
+fn database(raw: RawDatabase) -> Result<Option<(Secret<String>, Schema)>, SettingsError> {
+    let schema = raw.schema.as_deref().unwrap_or(DEFAULT_SCHEMA).parse();
+    let schema = schema.map_err(|error| SettingsError::invalid("database.schema", error))?;
+    match raw.url {
+        None => Ok(None),
+        Some(url) if url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://") => {
+            Ok(Some((url, schema)))
+        }
+        // The rest of it may be a password.
+        Some(_) => Err(SettingsError::invalid("database.url", "begins with postgres://")),
+    }
+}
+
+fn issuer(name: String) -> Result<String, SettingsError> {
+    if name.is_empty() || name.len() > MAX_ISSUER_BYTES || name.contains(char::is_control) {
+        return Err(SettingsError::invalid("token.issuer", format_args!("1 to {MAX_ISSUER_BYTES} bytes")));
+    }
+    Ok(name)
+}
+
+fn token_life(seconds: u64) -> Result<Duration, SettingsError> {
+    let life = Duration::from_secs(seconds);
+    if (MIN_LIFE..=MAX_LIFE).contains(&life) {
+        return Ok(life);
+    }
+    let (least, most) = (MIN_LIFE.as_secs(), MAX_LIFE.as_secs());
+    Err(SettingsError::invalid("token.expiration", format_args!("{least} to {most} seconds")))
+}
+
+fn service(raw: RawService) -> Result<(Label, Catalog), SettingsError> {
+    let name = raw.name.parse().map_err(|error| SettingsError::invalid("services.name", error))?;
+    let catalog = raw.catalog.map_or(Ok(Catalog::default()), |catalog| catalog.parse());
+    Ok((name, catalog.map_err(|error| SettingsError::invalid("services.catalog", error))?))
+}
+
+fn tls(raw: RawTls) -> Result<Tls, SettingsError> {
+    let both = "a certificate and its key come together";
+    let certificate = raw.certificate.ok_or_else(|| SettingsError::invalid("http.tls.certificate", both))?;
+    let key = raw.key.ok_or_else(|| SettingsError::invalid("http.tls.key", both))?;
+    Ok(Tls { certificate: certificate.into(), key: key.into(), clients: None, minimum: MinimumTls::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<ProcessSettings, SettingsError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        ProcessSettings::from_source(
+            Source::text("auth.yml", text).unwrap().version(VERSION)?.overlay(PREFIX, variables),
+        )
+    }
+
+    fn error(text: &str) -> String {
+        read(&format!("version: 0.1\n{text}"), &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_a_file_everything_has_a_default() {
+        let settings = ProcessSettings::load(None, []).unwrap();
+        assert_eq!(settings.listen, Place::Tcp(DEFAULT_LISTEN.into()));
+        assert_eq!(settings.data, Path::new("./data"));
+        assert_eq!(settings.auth.issuer, "portreeve");
+        assert_eq!(settings.auth.services.len(), 1);
+        assert!(
+            matches!(settings.auth.location(Path::new("/d")), Location::Sqlite { path } if path == Path::new("/d/auth.db"))
+        );
+    }
+
+    #[test]
+    fn a_whole_file_is_read_and_overlaid() {
+        let text = "\
+version: 0.1
+data: /var/lib/auth
+http: {addr: ':5001', tls: {certificate: c.pem, key: k.pem}}
+log: {level: debug, formatter: json}
+database: {url: 'postgres://u:p@db/x', schema: auth}
+token: {issuer: https://auth.example.com, expiration: 600}
+services: [{name: registry.example.com, catalog: admins}]
+htpasswd: /etc/htpasswd
+trustedproxies: [10.0.0.0/8]
+";
+        let settings =
+            read(text, &[("PORTREEVE_AUTH_TOKEN_EXPIRATION", "900"), ("PORTREEVE_AUTH_SERVICE_PORT", "80")]).unwrap();
+        assert_eq!(settings.auth.token_life, Duration::from_secs(900));
+        assert_eq!(settings.auth.issuer, "https://auth.example.com");
+        assert_eq!(settings.auth.services[0].1, Catalog::Admins);
+        assert_eq!(settings.auth.htpasswd.as_deref(), Some(Path::new("/etc/htpasswd")));
+        assert!(settings.tls.is_some());
+        let printed = format!("{settings:?}");
+        assert!(!printed.contains("u:p@"), "{printed}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_with_its_place() {
+        for (text, expected) in [
+            ("htpaswd: x", "htpaswd is unknown; did you mean htpasswd?"),
+            ("token: {expiraton: 5}", "token.expiraton is unknown"),
+            ("token: {expiration: 59}", "token.expiration: 60 to 3600"),
+            ("token: {expiration: 3601}", "token.expiration: 60 to 3600"),
+            ("token: {issuer: ''}", "token.issuer"),
+            ("services: [{name: ''}]", "services.name"),
+            ("services: [{name: a, catalog: all}]", "services.catalog"),
+            ("database: {url: 'mysql://secret'}", "database.url"),
+            ("database: {schema: 'a b'}", "database.schema"),
+            ("trustedproxies: [10.0.0.1/8]", "trustedproxies"),
+            ("http: {tls: {certificate: c.pem}}", "http.tls.key"),
+            ("log: {level: loud}", "log.level"),
+            ("log: {formatter: xml}", "log.formatter"),
+        ] {
+            assert!(error(text).contains(expected), "{text}: {}", error(text));
+        }
+        assert!(!error("database: {url: 'mysql://secret'}").contains("secret"));
+        assert!(read("token: {}", &[]).unwrap_err().to_string().contains("version"));
+    }
+
+    #[test]
+    fn what_belongs_to_the_process_is_the_registrys_where_both_are_one() {
+        for key in ["data: /d", "http: {}", "log: {}"] {
+            let raw = Source::text("config.yml", key).unwrap().read::<RawSettings>().unwrap().value;
+            assert!(Settings::together(raw).unwrap_err().to_string().contains("of the registry"), "{key}");
+        }
+        assert!(Settings::together(RawSettings::default()).is_ok());
+    }
+}

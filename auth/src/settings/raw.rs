@@ -1,0 +1,90 @@
+//! What auth's settings say, before it is known whether they make sense.
+
+use serde::Deserialize;
+use shared::secret::Secret;
+
+/// The tree: auth's own file, or what stands under `portreeve.auth` where both services run as one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawSettings {
+    /// The data directory; with one process for both services it is the registry's.
+    pub data: Option<String>,
+    /// How requests come in; with one process for both services it is the registry's.
+    pub http: Option<RawHttp>,
+    /// What is logged; with one process for both services it is the registry's.
+    pub log: Option<RawLog>,
+    /// Where accounts lie.
+    pub database: RawDatabase,
+    /// What tokens look like.
+    pub token: RawToken,
+    /// The registries that tokens are made for.
+    pub services: Option<Vec<RawService>>,
+    /// A file of accounts.
+    pub htpasswd: Option<String>,
+    /// Networks of proxies that are believed about where requests come from.
+    pub trustedproxies: Vec<String>,
+}
+
+/// How requests come in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawHttp {
+    /// `host:port`.
+    pub addr: Option<String>,
+    /// A certificate and its key.
+    pub tls: Option<RawTls>,
+    /// Without TLS beyond loopback, by name.
+    pub insecure: bool,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawTls {
+    /// The chain, PEM.
+    pub certificate: Option<String>,
+    /// The private key, PEM.
+    pub key: Option<String>,
+}
+
+/// What is logged.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawLog {
+    /// `error`, `warn`, `info`, `debug`.
+    pub level: Option<String>,
+    /// `text` or `json`.
+    pub formatter: Option<String>,
+}
+
+/// Where accounts lie.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawDatabase {
+    /// `postgres://…`; without it a file in the data directory.
+    pub url: Option<Secret<String>>,
+    /// The schema there.
+    pub schema: Option<String>,
+}
+
+/// What tokens look like.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawToken {
+    /// `iss`.
+    pub issuer: Option<String>,
+    /// Seconds that a token lives.
+    pub expiration: Option<u64>,
+    /// An RSA key in PKCS #8 that signs instead of the server's own.
+    pub key: Option<String>,
+}
+
+/// A registry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawService {
+    /// What it calls itself.
+    pub name: String,
+    /// `filtered` or `admins`.
+    pub catalog: Option<String>,
+}
