@@ -67,6 +67,20 @@ fn words_in_comments_break_no_rule() {
     assert_eq!(rules::broken(&[file]), Vec::<String>::new());
 }
 
+/// A test may look into the tables, wherever it stands; the code beside it may not.
+#[test]
+fn modules_of_tests_are_free() {
+    let query = "fn f() { sqlx::query(\"DROP\") }";
+    let parent = SourceFile::new("registry/src/content.rs", "mod blobs;\n#[cfg(test)]\nmod stage;\n");
+    let tree =
+        |path: &str| [SourceFile::new(parent.path.as_str(), &parent.lines.join("\n")), SourceFile::new(path, query)];
+    assert_eq!(rules::broken(&tree("registry/src/content/stage.rs")), Vec::<String>::new());
+    assert_eq!(rules::broken(&tree("registry/src/content/stage/postgres.rs")), Vec::<String>::new());
+    assert_eq!(rules::broken(&tree("registry/src/content/blobs.rs")).len(), 1);
+    let inline = format!("fn g() {{}}\n\n#[cfg(test)]\nmod tests {{\n{query}\n}}\n");
+    assert_eq!(rules::broken(&[SourceFile::new("registry/src/content/tags.rs", &inline)]), Vec::<String>::new());
+}
+
 #[test]
 fn what_is_allowed_passes() {
     let allowed = [

@@ -12,7 +12,9 @@ pub(super) struct SourceFile {
 }
 
 impl SourceFile {
+    /// Inline test modules, which stand at the end of their files, are left out.
     pub(super) fn new(path: &str, text: &str) -> Self {
+        let text = text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(code, _)| code);
         let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned()).collect();
         Self { path: path.to_owned(), lines }
     }
@@ -35,6 +37,23 @@ impl SourceFile {
     /// Whether only tests see the file: what they make certificates or tokens with is no part of the program.
     pub(super) fn is_for_tests(&self) -> bool {
         ["/tests.rs", "/tests/", "/testing.rs", "/testing/"].iter().any(|part| self.path.contains(part))
+    }
+
+    /// The modules that this file declares for tests only, as paths without `.rs`.
+    pub(super) fn test_modules(&self) -> Vec<String> {
+        let directory = match self.path.strip_suffix(".rs") {
+            Some(path) if path.ends_with("/lib") || path.ends_with("/main") => {
+                path.rsplit_once('/').map_or("", |(d, _)| d)
+            }
+            Some(path) => path,
+            None => return Vec::new(),
+        };
+        let pairs = self.lines.iter().zip(self.lines.iter().skip(1));
+        let declared = pairs.filter(|(attribute, _)| attribute.trim() == "#[cfg(test)]").filter_map(|(_, module)| {
+            let (_, name) = module.trim().strip_suffix(';')?.split_once("mod ")?;
+            Some(format!("{directory}/{name}"))
+        });
+        declared.collect()
     }
 
     /// Whether the file is `package/src/module.rs` or lies below `package/src/module/`.
