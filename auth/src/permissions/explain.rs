@@ -229,10 +229,14 @@ impl Explaining<'_> {
             return Err(Reason::Meaningless);
         }
         let granted = decide(self.now, self.caller, self.rules, std::slice::from_ref(scope)).access;
+        // A filtered catalog is everybody's, so no rule stands behind it.
+        let whole = granted.iter().any(|access| access.actions.contains(&Action::Any));
         match (granted.is_empty(), self.caller.system_role) {
             (true, None) => Err(Reason::NoGrant(None)),
             (true, Some(_)) => Err(Reason::CredentialScope),
-            (false, role) => Ok(role.map(|role| self.why(Origin::SystemRole(role), None)).into_iter().collect()),
+            (false, role) => {
+                Ok(role.filter(|_| whole).map(|role| self.why(Origin::SystemRole(role), None)).into_iter().collect())
+            }
         }
     }
 

@@ -447,3 +447,15 @@ fn an_auditors_role_is_no_reason_to_administer() {
     assert_eq!((whys[0].0, grant_id(&whys[0].1)), ("admin", Some(1)));
     assert_eq!(whys[1], ("read", RuleSeen::SystemRole(SystemRole::Auditor)));
 }
+
+#[test]
+fn a_role_explains_the_whole_catalog_and_not_a_filtered_one() {
+    let whys = |caller: &Caller| {
+        let explained = explain(NOW, caller, &company().rules(), &scopes("registry:catalog:*"), &View::Everything);
+        assert!(explained[0].why_not.is_empty(), "{explained:?}");
+        explained[0].why.iter().map(|why| why.by.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(whys(&administrator()), [RuleSeen::SystemRole(SystemRole::Administrator)]);
+    let confined = Caller { credential_scope: Some("acme/**:pull".parse().unwrap()), ..administrator() };
+    assert_eq!(whys(&confined), whys(&alice()));
+}
