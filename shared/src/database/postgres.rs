@@ -33,6 +33,10 @@ const STALE: Duration = Duration::from_secs(15);
 /// How long PostgreSQL keeps the locks of a process that fell silent in the middle of an operation.
 const SILENT_MS: &str = "60000";
 
+/// How long a statement of an operation waits for a lock that somebody else holds, as on SQLite: a person with a shell, who may have forgotten it.
+/// Migrations wait for each other as long as they take.
+const LOCK_MS: &str = "10000";
+
 /// Operations lock in one statement and look in the next, which must see what was committed in between; a server's own default may differ.
 const ISOLATION: &str = "read committed";
 
@@ -79,7 +83,7 @@ impl Doors {
         connection.close().await?;
         Ok(Self {
             readers: pool().connect_lazy_with(options.clone().options([("default_transaction_read_only", "on")])),
-            writers: pool().connect_lazy_with(options),
+            writers: pool().connect_lazy_with(options.options([("lock_timeout", LOCK_MS)])),
             clock,
         })
     }

@@ -1,6 +1,9 @@
 //! What PostgreSQL promises beyond what both do. Run with a server that `PORTREEVE_TEST_POSTGRES` names.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Barrier;
@@ -117,5 +120,23 @@ async fn an_operation_reads_what_is_committed_whatever_the_default_isolation() {
         assert_eq!(database.write(fixture.told(Story::new("level").step(Step::Pragma(isolation)))).await.unwrap(), [1]);
         database.close().await;
     }
+    fixture.clear().await;
+}
+
+/// A person with a shell who forgot to commit must not keep every writer waiting for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn a_strangers_lock_is_waited_for_but_not_for_ever() {
+    let fixture = Fixture::postgres().await;
+    fixture.write(Story::new("one").insert(1, "a")).await.unwrap();
+    let Location::Postgres { url, schema } = &fixture.location else { unreachable!("a PostgreSQL story") };
+    let mut stranger = PgConnection::connect(url.expose()).await.unwrap();
+    let lock = sqlx::AssertSqlSafe(format!("BEGIN; SELECT id FROM \"{schema}\".thing WHERE id = 1 FOR UPDATE"));
+    sqlx::raw_sql(lock).execute(&mut stranger).await.unwrap();
+    let raise = || fixture.write(Story::new("raise").step(Step::Raise(1)));
+    let answer = tokio::time::timeout(Duration::from_secs(20), raise()).await.expect("an answer");
+    assert!(matches!(answer, Err(WriteError::Unavailable(DatabaseError::Query(_)))), "{answer:?}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut stranger).await.unwrap();
+    raise().await.unwrap();
     fixture.clear().await;
 }
