@@ -150,3 +150,6 @@ impl Content {
         self.metadata.write(mark).await.map_err(|error| Error::Unavailable(error.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,6 @@ impl Content {
         Ok(Mounted::No)
     }
 }
+
+#[cfg(test)]
+mod tests;
