@@ -229,7 +229,7 @@ pub async fn serve(
     stop: CancellationToken,
     listening: impl FnOnce(&Auth, &Listener),
 ) -> Result<(), StartError> {
-    if settings.tls.is_none() && !is_loopback(&settings.listen) {
+    if settings.tls.is_none() && !settings.listen.is_loopback() {
         if !settings.insecure {
             return Err(StartError::BeyondLoopback(settings.listen.clone()));
         }
@@ -259,16 +259,4 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// True if only this machine can reach it.
-fn is_loopback(place: &Place) -> bool {
-    match place {
-        Place::Unix(_) => true,
-        Place::Tcp(address) => {
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
-    }
 }

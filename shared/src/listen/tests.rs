@@ -381,3 +381,14 @@ async fn files_that_do_not_make_tls_are_named() {
     write(directory.path(), &(one.0, other.1));
     assert!(error().await.contains("the key is not the certificate's"), "{}", error().await);
 }
+
+#[test]
+fn loopback_is_told_from_what_others_reach() {
+    for place in ["127.0.0.1:5000", "localhost:0", "[::1]:5000", "127.9.9.9:1"] {
+        assert!(Place::Tcp(place.into()).is_loopback(), "{place}");
+    }
+    for place in [":5000", "0.0.0.0:5000", "[::]:5000", "registry.example:5000", "10.0.0.1:80"] {
+        assert!(!Place::Tcp(place.into()).is_loopback(), "{place}");
+    }
+    assert!(Place::Unix("/run/portreeve.sock".into()).is_loopback());
+}
