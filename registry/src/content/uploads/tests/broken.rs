@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use bytes::Bytes;
+use shared::{database::Dialect, digest::Hasher};
 
 use super::super::*;
 use crate::{
@@ -22,6 +23,7 @@ on_both! {
     a_file_that_lost_bytes_ends_the_upload
     a_file_that_is_gone_ends_the_upload
     a_hash_of_another_version_ends_the_upload
+    a_blob_has_at_most_a_tebibyte
     a_failed_write_keeps_what_was_written_before
     a_short_write_is_written_over
     a_full_disk_is_said_and_survived
@@ -171,6 +173,29 @@ async fn a_hash_of_another_version_ends_the_upload(stage: &mut Stage) {
     stage.tamper("UPDATE upload SET hash_state = NULL").await;
     let refused = stage.content.append(&repository, id, chunk("and after")).await;
     assert!(matches!(refused, Err(Error::UploadUnknown)), "{refused:?}");
+}
+
+async fn a_blob_has_at_most_a_tebibyte(stage: &mut Stage) {
+    let repository = name("acme/web");
+    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    stage.content.append(&repository, id, chunk("abc")).await.unwrap();
+    // As if all but three bytes of it had come: a sparse file, and a hash that says so.
+    let received = MAX_BLOB_BYTES - 3;
+    fs::OpenOptions::new().write(true).open(stage.file(REST).await).unwrap().set_len(received).unwrap();
+    let mut state = Hasher::new(Algorithm::Sha256).save();
+    state[2..10].copy_from_slice(&received.to_le_bytes());
+    let state: String = state.iter().map(|byte| format!("{byte:02x}")).collect();
+    let literal = match stage.content.metadata.dialect() {
+        Dialect::Sqlite => format!("X'{state}'"),
+        Dialect::Postgres => format!("'\\x{state}'"),
+    };
+    let update = format!("UPDATE upload SET received = {received}, hash_state = {literal}");
+    stage.tamper(Box::leak(update.into())).await;
+    assert_eq!(stage.content.append(&repository, id, chunk("end")).await.unwrap(), MAX_BLOB_BYTES);
+    let refused = stage.content.append(&repository, id, chunk("x")).await;
+    assert!(matches!(refused, Err(Error::BlobTooLarge { limit: MAX_BLOB_BYTES })), "{refused:?}");
+    assert!(matches!(stage.content.upload_received(&repository, id).await, Err(Error::UploadUnknown)));
+    stage.is_consistent().await;
 }
 
 async fn a_failed_write_keeps_what_was_written_before(stage: &mut Stage) {
