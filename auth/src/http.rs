@@ -1,12 +1,18 @@
 //! What the server answers over HTTP. Handlers translate; accounts, identity, permissions and issuer decide.
 
 pub mod admin;
+mod certs;
 pub mod error;
 mod health;
+#[cfg(test)]
+pub(crate) mod house;
 pub mod input;
 mod peer;
+mod readable;
+mod revocations;
+mod token;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -14,9 +20,10 @@ use axum::{
 };
 use shared::clock::Clock;
 
-use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, issuer::Issuer};
+use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, tokens::Tokens};
 pub(crate) use health::router as health_router;
 pub use peer::{Peer, Proxies};
+pub use token::MAX_REQUEST_BYTES;
 
 /// What every handler may need. Cheap to clone.
 #[derive(Clone)]
@@ -25,12 +32,10 @@ pub struct App {
     pub accounts: Accounts,
     /// Who is asking.
     pub identities: Identities,
-    /// What signs tokens.
-    pub issuer: Issuer,
+    /// What is granted, and signed.
+    pub tokens: Tokens,
     /// What registries are to trust, in PEM.
     pub bundle: Arc<str>,
-    /// How long tokens live where the service does not say.
-    pub token_life: Duration,
     /// Where the first administrator's password lies until it is changed.
     pub first_password: FirstPassword,
     /// What time it is.
@@ -48,5 +53,10 @@ pub fn socket_router(app: App) -> Router {
 }
 
 fn routes(app: App) -> Router {
-    admin::router().with_state(app)
+    admin::router()
+        .merge(token::router())
+        .merge(certs::router())
+        .merge(readable::router())
+        .merge(revocations::router())
+        .with_state(app)
 }

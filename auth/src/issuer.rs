@@ -5,6 +5,7 @@
 //! the key can rotate without any of them noticing.
 
 mod keys;
+mod verify;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use shared::{
 use thiserror::Error;
 
 pub use keys::{KeyAlgorithm, KeySet, PublicKey, SigningKey, UnusableKey};
+pub use verify::NotOurs;
 
 /// The longest token, in bytes. With the rest of a request's head it stays under the 8 KiB that proxies allow.
 pub const MAX_TOKEN_BYTES: usize = 7 * 1024;

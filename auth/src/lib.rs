@@ -12,3 +12,4 @@ pub mod pki;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+pub mod tokens;

@@ -29,6 +29,7 @@ use crate::{
     pki::{PkiError, TokenAuthority},
     secrets::{MasterKeyError, MasterKeys},
     settings::{ProcessSettings, Settings},
+    tokens::Tokens,
 };
 
 /// How often noted uses of credentials are written.
@@ -118,15 +119,9 @@ impl Auth {
         identities.reconcile().await?;
         let first_password = FirstPassword::in_directory(data);
         let made_administrator = first_password.make(&accounts, identities.passwords()).await?;
-        let app = App {
-            accounts,
-            identities,
-            issuer,
-            bundle: authority.bundle().into(),
-            token_life: settings.token_life,
-            first_password,
-            clock,
-        };
+        let tokens = Tokens::new(accounts.clone(), identities.clone(), issuer, settings.token_life, clock.clone());
+        let bundle = authority.bundle().into();
+        let app = App { accounts, identities, tokens, bundle, first_password, clock };
         let proxies = Proxies::trusting(settings.trusted_proxies.clone());
         Ok(Self { app, proxies, authority: Arc::new(authority), made_administrator })
     }
@@ -145,6 +140,11 @@ impl Auth {
     /// Every route, for the data directory's socket and for nothing else: whoever is let in there administers.
     pub fn socket_router(&self) -> Router {
         http::socket_router(self.app.clone())
+    }
+
+    /// Lets go who waits for news of the revocation feed; a stop would wait for them. To be called when one is asked for.
+    pub fn close(&self) {
+        self.app.tokens.close();
     }
 
     /// Ready if the accounts can be read.
@@ -201,7 +201,7 @@ impl Auth {
             ticks.tick().await;
             let (authority, now) = (self.authority.clone(), self.app.clock.now());
             match tokio::task::spawn_blocking(move || authority.keys(now)).await {
-                Ok(Ok(keys)) => self.app.issuer.rotate(keys),
+                Ok(Ok(keys)) => self.app.tokens.issuer().rotate(keys),
                 Ok(Err(error)) => error!(%error, "the signing key was not looked after; the old one still signs"),
                 Err(error) => error!(%error, "the signing key was not looked after; the old one still signs"),
             }
@@ -251,7 +251,14 @@ pub async fn serve(
         );
         done.cancel();
     };
-    tokio::join!(requests, auth.background(done.clone()));
+    let letting_go = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = done.cancelled() => {}
+        }
+        auth.close();
+    };
+    tokio::join!(requests, letting_go, auth.background(done.clone()));
     Ok(())
 }
 

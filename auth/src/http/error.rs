@@ -22,6 +22,12 @@ pub enum ApiError {
     /// Nobody who may use this API asked.
     #[error("show a bearer credential with an API level: Authorization: Bearer prt_pat_…")]
     Unauthenticated,
+    /// Somebody asked what they may read, without a token of ours that lives.
+    #[error("show the token that the registry was shown: Authorization: Bearer …")]
+    NoToken,
+    /// Somebody asked for the revocation feed who is no registry.
+    #[error("show the credential of a registry: Authorization: Bearer prt_svc_…")]
+    NoServiceCredential,
     /// Somebody asked, with a credential that does not reach so far.
     #[error("this credential has no API level that allows it")]
     Level,
@@ -90,7 +96,7 @@ impl From<UnfitPassword> for ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::NoToken | Self::NoServiceCredential => StatusCode::UNAUTHORIZED,
             Self::Level | Self::SystemOnly | Self::NotGiven(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,

@@ -8,7 +8,10 @@ use base64::{
 };
 use ring::{
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256,
+        RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+    },
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,7 +19,7 @@ use shared::{key_id::KeyId, x5c};
 use thiserror::Error;
 use x509_parser::{parse_x509_certificate, public_key::PublicKey as ParsedKey};
 
-use super::NotSigned;
+use super::{NotSigned, verify::NotOurs};
 
 /// How tokens are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,15 @@ impl PublicKey {
     #[must_use]
     pub const fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
+    }
+
+    /// Whether the key's owner signed the message.
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), NotOurs> {
+        let algorithm: &'static dyn VerificationAlgorithm = match self.algorithm {
+            KeyAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+            KeyAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+        };
+        UnparsedPublicKey::new(algorithm, &self.bytes).verify(message, signature).map_err(|_| NotOurs)
     }
 
     /// The key as a JWK (RFC 7517).

@@ -157,3 +157,36 @@ fn a_certificate_of_another_key_is_refused() {
     assert_eq!(SigningKey::new(&one[0], &[vec![0x30, 0]]).unwrap_err(), UnusableKey::Certificate);
     assert!(!format!("{:?}", SigningKey::new(&one[0], &one[1..])).contains("Pair"));
 }
+
+#[test]
+fn an_issuer_recognises_its_own_living_tokens_and_no_others() {
+    let (ours, strangers) = (issuer(), issuer());
+    let bearer = robot();
+    let token = ours.issue(order(&bearer, Vec::new()), NOW).unwrap().token;
+    assert_eq!(ours.recognise(&token, NOW).unwrap().principal, Some(17));
+    let at = |seconds: i64| ours.recognise(&token, Timestamp::from_seconds(NOW.seconds() + seconds)).is_ok();
+    assert!(at(-60) && at(359) && !at(-61) && !at(360));
+    assert_eq!(strangers.recognise(&token, NOW), Err(NotOurs));
+
+    let parts: Vec<&str> = token.split('.').collect();
+    let (header, claims, signature) = (parts[0], parts[1], parts[2]);
+    let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let kid = ours.keys().signing().public().id().as_str().to_owned();
+    let other = strangers.issue(order(&bearer, Vec::new()), NOW).unwrap().token;
+    let forgeries = [
+        String::new(),
+        "a.b.c".into(),
+        format!("{header}.{claims}"),
+        format!("{header}.{claims}."),
+        format!("{header}.{}.{signature}", encoded(r#"{"iss":"https://auth.example.com"}"#)),
+        format!("{}.{claims}.", encoded(&format!(r#"{{"alg":"none","kid":"{kid}"}}"#))),
+        format!("{}.{claims}.{signature}", encoded(&format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#))),
+        format!("{}.{claims}.{signature}", encoded(&format!(r#"{{"alg":"ES256","kid":"{kid}","crit":["x"]}}"#))),
+        // The stranger's token under our key id: the key that is named must be the key that signed.
+        format!("{header}.{}", other.split_once('.').unwrap().1),
+        format!("{token}{}", "A".repeat(MAX_TOKEN_BYTES)),
+    ];
+    for forged in forgeries {
+        assert_eq!(ours.recognise(&forged, NOW), Err(NotOurs), "{forged}");
+    }
+}

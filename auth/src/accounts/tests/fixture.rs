@@ -73,10 +73,15 @@ impl Fixture {
         Self { accounts, clock, actor: Actor::local(), location, _directory: directory }
     }
 
+    /// From now on the database does not answer.
+    pub(crate) async fn close(&self) {
+        self.accounts.database.close().await;
+    }
+
     pub(crate) async fn clear(&self) {
         use sqlx::{AssertSqlSafe, Connection as _};
 
-        self.accounts.database.close().await;
+        self.close().await;
         if let Location::Postgres { url, schema } = &self.location {
             let mut connection = sqlx::PgConnection::connect(url.expose()).await.unwrap();
             let drop = AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"));

@@ -1,0 +1,297 @@
+//! What is asked of the token server, whoever asks: the HTTP face, or a registry in the same process.
+//!
+//! Credentials become an identity, the identity's rules and the revocation counter are read in one snapshot, the decision is made
+//! and signed (design: "How a request goes").
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use shared::{
+    access::ResourceKind,
+    basic::BasicCredentials,
+    claims::TokenClaims,
+    clock::{Clock, Timestamp},
+    readable::Readable,
+    revocation::Revocation,
+    scope::Scopes,
+    secret::Secret,
+    token_response::TokenResponse,
+};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::{
+    accounts::{
+        self, Accounts, CredentialId, PrincipalId, ServiceId,
+        credentials::CredentialKind,
+        names::Label,
+        rules::{About, Reach, Situation},
+        services::RegistryService,
+    },
+    identity::{Attempt, Identities, Identity, NotIdentified},
+    issuer::{Bearer, Issued, Issuer, NotOurs, NotSigned, Order},
+    permissions::{self, Decision},
+    secrets::{SecretKind, Shape},
+};
+
+/// How long a reader of the revocation feed is kept waiting for news. Half of the silence that registries take for an alarm.
+pub const FEED_WAIT: Duration = Duration::from_secs(30);
+/// How often the feed looks for what other replicas wrote, which wakes nobody here.
+const FEED_LOOK: Duration = Duration::from_secs(1);
+/// How long a registry's entry is remembered. Only its settings can change, never what its name means.
+const SERVICE_REMEMBERED: Duration = Duration::from_secs(10);
+/// The most registries that are remembered.
+const MAX_SERVICES: u64 = 1_000;
+
+/// Somebody asks for a token.
+#[derive(Clone, Debug)]
+pub struct TokenRequest<'a> {
+    /// The registry that the token is to be for.
+    pub service: &'a str,
+    /// What is asked for.
+    pub scopes: &'a Scopes,
+    /// What was shown.
+    pub shown: Shown<'a>,
+    /// The name of the client, if it asks for an identity token to keep instead of a password.
+    pub keeper: Option<Label>,
+    /// Where the request comes from; `None` on the data directory's socket.
+    pub peer: Option<IpAddr>,
+}
+
+/// What somebody shows to prove who they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'a> {
+    /// Nothing: an anonymous request.
+    Nothing,
+    /// A name with a password, or with a secret of ours in its place.
+    Basic(&'a BasicCredentials),
+    /// An identity token, as the refresh token of the protocol.
+    IdentityToken(&'a Secret<String>),
+}
+
+/// Why there is no token. That nothing is granted is no reason: there is one then, and it says so.
+#[derive(Debug, Error)]
+pub enum NotIssued {
+    /// No registry of that name is known here.
+    #[error("no registry called {0:?} is known here: it is the service= of a token request")]
+    UnknownService(String),
+    /// Nobody was identified, or could be.
+    #[error(transparent)]
+    NotIdentified(#[from] NotIdentified),
+    /// The rules could not be read.
+    #[error(transparent)]
+    Unavailable(#[from] accounts::Error),
+    /// The key did not sign.
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
+}
+
+/// Why somebody is not told what they may read.
+#[derive(Debug, Error)]
+pub enum NotTold {
+    /// The token is not ours, or ended, or its account or credential did.
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
+    /// The rules could not be read.
+    #[error(transparent)]
+    Unavailable(#[from] accounts::Error),
+}
+
+/// Answers for the token server. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens(Arc<Parts>);
+
+struct Parts {
+    accounts: Accounts,
+    identities: Identities,
+    issuer: Issuer,
+    clock: Clock,
+    life: Duration,
+    services: Cache<String, RegistryService>,
+    closing: CancellationToken,
+}
+
+impl Tokens {
+    /// Puts the parts together. Tokens live for `life`, where their registry has no setting of its own.
+    #[must_use]
+    pub fn new(accounts: Accounts, identities: Identities, issuer: Issuer, life: Duration, clock: Clock) -> Self {
+        let services = Cache::builder().max_capacity(MAX_SERVICES).time_to_live(SERVICE_REMEMBERED).build();
+        let closing = CancellationToken::new();
+        Self(Arc::new(Parts { accounts, identities, issuer, clock, life, services, closing }))
+    }
+
+    /// Lets nobody wait for news any more: a server that shuts down waits for those who do.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// The issuer that signs.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.0.issuer
+    }
+
+    /// Makes a token that says what of the request is granted.
+    ///
+    /// # Errors
+    /// [`NotIssued`]
+    pub async fn issue(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, NotIssued> {
+        let service = self.0.service(request.service).await?;
+        let identity = self.0.identify(request, service.id).await?;
+        let situation = self.0.situation(identity.as_ref(), request).await?;
+        let now = self.0.clock.now();
+        let Decision { access } =
+            permissions::decide(now, &situation.caller, &situation.rules, request.scopes.as_slice());
+        let bearer = identity.as_ref().map(bearer).unwrap_or_default();
+        let life = service.token_life.unwrap_or(self.0.life);
+        let order = Order { bearer: &bearer, audience: &service.name, epoch: situation.epoch, access, life };
+        let issued = self.0.issuer.issue(order, now)?;
+        let refresh_token = self.0.keep(request, identity.as_ref(), service.id).await?;
+        let answer = answer(issued, refresh_token, now);
+        debug!(subject = bearer.subject, service = service.name, scope = answer.scope, "issued a token");
+        Ok(answer)
+    }
+
+    /// What the bearer of one of our tokens may read.
+    ///
+    /// # Errors
+    /// [`NotTold`]
+    pub async fn readable_by_token(&self, token: &str) -> Result<Readable, NotTold> {
+        let claims = self.0.issuer.recognise(token, self.0.clock.now())?;
+        self.readable_by(&claims).await
+    }
+
+    /// What the bearer of a token with these claims may read; the token has been verified.
+    ///
+    /// # Errors
+    /// [`NotTold`]
+    pub async fn readable_by(&self, claims: &TokenClaims) -> Result<Readable, NotTold> {
+        let about = match (claims.principal, claims.credential) {
+            (Some(principal), Some(credential)) => About::Proved(PrincipalId(principal), CredentialId(credential)),
+            (None, None) => About::Anonymous,
+            _ => return Err(NotOurs.into()),
+        };
+        let situation = self.0.accounts.rules_for(about, &Reach::everything()).await?.ok_or(NotOurs)?;
+        Ok(permissions::readable(self.0.clock.now(), &situation.caller, &situation.rules))
+    }
+
+    /// The rows of the revocation feed behind `after`; where there are none, it waits for some until `wait` has passed, or the
+    /// server closes.
+    ///
+    /// # Errors
+    /// The rows could not be read.
+    pub async fn revocations(&self, after: u64, wait: Duration) -> Result<Vec<Revocation>, accounts::Error> {
+        let end = Instant::now() + wait;
+        let mut changes = self.0.accounts.changes();
+        loop {
+            // Marked as seen before looking, so that a change between looking and waiting ends the wait.
+            changes.mark_unchanged();
+            let rows = self.0.accounts.revocations_after(after).await?;
+            if !rows.is_empty() || Instant::now() >= end || self.0.closing.is_cancelled() {
+                return Ok(rows);
+            }
+            // However the wait ends, it is time to look again: something changed here, or may have changed elsewhere.
+            tokio::select! {
+                _ = timeout_at(end.min(Instant::now() + FEED_LOOK), changes.changed()) => {}
+                () = self.0.closing.cancelled() => {}
+            }
+        }
+    }
+
+    /// The registry that a service credential belongs to.
+    ///
+    /// # Errors
+    /// The registries could not be read.
+    pub async fn registry_of(&self, credential: &str) -> Result<Option<RegistryService>, accounts::Error> {
+        if !matches!(Shape::of(credential), Shape::Ours { kind: SecretKind::Service, .. }) {
+            return Ok(None);
+        }
+        for key in self.0.identities.keys().iter() {
+            if let Some(found) = self.0.accounts.service_with_verifier(&key.verifier(credential)).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Parts {
+    async fn service(&self, name: &str) -> Result<RegistryService, NotIssued> {
+        if let Some(known) = self.services.get(name) {
+            return Ok(known);
+        }
+        let unknown = || NotIssued::UnknownService(name.chars().take(64).collect());
+        // What can be no name is looked up nowhere: PostgreSQL takes a NUL in a text for a fault of ours.
+        let label: Label = name.parse().map_err(|_| unknown())?;
+        let found = self.accounts.service(label.as_str()).await?.ok_or_else(unknown)?;
+        self.services.insert(name.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    async fn identify(&self, request: &TokenRequest<'_>, service: ServiceId) -> Result<Option<Identity>, NotIssued> {
+        let (username, secret) = match request.shown {
+            Shown::Nothing => return Ok(None),
+            // `curl -u :SECRET` names nobody, which is not the same as naming somebody else.
+            Shown::Basic(basic) => (Some(basic.username.as_str()).filter(|name| !name.is_empty()), &basic.password),
+            Shown::IdentityToken(token) => (None, token),
+        };
+        if username.is_some_and(|name| name.contains(char::is_control)) {
+            return Err(NotIdentified::Wrong.into());
+        }
+        let attempt = Attempt { username, secret, service: Some(service), peer: request.peer };
+        let identity = self.identities.identify(&attempt).await?;
+        let right_kind = identity.kind == CredentialKind::Identity || !matches!(request.shown, Shown::IdentityToken(_));
+        if right_kind { Ok(Some(identity)) } else { Err(NotIdentified::Wrong.into()) }
+    }
+
+    /// The rules for the caller, with the counter of the same snapshot. An account that ended since it was identified has none.
+    async fn situation(&self, identity: Option<&Identity>, request: &TokenRequest<'_>) -> Result<Situation, NotIssued> {
+        let about = identity.map_or(About::Anonymous, Identity::about);
+        let named = request
+            .scopes
+            .iter()
+            .filter(|scope| matches!(scope.resource.kind, ResourceKind::Repository | ResourceKind::Namespace));
+        let names = named.map(|scope| scope.resource.name.as_str());
+        let situation = self.accounts.rules_for(about, &Reach::repositories(names).at(request.service)).await?;
+        Ok(situation.ok_or(NotIdentified::Wrong)?)
+    }
+
+    /// The identity token for a client that asked for one. The one that it shows stays as it is: docker never stores another.
+    async fn keep(
+        &self,
+        request: &TokenRequest<'_>,
+        identity: Option<&Identity>,
+        service: ServiceId,
+    ) -> Result<Option<String>, NotIssued> {
+        match (&request.keeper, identity, request.shown) {
+            (Some(_), _, Shown::IdentityToken(token)) => Ok(Some(token.expose().clone())),
+            (Some(client), Some(identity), Shown::Basic(_)) if identity.may_keep_an_identity_token() => {
+                let token = self.identities.keep_identity(identity, service, client).await?;
+                Ok(Some(token.expose().clone()))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn bearer(identity: &Identity) -> Bearer {
+    Bearer {
+        subject: identity.principal.handle.clone(),
+        principal: Some(identity.principal.id.0),
+        credential: Some(identity.credential.0),
+    }
+}
+
+fn answer(issued: Issued, refresh_token: Option<String>, now: Timestamp) -> TokenResponse {
+    let Issued { token, access, life, .. } = issued;
+    TokenResponse {
+        access_token: token.clone(),
+        token,
+        expires_in: life.as_secs(),
+        issued_at: Timestamp::from_seconds(now.seconds()).rfc3339(),
+        scope: Decision { access }.scopes().to_string(),
+        refresh_token,
+    }
+}
