@@ -62,6 +62,14 @@ impl Accounts {
         self.database.close().await;
     }
 
+    /// Ready if they can be read.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.epoch().await.map(drop)
+    }
+
     /// Runs a change to its end, then wakes those who wait for revocations.
     async fn change<O: Operation<Refusal = Refusal>>(&self, operation: O) -> Result<O::Output, Error> {
         let output = self.database.write(operation).await?;

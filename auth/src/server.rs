@@ -152,7 +152,7 @@ impl Auth {
     /// # Errors
     /// They cannot.
     pub async fn ready(&self) -> Result<(), accounts::Error> {
-        self.app.accounts.epoch().await.map(drop)
+        self.app.accounts.ready().await
     }
 
     /// What is done beside requests, until `cancelled`; then what waits is written, and the database closed.
@@ -244,7 +244,7 @@ pub async fn serve(
     // Background work ends after the last request: what a request leaves to be written is written.
     let done = CancellationToken::new();
     let requests = async {
-        let health = http::health_router(auth.clone());
+        let health = http::health_router(auth.app.accounts.clone());
         tokio::join!(
             network.serve(auth.router().merge(health.clone()), stop.clone()),
             socket.serve(auth.socket_router().merge(health), stop.clone())

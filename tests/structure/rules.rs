@@ -9,8 +9,7 @@ const DIRECTIONS: [(&str, &str, &[&str]); 13] = [
     ("registry", "http", &["access", "content", "gc", "lifecycle"]),
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store"]),
-    // The collector spares the uploads that content has open, and drops what it keeps in memory.
-    ("registry", "gc", &["content", "metadata", "store"]),
+    ("registry", "gc", &["metadata", "store"]),
     ("registry", "lifecycle", &["metadata", "store"]),
     // Keys and digests of bytes are written down; the bytes are the store's alone.
     ("registry", "metadata", &["store"]),

@@ -2,15 +2,15 @@
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 
-use crate::server::Auth;
+use crate::accounts::Accounts;
 
 /// `/healthz`: the process answers. `/readyz`: so do the accounts.
-pub(crate) fn router(auth: Auth) -> Router {
-    Router::new().route("/healthz", get(async || StatusCode::OK)).route("/readyz", get(ready)).with_state(auth)
+pub(crate) fn router(accounts: Accounts) -> Router {
+    Router::new().route("/healthz", get(async || StatusCode::OK)).route("/readyz", get(ready)).with_state(accounts)
 }
 
-async fn ready(State(auth): State<Auth>) -> StatusCode {
-    match auth.ready().await {
+async fn ready(State(accounts): State<Accounts>) -> StatusCode {
+    match accounts.ready().await {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
