@@ -54,8 +54,9 @@ pub struct Affected {
     pub digests: Vec<Digest>,
     /// By id: what tags point at.
     pub ids: Vec<ManifestId>,
-    /// Manifests about this one that are waiting to expire.
-    pub waiting_for_subject: Option<Digest>,
+    /// A manifest that may be new: the indexes that list it, and the referrers that wait for it with an expiry. An index that goes
+    /// while its child comes cannot lock a row that is not there yet, so the child locks the index.
+    pub family_of: Option<Digest>,
 }
 
 /// Locks manifests in the order of their ids, which is everybody's order.
@@ -68,6 +69,7 @@ pub async fn lock(tx: &mut Transaction<'_>, repository: RepositoryId, affected: 
             "SELECT id, digest, media_type, size, deleted_at IS NOT NULL FROM manifest WHERE id IN (
              SELECT id FROM manifest WHERE repository_id = $1 AND digest IN (SELECT value FROM json_each($2))
              UNION SELECT CAST(value AS INTEGER) FROM json_each($3)
+             UNION SELECT manifest_id FROM manifest_child WHERE repository_id = $1 AND digest = $4
              UNION SELECT id FROM manifest WHERE repository_id = $1 AND subject_digest = $4 AND expires_at IS NOT NULL)
          ORDER BY id"
         }
@@ -76,15 +78,16 @@ pub async fn lock(tx: &mut Transaction<'_>, repository: RepositoryId, affected: 
              SELECT id FROM manifest
                  WHERE repository_id = $1 AND digest = ANY(ARRAY(SELECT json_array_elements_text($2::json)))
              UNION SELECT json_array_elements_text($3::json)::bigint
+             UNION SELECT manifest_id FROM manifest_child WHERE repository_id = $1 AND digest = $4
              UNION SELECT id FROM manifest WHERE repository_id = $1 AND subject_digest = $4 AND expires_at IS NOT NULL)
          ORDER BY id FOR UPDATE"
         }
     };
     let digests = json_list(&affected.digests);
     let ids = json_list(affected.ids.iter().map(|id| id.0));
-    let subject = affected.waiting_for_subject.map(|digest| digest.to_string());
+    let family_of = affected.family_of.map(|digest| digest.to_string());
     let found: Vec<(ManifestId, String, String, i64, bool)> = on!(tx, c => sqlx::query_as(sql)
-        .bind(repository).bind(digests).bind(ids).bind(subject).fetch_all(c).await)?;
+        .bind(repository).bind(digests).bind(ids).bind(family_of).fetch_all(c).await)?;
     found.into_iter().map(row).collect()
 }
 

@@ -76,7 +76,7 @@ impl Put {
         digests.extend(limits::deciding(&self.request.limits, &self.tags, None));
         digests.extend(self.subject().into_iter().chain([&self.digest]).copied());
         let ids = tags.values().filter_map(|state| state.target).map(|target| target.manifest).collect();
-        let affected = Affected { digests, ids, waiting_for_subject: Some(self.digest) };
+        let affected = Affected { digests, ids, family_of: Some(self.digest) };
         let manifests = manifests::lock(tx, repository.id, &affected).await?;
         if !tags::lock_unmoved(tx, repository.id, &self.tags, &tags).await? {
             return Err(Failure::Again);
@@ -148,7 +148,7 @@ impl Put {
         Ok(moved)
     }
 
-    /// What may be held now that was not, or the other way round: children and referrers, what has lost a tag to the manifest, and
+    /// What may be held now that was not, or the other way round: children, referrers and indexes, what has lost a tag to the manifest, and
     /// itself unless it is new and tagged, as it is in most pushes: such a row is written without an expiry.
     fn touched(&self, locked: &Locked, id: ManifestId) -> Vec<ManifestId> {
         let settled = locked.brings(id) && !self.tags.is_empty();

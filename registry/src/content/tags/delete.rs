@@ -52,11 +52,8 @@ impl Operation for Delete {
         let before = tags::read(tx, repository.id, &wanted).await?;
         let state = before.get(tag).copied().unwrap_or_default();
         let target = state.target.ok_or_else(unknown)?;
-        let affected = Affected {
-            digests: limits::deciding(limits, &wanted, None),
-            ids: vec![target.manifest],
-            waiting_for_subject: None,
-        };
+        let affected =
+            Affected { digests: limits::deciding(limits, &wanted, None), ids: vec![target.manifest], family_of: None };
         let locked = manifests::lock(tx, repository.id, &affected).await?;
         if !tags::lock_unmoved(tx, repository.id, &wanted, &before).await? {
             return Err(Failure::Again);

@@ -13,7 +13,7 @@ use shared::{
 use sqlx::Error;
 
 use super::{MANIFEST_GRACE, ManifestId, settle};
-use crate::metadata::{NamespaceId, RepositoryId, links::PROMISE_LIFE, usage};
+use crate::metadata::{NamespaceId, RepositoryId, links::PROMISE_LIFE, locking, usage};
 
 /// Purges one deleted manifest, unless it has come back or is not due yet.
 #[derive(Clone, Copy, Debug)]
@@ -112,18 +112,23 @@ async fn lock_links(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<()
     Ok(())
 }
 
-async fn lock_family(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<(), Error> {
-    let sql = "SELECT id FROM manifest WHERE id IN (
-                   SELECT $1
-                   UNION SELECT child.id FROM manifest_child n
-                       JOIN manifest child ON child.repository_id = n.repository_id AND child.digest = n.digest
-                       WHERE n.manifest_id = $1
-                   UNION SELECT about.id FROM manifest m
-                       JOIN manifest about ON about.repository_id = m.repository_id AND about.subject_digest = m.digest
-                       WHERE m.id = $1)
-               ORDER BY id FOR UPDATE";
-    let _: Vec<(i64,)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_all(c).await)?;
-    Ok(())
+/// The manifest itself, its children and its referrers, locked by id.
+async fn lock_family(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Vec<ManifestId>, Error> {
+    let sql = locking!(
+        tx,
+        "SELECT id FROM manifest WHERE id IN (
+             SELECT $1
+             UNION SELECT child.id FROM manifest_child n
+                 JOIN manifest child ON child.repository_id = n.repository_id AND child.digest = n.digest
+                 WHERE n.manifest_id = $1
+             UNION SELECT about.id FROM manifest m
+                 JOIN manifest about ON about.repository_id = m.repository_id AND about.subject_digest = m.digest
+                 WHERE m.id = $1)
+         ORDER BY id",
+        "FOR UPDATE"
+    );
+    let found: Vec<(ManifestId,)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_all(c).await)?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// Removes a locked manifest that carries no tag, and lets go what it held.
@@ -137,22 +142,12 @@ pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge) -> Result
                    SELECT b.id FROM manifest_blob n JOIN blob b ON b.digest = n.digest WHERE n.manifest_id = $1)";
     let until = now + PROMISE_LIFE;
     on!(tx, c => sqlx::query(sql).bind(manifest.id).bind(until).bind(manifest.repository).execute(c).await.map(drop))?;
-    // Looked at only now: a child or a referrer that was pushed while this waited for its locks is let go as well.
-    let family = family(tx, manifest.id).await?;
+    // Once more: a child that was pushed while this waited for its locks is let go as well, and must be locked before it is looked at,
+    // because another of its indexes may go at this very moment.
+    let family = lock_family(tx, manifest.id).await?;
+    let let_go: Vec<ManifestId> = family.into_iter().filter(|id| *id != manifest.id).collect();
     let sql = "DELETE FROM manifest WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(manifest.id).execute(c).await.map(drop))?;
-    settle(tx, &family, now + MANIFEST_GRACE).await?;
+    settle(tx, &let_go, now + MANIFEST_GRACE).await?;
     usage::add(tx, manifest.namespace, -manifest.size).await
-}
-
-/// The children and the referrers of a manifest.
-async fn family(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Vec<ManifestId>, Error> {
-    let sql = "SELECT child.id FROM manifest_child n
-                   JOIN manifest child ON child.repository_id = n.repository_id AND child.digest = n.digest
-                   WHERE n.manifest_id = $1
-               UNION SELECT about.id FROM manifest m
-                   JOIN manifest about ON about.repository_id = m.repository_id AND about.subject_digest = m.digest
-                   WHERE m.id = $1";
-    let found: Vec<(ManifestId,)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_all(c).await)?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
 }

@@ -12,6 +12,8 @@ on_both! {
     an_acknowledged_index_keeps_its_children_beside_deletions
     a_tag_never_points_at_what_was_deleted_beside_it
     the_first_pushes_of_a_namespace_come_at_once
+    a_child_that_comes_while_its_index_goes_is_not_held_by_it
+    whatever_happens_at_once_the_invariants_hold
 }
 
 fn all(content: &Content, puts: Vec<PutManifest>) -> JoinSet<Result<Digest, Error>> {
@@ -117,4 +119,139 @@ async fn the_first_pushes_of_a_namespace_come_at_once(fixture: &Fixture) {
     assert_eq!(fixture.count("SELECT count(*) FROM manifest").await, 4);
     let payloads = fixture.count("SELECT CAST(sum(size) AS BIGINT) FROM manifest").await;
     assert_eq!(fixture.count("SELECT used FROM usage").await, payloads);
+}
+
+async fn a_child_that_comes_while_its_index_goes_is_not_held_by_it(fixture: &Fixture) {
+    fixture.hold("acme/web", &["config"]).await;
+    let child = image("config", &[]);
+    let parents: Vec<Value> = (0..6).map(|number| with_annotation(index(&[&child]), number)).collect();
+    for _ in 0..10 {
+        for parent in &parents {
+            fixture.put(push("acme/web", digest_of(parent), parent)).await.unwrap();
+        }
+        let mut tasks = all(&fixture.content, vec![push("acme/web", digest_of(&child), &child)]);
+        for parent in &parents {
+            let (content, digest) = (fixture.content.clone(), digest_of(parent));
+            tasks.spawn(async move {
+                content.delete_manifest(delete("acme/web", digest, Duration::ZERO)).await.map(|_| digest)
+            });
+        }
+        let results = tasks.join_all().await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        assert_eq!(fixture.count("SELECT count(*) FROM manifest WHERE expires_at IS NULL").await, 0);
+        fixture.content.delete_manifest(delete("acme/web", digest_of(&child), Duration::ZERO)).await.unwrap();
+    }
+}
+
+fn with_annotation(mut manifest: Value, number: usize) -> Value {
+    manifest["annotations"] = json!({ "number": number.to_string() });
+    manifest
+}
+
+/// Anybody who does anything: the same steps for the same seed, in an order that nobody knows.
+struct Visitor {
+    content: Content,
+    state: u64,
+}
+
+impl Visitor {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % sides
+    }
+
+    /// Two images, an index of both, and a signature of the index.
+    fn manifest(&mut self) -> Value {
+        let (first, second) = (image("config", &["one"]), image("config", &["one", "two"]));
+        let both = index(&[&first, &second]);
+        let mut signature = image("config", &["signature"]);
+        signature["subject"] = descriptor(MediaType::OCI_INDEX, both.to_string().as_bytes());
+        match self.roll(4) {
+            0 => first,
+            1 => second,
+            2 => both,
+            _ => signature,
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Error> {
+        let (manifest, tag) = (self.manifest(), tag(&format!("v{}", self.roll(2))));
+        let limits = if self.roll(4) == 0 { only(&["v0"]) } else { TagLimits::Everything };
+        let window = if self.roll(2) == 0 { DAY } else { Duration::ZERO };
+        match self.roll(8) {
+            0..=2 => {
+                self.content.put_manifest(PutManifest { limits, ..push("acme/web", tag, &manifest) }).await.map(drop)
+            }
+            3 | 4 => self.content.put_manifest(push("acme/web", digest_of(&manifest), &manifest)).await.map(drop),
+            5 | 6 => {
+                let deletion = DeleteManifest { limits, ..delete("acme/web", digest_of(&manifest), window) };
+                self.content.delete_manifest(deletion).await.map(drop)
+            }
+            _ => {
+                let actor = "ada".to_owned();
+                self.content.delete_tag(DeleteTag { repository: name("acme/web"), tag, limits, actor }).await
+            }
+        }
+    }
+
+    async fn visit(mut self) {
+        for _ in 0..40 {
+            match self.step().await {
+                Ok(()) | Err(Error::ManifestUnknown { .. } | Error::Denied(_)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+}
+
+async fn whatever_happens_at_once_the_invariants_hold(fixture: &Fixture) {
+    fixture.hold("acme/web", &["config", "one", "two", "signature"]).await;
+    let mut visitors = JoinSet::new();
+    for seed in 1..=6 {
+        visitors.spawn(Visitor { content: fixture.content.clone(), state: seed }.visit());
+    }
+    while let Some(visited) = visitors.join_next().await {
+        visited.unwrap();
+        fixture.purge_due(Due::AtOnce).await;
+    }
+    for (broken, sql) in [
+        (
+            "I3: a manifest names what is not linked",
+            "SELECT count(*) FROM manifest_blob n WHERE NOT EXISTS (
+                 SELECT 1 FROM blob b JOIN link l ON l.blob_id = b.id AND l.repository_id = n.repository_id
+                 WHERE b.digest = n.digest)",
+        ),
+        (
+            "I8: a tag points at what nobody sees",
+            "SELECT count(*) FROM tag t JOIN manifest m ON m.id = t.manifest_id WHERE m.deleted_at IS NOT NULL",
+        ),
+        (
+            "I8: a history has a gap",
+            "SELECT count(*) FROM tag t WHERE t.version <> (
+                 SELECT count(*) FROM tag_history h WHERE h.repository_id = t.repository_id AND h.name = t.name)",
+        ),
+        (
+            "I8: a history does not end where its tag stands",
+            "SELECT count(*) FROM tag t JOIN tag_history h
+                     ON h.repository_id = t.repository_id AND h.name = t.name AND h.version = t.version
+                 LEFT JOIN manifest m ON m.id = t.manifest_id
+             WHERE coalesce(m.digest, '') <> coalesce(h.digest, '')",
+        ),
+        (
+            "I10: used bytes are not those of blobs and payloads",
+            "SELECT used - (SELECT CAST(sum(size) AS BIGINT) FROM blob)
+                 - (SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM manifest) FROM usage",
+        ),
+        (
+            "a manifest stays for ever though nothing holds it",
+            "SELECT count(*) FROM manifest m WHERE m.expires_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)
+                 AND NOT EXISTS (SELECT 1 FROM manifest_child c
+                                 WHERE c.repository_id = m.repository_id AND c.digest = m.digest)
+                 AND NOT EXISTS (SELECT 1 FROM manifest s
+                                 WHERE s.repository_id = m.repository_id AND s.digest = m.subject_digest)",
+        ),
+    ] {
+        assert_eq!(fixture.count(sql).await, 0, "{broken}");
+    }
 }
