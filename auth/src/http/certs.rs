@@ -29,3 +29,6 @@ async fn jwks(State(app): State<App>) -> Response {
 fn document(media_type: &'static str, text: String) -> Response {
     ([(CONTENT_TYPE, media_type), (CACHE_CONTROL, CACHED), (X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
 }
+
+#[cfg(test)]
+mod tests;
