@@ -3,10 +3,12 @@
 //! [`http`] translates between the wire and [`content`], which decides; [`access`] says who may ask.
 
 pub mod access;
+pub mod cli;
 pub mod content;
 pub mod gc;
 pub mod http;
 pub mod metadata;
+pub mod server;
 pub mod settings;
 pub mod store;
 #[cfg(test)]

@@ -79,6 +79,11 @@ impl Content {
         Ok(self.begin(repository, algorithm, 0).await?.0)
     }
 
+    /// How many bytes a chunk that is not the last should have at least, where the store works in parts; `None` where any will do.
+    pub fn chunk_min_length(&self) -> Option<u64> {
+        self.store.part_size()
+    }
+
     /// How many bytes an upload has received and recorded.
     ///
     /// # Errors

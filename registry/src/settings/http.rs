@@ -2,52 +2,13 @@
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use shared::listen::{ClientCertificates, MinimumTls, Place, Tls};
 use url::Url;
 
 use super::{
     SettingsError, asks_for_something,
     raw::{OneOrMany, RawHttp, RawTls},
 };
-
-/// Where the listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAt {
-    /// Host and port; an empty host is every address.
-    Tcp(String),
-    /// A socket file.
-    Unix(PathBuf),
-}
-
-/// The oldest TLS that is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MinimumTls {
-    /// 1.2, and 1.3 with those that can.
-    V1_2,
-    /// 1.3 alone.
-    V1_3,
-}
-
-/// What is asked of clients in the handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificates {
-    /// The authorities that sign them.
-    pub authorities: Vec<PathBuf>,
-    /// Whether a client without one is turned away.
-    pub required: bool,
-}
-
-/// TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// The chain, PEM.
-    pub certificate: PathBuf,
-    /// The key, PEM.
-    pub key: PathBuf,
-    /// Client certificates, where wanted.
-    pub clients: Option<ClientCertificates>,
-    /// The oldest version.
-    pub minimum: MinimumTls,
-}
 
 /// An address range, as in `10.0.0.0/8`; a bare address is a range of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +21,7 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
     /// Where the listener is.
-    pub listen: ListenAt,
+    pub listen: Place,
     /// What generated addresses begin with, whatever the request says.
     pub host: Option<Url>,
     /// What stands before `/v2/`, with slashes at both ends; `/` for nothing.
@@ -70,13 +31,15 @@ pub struct HttpSettings {
     /// How long running requests may take to end at a shutdown.
     pub drain: Duration,
     /// TLS, if the listener speaks it.
-    pub tls: Option<TlsSettings>,
+    pub tls: Option<Tls>,
     /// Set on every answer below `/v2/`.
     pub headers: Vec<(String, String)>,
     /// Where health is told without access control.
     pub debug: Option<String>,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: bool,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<Network>,
 }
@@ -91,7 +54,7 @@ impl HttpSettings {
             return Err(SettingsError::later("http.debug.prometheus", "metrics"));
         }
         // Upload states lie in the database, so there is nothing to sign and nothing that replicas must share.
-        let _ = (raw.secret, raw.h2c.enabled);
+        let _ = raw.secret;
         Ok(Self {
             listen: listen(raw.net.as_deref(), raw.addr)?,
             host: raw.host.filter(|host| !host.is_empty()).map(|host| base_url("http.host", &host)).transpose()?,
@@ -101,6 +64,7 @@ impl HttpSettings {
             tls: tls(raw.tls)?,
             headers: raw.headers.into_iter().flat_map(|(name, values)| values.with(&name)).collect(),
             debug: raw.debug.addr.filter(|address| !address.is_empty()),
+            h2c: raw.h2c.enabled.unwrap_or(false),
             http2: !raw.http2.disabled.unwrap_or(false),
             trusted_proxies: networks(proxies)?,
         })
@@ -117,7 +81,7 @@ impl OneOrMany {
     }
 }
 
-fn listen(net: Option<&str>, address: Option<String>) -> Result<ListenAt, SettingsError> {
+fn listen(net: Option<&str>, address: Option<String>) -> Result<Place, SettingsError> {
     let address = address.filter(|address| !address.is_empty());
     match net {
         None | Some("" | "tcp") => {
@@ -126,11 +90,9 @@ fn listen(net: Option<&str>, address: Option<String>) -> Result<ListenAt, Settin
             if port.is_none() {
                 return Err(SettingsError::new("http.addr", "must be host:port"));
             }
-            Ok(ListenAt::Tcp(address))
+            Ok(Place::Tcp(address))
         }
-        Some("unix") => {
-            address.map(|path| ListenAt::Unix(path.into())).ok_or_else(|| SettingsError::missing("http.addr"))
-        }
+        Some("unix") => address.map(|path| Place::Unix(path.into())).ok_or_else(|| SettingsError::missing("http.addr")),
         Some(_) => Err(SettingsError::new("http.net", "must be tcp or unix")),
     }
 }
@@ -155,7 +117,7 @@ fn prefix(given: Option<String>) -> Result<String, SettingsError> {
     }
 }
 
-fn tls(raw: RawTls) -> Result<Option<TlsSettings>, SettingsError> {
+fn tls(raw: RawTls) -> Result<Option<Tls>, SettingsError> {
     let acme = raw.letsencrypt;
     let acme_parts = [&acme.email, &acme.hosts, &acme.directoryurl];
     if acme.cachefile.is_some_and(|cache| !cache.is_empty())
@@ -180,7 +142,7 @@ fn tls(raw: RawTls) -> Result<Option<TlsSettings>, SettingsError> {
         Some(_) => return Err(SettingsError::new("http.tls.minimumtls", "must be tls1.2 or tls1.3")),
     };
     let clients = client_certificates(raw.clientcas.unwrap_or_default(), raw.clientauth.as_deref())?;
-    Ok(Some(TlsSettings { certificate, key, clients, minimum }))
+    Ok(Some(Tls { certificate, key, clients, minimum }))
 }
 
 fn client_certificates(

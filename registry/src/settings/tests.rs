@@ -1,6 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
+use shared::listen::Place;
 
 use super::*;
 use crate::access::{Realm, key::TokenAlgorithm};
@@ -49,7 +50,7 @@ fn a_stock_configuration_starts() {
     .unwrap();
     assert_eq!(settings.storage.root, PathBuf::from("/var/lib/registry"));
     assert_eq!(settings.storage.deletes, Deletes::Enabled);
-    assert_eq!(settings.http.listen, ListenAt::Tcp(":5000".into()));
+    assert_eq!(settings.http.listen, Place::Tcp(":5000".into()));
     assert_eq!(settings.http.headers, [("X-Content-Type-Options".to_owned(), "nosniff".to_owned())]);
     assert_eq!(settings.access, AccessSettings::None);
     assert_eq!(settings.log.fields["service"], "registry");

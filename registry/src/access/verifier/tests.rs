@@ -254,7 +254,8 @@ fn claims_are_read_strictly() {
     for member in ["sub", "jti", "nbf", "iat", "access"] {
         registry.accepts(&signed(&claims_with(member, Value::Null)));
     }
-    assert_eq!(registry.refuses(&signed(&claims_with("exp", json!(-1)))), TokenRefused::Expired);
+    assert_eq!(registry.refuses(&signed(&claims_with("exp", json!(-1)))), TokenRefused::Claims);
+    assert_eq!(registry.refuses(&signed(&claims_with("exp", json!(0)))), TokenRefused::Expired);
     registry.accepts(&signed(&claims_with("aud", json!(["other", SERVICE]))));
     assert_eq!(registry.refuses(&signed(&claims_with("aud", json!(["other"])))), TokenRefused::Audience);
     assert_eq!(registry.refuses(&signed(&claims_with("iss", json!("other")))), TokenRefused::Issuer);

@@ -1,0 +1,313 @@
+//! What a refusal looks like on the wire: the one place that gives situations their status and code.
+//!
+//! Codes and their usual messages are those of distribution.md section 2.2, which clients and scripts know. What the
+//! registry itself did wrong is logged once, here, under a number that is all the client learns.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
+};
+use serde_json::{Value, json};
+use shared::{
+    access as granted, digest::Digest, random, reference::Reference, repository::RepositoryName, telemetry::RequestId,
+};
+use tracing::{error, info};
+
+use super::{code::Code, operation::ParseError};
+use crate::{content, store::StoreError};
+
+/// How long a client should wait before it asks again, in seconds, when something is down.
+const RETRY_AFTER: &str = "5";
+
+/// Why a request is not answered as it wishes.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The request is no operation.
+    Parse(ParseError),
+    /// Several `Authorization` fields, or one that is no text.
+    Credentials,
+    /// No credentials, or none that suffice.
+    Unauthorized { challenge: Option<String>, required: Vec<granted::Access> },
+    /// Somebody who has to be asked does not answer.
+    Unavailable { reason: String },
+    /// Limits to tags forbid it.
+    Denied { caller: String, patterns: String, repository: RepositoryName, reason: String },
+    /// `DELETE` does nothing here (`storage.delete.enabled`).
+    DeletesDisabled,
+    /// Nothing changes here (`storage.maintenance.readonly`).
+    ReadOnly,
+    /// `n` is above what a page may have.
+    PageTooLarge { asked: u64, most: u64 },
+    /// `Content-Range` cannot be read.
+    ChunkRange,
+    /// `Content-Range` and `Content-Length` contradict each other.
+    ChunkLength { announced: u64, length: u64 },
+    /// The chunk does not begin where the upload stands. Where that is, and how to go on, is in the answer.
+    OutOfOrder { received: u64, location: String },
+    /// The body of a manifest is larger than the limit.
+    ManifestTooLarge { limit: u64 },
+    /// `Content-Type` is no media type.
+    MediaType,
+    /// `If-Match` and its kin cannot be read.
+    Condition,
+    /// The client has gone before its body was complete.
+    BodyCut,
+    /// A range that holds nothing of the blob.
+    Range { size: u64 },
+    /// Content refused, or could not do it.
+    Content(content::Error),
+    /// A handler panicked.
+    Panicked,
+}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Self {
+        Self::Parse(error)
+    }
+}
+
+impl From<content::Error> for Error {
+    fn from(error: content::Error) -> Self {
+        Self::Content(error)
+    }
+}
+
+/// An answer in the making.
+struct Answer {
+    status: StatusCode,
+    errors: Vec<Value>,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Answer {
+    fn new(code: Code, message: &str, detail: impl Into<Value>) -> Self {
+        Self { status: code.status(), errors: vec![entry(code, message, detail.into())], headers: Vec::new() }
+    }
+
+    fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let body = format!("{}\n", json!({ "errors": self.errors }));
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            // Values are made of parsed parts; one that cannot stand in a header is left out rather than cut.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.append(name, value);
+            }
+        }
+        response
+    }
+}
+
+fn entry(code: Code, message: &str, detail: Value) -> Value {
+    match detail {
+        Value::Null => json!({"code": code.text(), "message": message}),
+        detail => json!({"code": code.text(), "message": message, "detail": detail}),
+    }
+}
+
+impl Error {
+    /// The answer, for the HEAD of a resource as well: hyper leaves its body out.
+    pub(super) fn into_response(self, id: Option<&RequestId>) -> Response<Body> {
+        self.answer(id).into_response()
+    }
+
+    fn answer(self, id: Option<&RequestId>) -> Answer {
+        match self {
+            Self::Parse(error) => parse(&error),
+            Self::Credentials => {
+                Answer::new(Code::Unauthorized, "there must be one Authorization header at most", Value::Null)
+                    .status(StatusCode::BAD_REQUEST)
+            }
+            Self::Unauthorized { challenge, required } => unauthorized(challenge, &required),
+            Self::Unavailable { reason } => unavailable(&reason, id),
+            Self::Denied { caller, patterns, repository, reason } => {
+                let message = format!("{caller} may touch only tags matching {patterns} in {repository}: {reason}");
+                Answer::new(Code::Denied, &message, Value::Null)
+            }
+            Self::DeletesDisabled => unsupported("deleting is turned off on this registry"),
+            Self::ReadOnly => unsupported("this registry is read-only"),
+            Self::PageTooLarge { asked, most } => {
+                Answer::new(Code::PaginationNumberInvalid, "invalid number of results requested", json!({ "n": asked }))
+                    .header(HeaderName::from_static("x-page-limit"), most.to_string())
+            }
+            Self::ChunkRange => Answer::new(Code::RangeInvalid, "the Content-Range cannot be read", Value::Null)
+                .status(StatusCode::BAD_REQUEST),
+            Self::ChunkLength { announced, length } => size_invalid(announced, length),
+            Self::OutOfOrder { received, location } => {
+                Answer::new(Code::RangeInvalid, "invalid content range", json!({ "received": received }))
+                    .header(header::LOCATION, location)
+                    .header(header::RANGE, received_range(received))
+            }
+            Self::ManifestTooLarge { limit } => {
+                let message = format!("a manifest has at most {limit} bytes here");
+                Answer::new(Code::SizeInvalid, &message, Value::Null).status(StatusCode::PAYLOAD_TOO_LARGE)
+            }
+            Self::MediaType => Answer::new(Code::ManifestInvalid, "the Content-Type is no media type", Value::Null),
+            Self::Condition => {
+                Answer::new(Code::ManifestInvalid, "the condition on the tag cannot be read", Value::Null)
+            }
+            Self::BodyCut => Answer::new(Code::SizeInvalid, "the body ended early", Value::Null),
+            Self::Range { size } => {
+                Answer::new(Code::RangeInvalid, "the range holds nothing of this blob", Value::Null)
+                    .header(header::CONTENT_RANGE, format!("bytes */{size}"))
+            }
+            Self::Content(error) => from_content(error, id),
+            Self::Panicked => internal("a handler panicked", id),
+        }
+    }
+}
+
+/// `Range` of an upload: the bytes that it has. For none the specification has no spelling of its own.
+pub(super) fn received_range(received: u64) -> String {
+    format!("0-{}", received.saturating_sub(1))
+}
+
+fn parse(error: &ParseError) -> Answer {
+    let message = error.to_string();
+    let with = |code| Answer::new(code, &message, Value::Null);
+    match error {
+        ParseError::NotFound => with(Code::NameUnknown),
+        ParseError::MethodNotAllowed { allow } => with(Code::Unsupported).header(header::ALLOW, *allow),
+        ParseError::PathTooLong => with(Code::NameInvalid).status(StatusCode::URI_TOO_LONG),
+        ParseError::Name { .. } => with(Code::NameInvalid),
+        ParseError::Digest { .. } | ParseError::DigestMissing => with(Code::DigestInvalid),
+        ParseError::Tag { .. } | ParseError::TagTwice => with(Code::TagInvalid),
+        ParseError::TooManyTags => with(Code::TagInvalid).status(StatusCode::URI_TOO_LONG),
+        // For a client that is the same as an upload that has ended.
+        ParseError::Upload { .. } => Answer::new(Code::BlobUploadUnknown, UPLOAD_UNKNOWN, Value::Null),
+        ParseError::PageSize { given } => {
+            Answer::new(Code::PaginationNumberInvalid, "invalid number of results requested", json!({ "n": given }))
+        }
+        ParseError::Repeated { .. } => with(Code::Unsupported).status(StatusCode::BAD_REQUEST),
+    }
+}
+
+const UPLOAD_UNKNOWN: &str = "blob upload unknown to registry";
+
+/// The detail has the stock registry's shape: one element for each action.
+fn unauthorized(challenge: Option<String>, required: &[granted::Access]) -> Answer {
+    let element = |access: &granted::Access, action: &granted::Action| {
+        json!({"Type": access.resource.kind.to_string(), "Class": "", "Name": access.resource.name.as_str(),
+               "Action": action.to_string()})
+    };
+    let detail: Vec<_> =
+        required.iter().flat_map(|access| access.actions.iter().map(move |action| element(access, action))).collect();
+    let detail = if detail.is_empty() { Value::Null } else { Value::Array(detail) };
+    let answer = Answer::new(Code::Unauthorized, "authentication required", detail);
+    match challenge {
+        Some(challenge) => answer.header(header::WWW_AUTHENTICATE, challenge),
+        None => answer,
+    }
+}
+
+fn unsupported(message: &str) -> Answer {
+    Answer::new(Code::Unsupported, message, Value::Null)
+}
+
+fn size_invalid(announced: u64, arrived: u64) -> Answer {
+    let message = format!("{announced} bytes were announced and {arrived} arrived");
+    Answer::new(Code::SizeInvalid, &message, Value::Null)
+}
+
+fn digest_detail(digest: &Digest) -> Value {
+    Value::String(digest.to_string())
+}
+
+fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
+    use content::Error as E;
+    let message = error.to_string();
+    match error {
+        E::BlobUnknown { digest } => Answer::new(Code::BlobUnknown, "blob unknown to registry", digest_detail(&digest)),
+        E::BlobInUse { manifest } => {
+            unsupported(&format!("the blob is in use: manifest {manifest} names it; delete that first"))
+        }
+        E::BlobDamaged { digest, source } => internal(&format!("the bytes of {digest} are damaged: {source}"), id),
+        E::UploadUnknown => Answer::new(Code::BlobUploadUnknown, UPLOAD_UNKNOWN, Value::Null),
+        // Handlers of uploads turn it into `Error::OutOfOrder`, which knows where to go on.
+        E::OutOfOrder { received } => {
+            Answer::new(Code::RangeInvalid, "invalid content range", json!({ "received": received }))
+                .header(header::RANGE, received_range(received))
+        }
+        E::SizeInvalid { announced, arrived } => size_invalid(announced, arrived),
+        E::BodyCut { .. } => Answer::new(Code::SizeInvalid, &message, Value::Null),
+        E::BlobTooLarge { .. } => {
+            Answer::new(Code::SizeInvalid, &message, Value::Null).status(StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        E::DigestMismatch { expected, .. } => Answer::new(Code::DigestInvalid, &message, digest_detail(&expected)),
+        E::RepositoryUnknown { repository } => {
+            let detail = json!({ "name": repository.as_str() });
+            Answer::new(Code::NameUnknown, "repository name not known to registry", detail)
+        }
+        E::ManifestUnknown { reference } => Answer::new(Code::ManifestUnknown, "manifest unknown", unknown(&reference)),
+        E::ManifestInvalid(_) | E::DescriptorSize { .. } | E::ManifestHeldAs { .. } => {
+            Answer::new(Code::ManifestInvalid, &message, Value::Null)
+        }
+        E::ManifestReferencesMissing { missing } => missing_references(&missing),
+        E::ConditionFailed { current } => {
+            let detail = current.as_ref().map_or(Value::Null, digest_detail);
+            Answer::new(Code::ManifestInvalid, &message, detail).status(StatusCode::PRECONDITION_FAILED)
+        }
+        E::Busy => Answer::new(Code::Unavailable, &message, Value::Null).header(header::RETRY_AFTER, RETRY_AFTER),
+        // Handlers know the caller's name and turn it into `Error::Denied`.
+        E::Denied(_) => Answer::new(Code::Denied, &message, Value::Null),
+        E::Store(StoreError::NoSpace(key)) => {
+            error!(%key, "there is no space left");
+            Answer::new(Code::Unknown, "the registry has no space left", Value::Null)
+                .status(StatusCode::INSUFFICIENT_STORAGE)
+        }
+        E::Store(error) => internal(&error.to_string(), id),
+        E::Unavailable(error) => unavailable(&error.to_string(), id),
+    }
+}
+
+fn unknown(reference: &Reference) -> Value {
+    match reference {
+        Reference::Tag(tag) => Value::String(format!("unknown tag={tag}")),
+        Reference::Digest(digest) => Value::String(format!("unknown revision={digest}")),
+    }
+}
+
+/// One entry for each, as the stock registry has it: clients count them.
+fn missing_references(missing: &[Digest]) -> Answer {
+    let one = |digest| entry(Code::ManifestBlobUnknown, "blob unknown to registry", digest_detail(digest));
+    Answer {
+        status: Code::ManifestBlobUnknown.status(),
+        errors: missing.iter().map(one).collect(),
+        headers: Vec::new(),
+    }
+}
+
+fn unavailable(reason: &str, id: Option<&RequestId>) -> Answer {
+    let id = log(reason, id);
+    Answer::new(Code::Unavailable, "service unavailable", json!({ "id": id })).header(header::RETRY_AFTER, RETRY_AFTER)
+}
+
+fn internal(reason: &str, id: Option<&RequestId>) -> Answer {
+    let id = log(reason, id);
+    Answer::new(Code::Unknown, "unknown error", json!({ "id": id }))
+}
+
+/// Writes down what happened under the request's id, and gives the client the id alone.
+fn log(reason: &str, id: Option<&RequestId>) -> String {
+    let drawn = || random::bytes::<8>().map(|byte| format!("{byte:02x}")).concat();
+    let id = id.map_or_else(drawn, ToString::to_string);
+    error!(id, reason, "a request could not be answered");
+    id
+}
+
+/// Why somebody is refused: for the log, where the client learns nothing but that it is.
+pub(super) fn log_refusal(reason: &str, operation: &dyn std::fmt::Display) {
+    info!(reason, %operation, "refused");
+}

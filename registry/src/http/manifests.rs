@@ -1,0 +1,171 @@
+//! Manifests: looked at, pulled, pushed, deleted. What was pushed is served byte for byte, whatever `Accept` says.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, Response, StatusCode, header},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use shared::{access::Action, reference::Reference, repository::RepositoryName, tag::Tag};
+use tokio::time::timeout;
+
+use super::{
+    answer::{Answer, SUBJECT, TAG},
+    conditional::{self, bare, etag},
+    error::Error,
+    operation::Operation,
+    state::Visit,
+};
+use crate::content::{
+    Promise,
+    manifests::{Condition, DeleteManifest, PutManifest, Served},
+    tags::DeleteTag,
+    uploads::BODY_IDLE,
+};
+
+pub(super) async fn head(
+    visit: &Visit,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<Response<Body>, Error> {
+    let served = find(visit, repository, reference).await?;
+    Ok(answer(visit, &served, Body::empty()))
+}
+
+pub(super) async fn get(
+    visit: &Visit,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<Response<Body>, Error> {
+    let served = find(visit, repository, reference).await?;
+    let answer = answer(visit, &served, Body::from(served.payload.clone()));
+    if answer.status() == StatusCode::OK {
+        visit.content().pulled(repository, reference, served.digest);
+    }
+    Ok(answer)
+}
+
+/// A pusher who asks by digest is told that the manifest stays; a look at a tag promises nothing.
+async fn find(
+    visit: &Visit,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<std::sync::Arc<Served>, Error> {
+    if let Reference::Tag(_) = reference {
+        return Ok(visit.content().manifest(repository, reference, Promise::Nothing).await?);
+    }
+    let pusher = visit.pusher();
+    Ok(visit.content().manifest(repository, reference, visit.promise(repository, &pusher)).await?)
+}
+
+fn answer(visit: &Visit, served: &Served, body: Body) -> Response<Body> {
+    let known = conditional::is_known(&visit.headers, &served.digest);
+    let answer = if known {
+        Answer::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let answer = Answer::with(StatusCode::OK, body, served.payload.len() as u64);
+        answer.header(header::CONTENT_TYPE, &served.media_type)
+    };
+    answer.header(header::ETAG, &etag(&served.digest)).digest(&served.digest).finish()
+}
+
+pub(super) async fn put(
+    visit: &Visit,
+    repository: RepositoryName,
+    reference: Reference,
+    tags: Vec<Tag>,
+    body: Body,
+) -> Result<Response<Body>, Error> {
+    let content_type = visit.headers.get(header::CONTENT_TYPE);
+    let media_type = content_type
+        .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Error::MediaType))
+        .transpose()?;
+    let condition = condition(&visit.headers)?;
+    let payload = collect(body, &visit.headers, visit.rules().manifest_limit).await?;
+    let limits = visit.limits(&repository, &Action::Push);
+    let put = PutManifest {
+        repository: repository.clone(),
+        reference: reference.clone(),
+        tags,
+        media_type,
+        payload,
+        limits: limits.clone(),
+        pusher: visit.pusher(),
+        references: visit.rules().references,
+        condition,
+    };
+    let stored = visit.content().put_manifest(put).await;
+    let stored = stored.map_err(|error| visit.refusal(error, &repository, &limits))?;
+    let digest = stored.digest;
+    let location = Operation::GetManifest { repository, reference: Reference::Digest(digest) };
+    let mut answer =
+        Answer::empty(StatusCode::CREATED).digest(&digest).header(header::LOCATION, &visit.location(&location));
+    if let Some(subject) = &stored.subject {
+        answer = answer.header(SUBJECT, &subject.to_string());
+    }
+    // The tag of the path needs no confirmation; those of the query are confirmed one by one.
+    let confirmed = stored.tags.iter().filter(|_| matches!(reference, Reference::Digest(_)));
+    Ok(confirmed.fold(answer, |answer, tag| answer.header(TAG, tag.as_str())).finish())
+}
+
+/// `If-Match` and `If-None-Match: *` on the tag that moves.
+fn condition(headers: &HeaderMap) -> Result<Option<Condition>, Error> {
+    let matching: Vec<_> = conditional::fields(headers, &header::IF_MATCH).collect();
+    let absent: Vec<_> = conditional::fields(headers, &header::IF_NONE_MATCH).collect();
+    match (matching.as_slice(), absent.as_slice()) {
+        ([], []) => Ok(None),
+        (["*"], []) => Ok(Some(Condition::Exists)),
+        ([], ["*"]) => Ok(Some(Condition::Absent)),
+        (tags, []) => {
+            let digests = tags.iter().map(|tag| bare(tag).parse().map_err(|_| Error::Condition));
+            Ok(Some(Condition::PointsAt(digests.collect::<Result<_, _>>()?)))
+        }
+        _ => Err(Error::Condition),
+    }
+}
+
+/// The whole body, which is bounded with and without a `Content-Length`.
+async fn collect(body: Body, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
+    let too_large = Error::ManifestTooLarge { limit };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large);
+    }
+    let mut pieces = body.into_data_stream();
+    let mut payload = BytesMut::new();
+    while let Some(piece) = timeout(BODY_IDLE, pieces.next()).await.map_err(|_| Error::BodyCut)? {
+        let piece = piece.map_err(|_| Error::BodyCut)?;
+        if (payload.len() + piece.len()) as u64 > limit {
+            return Err(too_large);
+        }
+        payload.extend_from_slice(&piece);
+    }
+    Ok(payload.freeze())
+}
+
+pub(super) async fn delete(
+    visit: &Visit,
+    repository: RepositoryName,
+    reference: Reference,
+) -> Result<Response<Body>, Error> {
+    let limits = visit.limits(&repository, &Action::Delete);
+    let actor = visit.pusher().actor;
+    let deleted = match reference {
+        Reference::Tag(tag) => {
+            let delete = DeleteTag { repository: repository.clone(), tag, limits: limits.clone(), actor };
+            visit.content().delete_tag(delete).await
+        }
+        Reference::Digest(digest) => {
+            let delete = DeleteManifest {
+                repository: repository.clone(),
+                digest,
+                limits: limits.clone(),
+                actor,
+                undelete_window: visit.rules().lives.undelete,
+            };
+            visit.content().delete_manifest(delete).await.map(|_| ())
+        }
+    };
+    deleted.map_err(|error| visit.refusal(error, &repository, &limits))?;
+    Ok(Answer::empty(StatusCode::ACCEPTED).finish())
+}

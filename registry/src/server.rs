@@ -1,0 +1,208 @@
+//! The registry put together: settings become content, access, routes and the tasks behind them.
+
+use std::sync::Arc;
+
+use shared::{
+    clock::Clock,
+    database::{DatabaseError, Location},
+    shutdown::CancellationToken,
+};
+use tokio::time::sleep;
+use tracing::warn;
+use url::Url;
+
+use crate::{
+    access::{
+        self, Access, Companion, CompanionUnavailable, Htpasswd, Realm, TokenAccess,
+        companion::RemoteCompanion,
+        htpasswd::HtpasswdError,
+        trust::{TrustError, TrustStore},
+        verifier::Verifier,
+    },
+    content::{Content, pulls::FLUSH_EVERY, uploads::UPLOAD_LIFE},
+    gc::{self, Collector},
+    http::{self, InvalidHeader},
+    metadata::{Metadata, manifests::MANIFEST_GRACE},
+    settings::{AccessSettings, DatabaseSettings, JwksPlace, Settings, TokenSettings},
+    store::{Store, filesystem::Filesystem},
+};
+
+/// Why a registry with valid settings does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("storage.filesystem.rootdirectory: {0}")]
+    Store(#[from] std::io::Error),
+    /// The database cannot be used.
+    #[error("the database: {0}")]
+    Database(#[from] DatabaseError),
+    /// The name of the database's schema is none.
+    #[error("portreeve.database.schema: {0}")]
+    Schema(String),
+    /// There is nobody to believe.
+    #[error("auth.token: {0}")]
+    Trust(#[from] TrustError),
+    /// The password file cannot be used.
+    #[error("auth.htpasswd.path: {0}")]
+    Htpasswd(#[from] shared::watched::WatchError<HtpasswdError>),
+    /// The companion's address cannot be used.
+    #[error("portreeve.companion: {0}")]
+    Companion(#[from] CompanionUnavailable),
+    /// A header to set is none.
+    #[error(transparent)]
+    Header(#[from] InvalidHeader),
+}
+
+/// A registry that is ready to serve.
+pub struct Registry {
+    router: axum::Router,
+    content: Content,
+    access: Arc<Access>,
+    jwks: Option<Url>,
+    collector: Collector,
+    clock: Clock,
+}
+
+impl Registry {
+    /// Opens store and database, reads whom to believe, and makes the routes.
+    ///
+    /// `companion` is the auth service of the same process; without one the settings may name another.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn build(
+        settings: &Settings,
+        companion: Option<Arc<dyn Companion>>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        warn_of_fixed_lives(settings);
+        let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
+        let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
+        let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone());
+        let collecting = gc::Settings { trash_wait: settings.lives.trash, ..gc::Settings::default() };
+        let collector = Collector::new(metadata, store, clock.clone(), collecting);
+        let access = Arc::new(access(settings, companion, &clock)?);
+        let router = http::router(settings, content.clone(), Arc::clone(&access), clock.clone())?;
+        Ok(Self { router, content, access, jwks: jwks_url(&settings.access), collector, clock })
+    }
+
+    /// The routes of the protocol.
+    pub fn router(&self) -> axum::Router {
+        self.router.clone()
+    }
+
+    /// What the repositories hold.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Does what is to be done between requests, until cancelled.
+    pub async fn background(&self, cancelled: CancellationToken) {
+        let upkeep = access::upkeep(Arc::clone(&self.access), self.jwks.clone(), self.clock.clone(), cancelled.clone());
+        tokio::join!(upkeep, self.collector.clone().run(cancelled.clone()), self.write_pulls(cancelled));
+    }
+
+    /// Pulls are counted in memory; what was counted is written now and then, and before the end.
+    async fn write_pulls(&self, cancelled: CancellationToken) {
+        while !cancelled.is_cancelled() {
+            tokio::select! {
+                () = sleep(FLUSH_EVERY) => {}
+                () = cancelled.cancelled() => {}
+            }
+            if let Err(error) = self.content.write_pulls().await {
+                warn!(error = &error as &dyn std::error::Error, "counted pulls are lost");
+            }
+        }
+    }
+}
+
+fn location(settings: &DatabaseSettings) -> Result<Location, StartError> {
+    Ok(match settings {
+        DatabaseSettings::Sqlite { path } => Location::Sqlite { path: path.clone() },
+        DatabaseSettings::Postgres { url, schema } => Location::Postgres {
+            url: url.expose().clone().into(),
+            schema: schema
+                .parse()
+                .map_err(|error: shared::database::InvalidSchema| StartError::Schema(error.to_string()))?,
+        },
+    })
+}
+
+fn jwks_url(settings: &AccessSettings) -> Option<Url> {
+    match settings {
+        AccessSettings::Token(token) => match &token.jwks {
+            Some(JwksPlace::Url(url)) => Some(url.clone()),
+            Some(JwksPlace::File(_)) | None => None,
+        },
+        AccessSettings::Htpasswd { .. } | AccessSettings::None => None,
+    }
+}
+
+fn access(settings: &Settings, companion: Option<Arc<dyn Companion>>, clock: &Clock) -> Result<Access, StartError> {
+    match &settings.access {
+        AccessSettings::Token(token) => token_access(settings, token, companion, clock),
+        AccessSettings::Htpasswd { realm, path } => {
+            Ok(Access::Htpasswd(Box::new(Htpasswd::open(realm.clone(), path)?)))
+        }
+        AccessSettings::None => {
+            warn!("everybody may pull, push and delete: no access control is configured under `auth`");
+            Ok(Access::None)
+        }
+    }
+}
+
+fn token_access(
+    settings: &Settings,
+    token: &TokenSettings,
+    companion: Option<Arc<dyn Companion>>,
+    clock: &Clock,
+) -> Result<Access, StartError> {
+    let file = match &token.jwks {
+        Some(JwksPlace::File(path)) => Some(path.as_path()),
+        Some(JwksPlace::Url(_)) | None => None,
+    };
+    let trust = Arc::new(TrustStore::open(token.bundle.as_deref(), file, clock.now())?);
+    let verifier = Verifier::new(token.issuer.clone(), token.service.clone(), token.algorithms.clone(), trust);
+    let companion = match (companion, &settings.companion) {
+        (Some(companion), _) => Some(companion),
+        (None, Some(remote)) => {
+            let credential = remote.credential.expose().clone().into();
+            let remote = RemoteCompanion::new(&remote.url, token.service.clone(), credential)?;
+            Some(Arc::new(remote) as Arc<dyn Companion>)
+        }
+        (None, None) => None,
+    };
+    warn_of_private_realm(&token.realm);
+    let access = TokenAccess::new(verifier, token.realm.clone(), token.service.clone(), companion);
+    Ok(Access::Token(Box::new(access)))
+}
+
+/// go-containerregistry (crane, cosign, kaniko, ko, Flux) refuses such a realm unless it has the registry's own
+/// host and port.
+fn warn_of_private_realm(realm: &Realm) {
+    let Realm::Fixed(url) = realm else { return };
+    let private = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        Some(url::Host::Ipv6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Some(url::Host::Domain(_)) | None => false,
+    };
+    if private {
+        warn!(realm = %url, "the realm is a private address: crane, cosign and kaniko refuse it; use a name");
+    }
+}
+
+/// What the file asks for and does not get is said, never passed over.
+fn warn_of_fixed_lives(settings: &Settings) {
+    if settings.storage.upload_life != Some(UPLOAD_LIFE) {
+        warn!(hours = UPLOAD_LIFE.as_secs() / 3600, "storage.maintenance.uploadpurging: uploads live for a fixed time");
+    }
+    if settings.lives.grace != MANIFEST_GRACE {
+        warn!(
+            hours = MANIFEST_GRACE.as_secs() / 3600,
+            "portreeve.grace: untagged manifests stay for a fixed time at least"
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! The registry as clients see it: requests through its router, content on SQLite and files.
+
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod blobs;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
+mod settings;
