@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, RawPathParams},
-    http::{HeaderMap, Method, header, request::Parts},
+    http::{HeaderMap, Method, request::Parts},
 };
 use shared::{
     access::{Action, Resource},
@@ -181,10 +181,7 @@ fn local() -> Caller {
     }
 }
 
-/// The secret of the one `Authorization: Bearer` field. Two fields are none.
+/// The secret of the one `Authorization: Bearer` field.
 fn bearer(headers: &HeaderMap) -> Option<Secret<String>> {
-    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
-    let (scheme, secret) = field.to_str().ok()?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then(|| Secret::from(secret))
+    crate::http::readable::bearer(headers).map(Secret::from)
 }
