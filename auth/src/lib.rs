@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod cli;
 pub mod first_start;
 pub mod http;
 pub mod identity;

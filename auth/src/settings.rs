@@ -175,6 +175,14 @@ impl ProcessSettings {
         Self::from_source(source.version(VERSION)?.overlay(PREFIX, environment))
     }
 
+    /// Takes what the command line says in place of what the settings say.
+    pub fn listen_on(&mut self, address: Option<String>, insecure: bool) {
+        if let Some(address) = address {
+            self.listen = Place::Tcp(address);
+        }
+        self.insecure |= insecure;
+    }
+
     fn from_source(source: Source) -> Result<Self, SettingsError> {
         let read = source.read::<RawSettings>()?;
         if let Some(unknown) = read.unknown.iter().find(|unknown| unknown.is_in_file()) {

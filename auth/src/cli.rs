@@ -1,0 +1,191 @@
+//! `portreeve auth …`: the admin API as commands. A command is one or more requests to it, sent over the data directory's socket to the
+//! server that runs, or to a router in this process when nobody holds the directory: one implementation serves both.
+
+mod arguments;
+mod output;
+mod request;
+mod target;
+
+use std::{io, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use shared::{
+    clock::Clock,
+    data_directory::{DataDirectory, DataDirectoryError, Holder},
+    shutdown, telemetry,
+};
+use thiserror::Error;
+
+use crate::{
+    server::{self, Auth, StartError},
+    settings::{ProcessSettings, SettingsError},
+};
+use arguments::{GrantCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand, UserCommand};
+use request::Request;
+pub use target::Target;
+
+/// The token server, and what is administered there.
+#[derive(Debug, Args)]
+pub struct AuthArguments {
+    /// The data directory. Without it the settings' `data`, then ./data.
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// Auth's own settings, `version: 0.1`, overlaid by PORTREEVE_AUTH_*.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the token server alone.
+    Serve {
+        /// Auth's own settings; the same as --config.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where to listen; port 0 takes a free one.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<String>,
+        /// Listen beyond loopback without TLS: passwords and tokens can be read on the way.
+        #[arg(long)]
+        insecure: bool,
+    },
+    /// People.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Personal access tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Machines and their keys.
+    #[command(subcommand)]
+    Robot(RobotCommand),
+    /// First segments of repository names.
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
+    /// Named sets of accounts.
+    #[command(subcommand)]
+    Team(TeamCommand),
+    /// Who may do what.
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Which grant is behind each allowed action, and which is the nearest miss behind each refused one.
+    Explain {
+        /// An account, or `anonymous`.
+        principal: String,
+        /// Such as repository:acme/web:pull,push.
+        scope: String,
+    },
+    /// The registries that tokens are made for.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// An argument makes no sense.
+    #[error("{0}")]
+    Argument(String),
+    /// The settings are not valid.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The data directory cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataDirectoryError),
+    /// The server did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The server answered no.
+    #[error("{detail}")]
+    Refused {
+        /// The status it answered with.
+        status: u16,
+        /// Why.
+        detail: String,
+    },
+    /// The server cannot be reached, or its answer not read.
+    #[error("the server at {} did not answer: {reason}", socket.display())]
+    Unreachable {
+        /// Its socket.
+        socket: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// What was to be read or printed was not.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs a command from the command line, on whatever holds the data directory.
+///
+/// # Errors
+/// [`CliError`], to be printed.
+pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
+    let AuthArguments { data, config, json, command } = arguments;
+    let (config, listen, insecure) = match &command {
+        Command::Serve { file, listen, insecure } => (file.clone().or(config), listen.clone(), *insecure),
+        _ => (config, None, false),
+    };
+    let mut settings = ProcessSettings::load(config.as_deref(), std::env::vars())?;
+    if let Some(data) = data {
+        settings.data = data;
+    }
+    settings.listen_on(listen, insecure);
+    if matches!(command, Command::Serve { .. }) {
+        return serve(&settings).await;
+    }
+    let (target, _held) = match DataDirectory::holder(&settings.data)? {
+        Holder::Server { socket } => (Target::Socket(socket), None),
+        Holder::Caller(held) => {
+            let auth = Auth::build(&settings.auth, held.path(), Clock::system()).await?;
+            (Target::Direct(Box::new(auth)), Some(held))
+        }
+    };
+    let done = run(command, &target, json, &mut io::stdout()).await;
+    target.close().await;
+    done
+}
+
+/// Runs a command on a server and prints what it answers.
+///
+/// # Errors
+/// [`CliError`], to be printed.
+pub async fn run(command: Command, target: &Target, json: bool, out: &mut impl io::Write) -> Result<(), CliError> {
+    let Request { method, url, body, columns } = command.request()?;
+    let answer = target.ask(&method, &url, body.as_ref()).await?;
+    output::print(&answer, columns, json, out)
+}
+
+async fn serve(settings: &ProcessSettings) -> Result<(), CliError> {
+    // A second beginning is no fault: the program that calls may have begun to log.
+    let _ = telemetry::init(settings.format, settings.level);
+    let stop = shutdown::on_signal()?;
+    let greet = |auth: &Auth, listener: &shared::listen::Listener| {
+        let mut out = io::stdout();
+        let _ = output::greet(&mut out, listener.address(), auth);
+    };
+    Ok(server::serve(settings, Clock::system(), stop, greet).await?)
+}
+
+impl Command {
+    fn request(self) -> Result<Request, CliError> {
+        match self {
+            Self::Serve { .. } => Err(CliError::Argument("serve is not a request".to_owned())),
+            Self::User(command) => command.request(),
+            Self::Token(command) => command.request(),
+            Self::Robot(command) => command.request(),
+            Self::Namespace(command) => Ok(command.request()),
+            Self::Team(command) => command.request(),
+            Self::Grant(command) => command.request(),
+            Self::Explain { principal, scope } => {
+                Ok(Request::get(&["explain"]).asking("principal", &principal).asking("scope", &scope))
+            }
+            Self::Service(command) => Ok(command.request()),
+        }
+    }
+}

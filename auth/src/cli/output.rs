@@ -1,0 +1,107 @@
+//! What commands print: JSON as the server answered it, or text for people.
+
+use std::io;
+
+use serde_json::Value;
+use shared::listen::Address;
+
+use super::CliError;
+use crate::{first_start::FirstPassword, server::Auth};
+
+/// Prints an answer.
+pub(super) fn print(answer: &Value, columns: &[&str], json: bool, out: &mut impl io::Write) -> Result<(), CliError> {
+    if json {
+        let done = Value::Object(serde_json::Map::new());
+        writeln!(out, "{}", if answer.is_null() { &done } else { answer })?;
+    } else if answer.is_null() {
+        writeln!(out, "done")?;
+    } else if let Some(items) = answer["items"].as_array() {
+        table(items, columns, out)?;
+    } else if let Some(results) = answer["results"].as_array() {
+        explained(answer, results, out)?;
+    } else {
+        fields(answer, out)?;
+    }
+    Ok(())
+}
+
+/// Where the server is, and how to get in after the first start.
+pub(super) fn greet(out: &mut impl io::Write, address: &Address, auth: &Auth) -> io::Result<()> {
+    writeln!(out, "auth is listening on {address}")?;
+    if auth.made_administrator {
+        let file: &FirstPassword = &auth.app().first_password;
+        writeln!(out, "made the account admin; its password is in {}", file.path().display())?;
+    }
+    Ok(())
+}
+
+fn table(items: &[Value], columns: &[&str], out: &mut impl io::Write) -> io::Result<()> {
+    let head = columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
+    let rows = items.iter().map(|item| columns.iter().map(|column| text(&item[*column])).collect());
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn fields(answer: &Value, out: &mut impl io::Write) -> io::Result<()> {
+    let members = answer.as_object().into_iter().flatten();
+    for (key, value) in members.filter(|(key, _)| !is_secret(key)) {
+        writeln!(out, "{key}: {}", text(value))?;
+    }
+    for key in ["password", "secret"] {
+        if let Some(secret) = answer[key].as_str() {
+            writeln!(out, "{key}: {secret}\nIt is shown this once.")?;
+        }
+    }
+    Ok(())
+}
+
+fn is_secret(key: &str) -> bool {
+    ["password", "secret"].contains(&key)
+}
+
+fn explained(answer: &Value, results: &[Value], out: &mut impl io::Write) -> io::Result<()> {
+    let state = answer["state"].as_str().filter(|state| *state != "active").map(|state| format!(" ({state})"));
+    writeln!(out, "{}{}", text(&answer["principal"]), state.unwrap_or_default())?;
+    for result in results {
+        writeln!(out, "{}", text(&result["resource"]))?;
+        for line in result["why"].as_array().into_iter().flatten() {
+            let tags = line["tags"].as_str().map(|tags| format!(", only tags {tags}")).unwrap_or_default();
+            writeln!(out, "  {}: yes, by {}{tags}", text(&line["action"]), rule(&line["rule"]))?;
+        }
+        for line in result["why_not"].as_array().into_iter().flatten() {
+            write!(out, "  {}: no, {}", text(&line["action"]), text(&line["reason"]))?;
+            let nearest = &line["nearest"];
+            if nearest.is_object() {
+                write!(out, "; nearest is {}, lacking {}", rule(&nearest["rule"]), text(&nearest["missing"]))?;
+            }
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+fn rule(rule: &Value) -> String {
+    if let Some(id) = rule["grant"].as_i64() {
+        let [subject, repositories, actions] = ["subject", "repositories", "actions"].map(|key| text(&rule[key]));
+        return format!("grant {id} ({subject} may {actions} on {repositories})");
+    }
+    let known = [("system_role", "the system role "), ("visibility", "the visibility "), ("elsewhere", "")];
+    let named = known.iter().find_map(|(key, what)| rule[*key].as_str().map(|value| format!("{what}{value}")));
+    named.unwrap_or_else(|| "a rule".to_owned())
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        // Names that people chose cannot drive a terminal.
+        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
