@@ -13,6 +13,8 @@ mod robots;
 mod secrets;
 mod services;
 mod teams;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use axum::{

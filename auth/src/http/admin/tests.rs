@@ -1,0 +1,423 @@
+//! The admin API as its callers see it, on both databases.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use serde_json::{Value, json};
+use shared::{
+    clock::{Clock, Timestamp},
+    listen::Peer,
+    random,
+    secret::Secret,
+};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use super::ROUTES;
+use crate::{server::Auth, settings::Settings};
+
+macro_rules! on_both {
+    ($($story:ident)*) => {
+        $(mod $story {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$story(&super::Office::open(None).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL"]
+            async fn postgres() {
+                let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
+                let office = super::Office::open(Some(url)).await;
+                super::$story(&office).await;
+                office.clear().await;
+            }
+        })*
+    };
+}
+
+on_both! {
+    a_robot_for_pull_requests_is_made_granted_explained_and_rotated
+    nothing_of_a_namespace_is_anybody_elses
+    only_bearer_credentials_with_a_level_are_let_in
+    nobody_gives_what_they_do_not_have
+    what_is_not_asked_for_exactly_is_refused
+    a_password_is_changed_by_its_owner_and_the_first_ones_file_goes
+    a_confined_token_makes_no_other
+    pages_are_followed_by_their_next
+    the_last_administrator_stays
+}
+
+struct Office {
+    auth: Auth,
+    data: TempDir,
+    database: Option<(String, String)>,
+}
+
+impl Office {
+    async fn open(postgres: Option<String>) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let schema = format!("office_{:016x}", u64::from_ne_bytes(random::bytes()));
+        let database = postgres.map(|url| (url, schema));
+        let located = |(url, schema): &(String, String)| (Secret::from(url.as_str()), schema.parse().unwrap());
+        let settings = Settings { database: database.as_ref().map(located), ..Settings::default() };
+        let clock = Clock::fixed(Timestamp::from_seconds(1_800_000_000));
+        let auth = Auth::build(&settings, data.path(), clock).await.unwrap();
+        Self { auth, data, database }
+    }
+
+    async fn clear(&self) {
+        use sqlx::{AssertSqlSafe, Connection as _};
+
+        self.auth.app().accounts.close().await;
+        let (url, schema) = self.database.as_ref().unwrap();
+        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut connection).await.unwrap();
+    }
+
+    /// As root, on the data directory's socket.
+    async fn local(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        let peer = Peer::Unix { uid: 0, gid: 0, pid: None };
+        ask(self.auth.socket_router(), method, path, body, None, peer).await
+    }
+
+    /// With a bearer credential, from the network.
+    async fn bearing(&self, secret: &str, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        ask(self.auth.router(), method, path, body, Some(&format!("Bearer {secret}")), network()).await
+    }
+
+    /// Makes something as root and answers what was made.
+    async fn made(&self, path: &str, body: Value) -> Value {
+        let (status, made) = self.local("post", path, body).await;
+        assert_eq!(status, StatusCode::CREATED, "{path}: {made}");
+        made
+    }
+
+    /// A user with a token of that level.
+    async fn user(&self, name: &str, api: &str) -> String {
+        self.made("/api/v1/users", json!({ "name": name, "password": "a long password" })).await;
+        self.token(name, json!({ "name": "test", "api": api })).await
+    }
+
+    async fn token(&self, user: &str, wanted: Value) -> String {
+        let made = self.made(&format!("/api/v1/users/{user}/tokens"), wanted).await;
+        made["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// A namespace with an administrator, and their token.
+    async fn namespace(&self, name: &str, admin: &str) -> String {
+        let token = self.user(admin, "write").await;
+        self.made("/api/v1/namespaces", json!({ "name": name })).await;
+        let grant = json!({ "subject": admin, "repositories": name, "actions": "admin" });
+        self.made(&format!("/api/v1/namespaces/{name}/grants"), grant).await;
+        token
+    }
+}
+
+fn network() -> Peer {
+    Peer::Tcp("192.0.2.1:4711".parse().unwrap())
+}
+
+async fn ask(
+    router: Router,
+    method: &str,
+    path: &str,
+    body: Value,
+    authorization: Option<&str>,
+    peer: Peer,
+) -> (StatusCode, Value) {
+    let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(path);
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if !body.is_null() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let mut request = request.body(body).unwrap();
+    request.extensions_mut().insert(peer);
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{path}");
+    let media_type = response.headers().get(header::CONTENT_TYPE).cloned();
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    if status.is_client_error() {
+        assert_eq!(media_type.unwrap(), "application/problem+json", "{method} {path}: {status}");
+    }
+    let answer = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    (status, answer)
+}
+
+async fn a_robot_for_pull_requests_is_made_granted_explained_and_rotated(office: &Office) {
+    let admin = office.namespace("acme", "alice").await;
+    let robots = "/api/v1/namespaces/acme/robots";
+    let (status, robot) = office.bearing(&admin, "post", robots, json!({ "name": "ci" })).await;
+    assert_eq!((status, robot["name"].as_str()), (StatusCode::CREATED, Some("robot.acme.ci")));
+    let grant =
+        json!({ "subject": "robot.acme.ci", "repositories": "acme/**", "actions": "pull,push", "tags": "pr-*" });
+    let (status, grant) = office.bearing(&admin, "post", "/api/v1/namespaces/acme/grants", grant).await;
+    assert_eq!(status, StatusCode::CREATED, "{grant}");
+
+    let question = "/api/v1/explain?principal=robot.acme.ci&scope=repository:acme/web:pull,push,delete";
+    let (_, explained) = office.bearing(&admin, "get", question, Value::Null).await;
+    let result = &explained["results"][0];
+    assert_eq!(result["granted"][0]["actions"], json!(["pull"]));
+    assert_eq!(result["granted"][0]["limited"], json!([{ "actions": ["push"], "tags": ["pr-*"] }]));
+    assert_eq!(result["why"][1]["rule"]["grant"], grant["id"]);
+    assert_eq!(result["why"][1]["tags"], "pr-*");
+    assert_eq!(result["why_not"][0]["nearest"]["missing"], "action");
+
+    let keys = format!("{robots}/ci/keys");
+    let (_, first) = office.bearing(&admin, "post", &keys, json!({ "name": "first" })).await;
+    assert!(first["secret"].as_str().unwrap().starts_with("prt_rbt_"));
+    let chosen = "chosen elsewhere, and long enough for that";
+    let (status, second) = office
+        .bearing(&admin, "post", &keys, json!({ "name": "second", "secret": chosen, "others_end_after": 60 }))
+        .await;
+    assert_eq!((status, second.get("secret")), (StatusCode::CREATED, None), "who chose it knows it");
+    let (_, listed) = office.bearing(&admin, "get", &keys, Value::Null).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+    assert!(!listed.to_string().contains("verifier"));
+    office.auth.app().clock.advance(Duration::from_secs(60));
+    let (_, listed) = office.bearing(&admin, "get", &keys, Value::Null).await;
+    assert_eq!(listed["items"][0]["id"], second["id"]);
+    let (status, _) = office.bearing(&admin, "delete", &format!("{keys}/{}", second["id"]), Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+
+    for (body, why) in [
+        (json!({ "name": "x", "secret": "too short" }), "32 characters"),
+        (json!({ "name": "x", "secret": "prt_rbt_looks-like-one-of-ours-but-is-none" }), "does not begin"),
+        (json!({ "name": "x", "secrets": chosen }), "unknown field"),
+        (json!({ "name": "x", "expires_at": "2001-01-01T00:00:00Z" }), "past"),
+    ] {
+        let (status, problem) = office.bearing(&admin, "post", &keys, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
+    }
+}
+
+/// T13: every route with a name in it, tried by everybody who has no business there, on things that exist and on things that do not.
+async fn nothing_of_a_namespace_is_anybody_elses(office: &Office) {
+    office.namespace("acme", "alice").await;
+    office.made("/api/v1/namespaces/acme/robots", json!({ "name": "ci" })).await;
+    office.made("/api/v1/namespaces/acme/teams", json!({ "name": "dev" })).await;
+    let key = office.made("/api/v1/namespaces/acme/robots/ci/keys", json!({ "name": "k" })).await;
+    let rule = json!({ "subject": "everyone", "repositories": "acme/**", "actions": "pull" });
+    let grant = office.made("/api/v1/namespaces/acme/grants", rule).await;
+    let token = office.made("/api/v1/users/alice/tokens", json!({ "name": "t" })).await;
+
+    let strangers = [
+        office.user("nobody", "write").await,
+        office.namespace("other", "bob").await,
+        key["secret"].as_str().unwrap().to_owned(),
+    ];
+    let exists = |path: &str| {
+        path.replace("{namespace}", "acme")
+            .replace("{robot}", "ci")
+            .replace("{team}", "dev")
+            .replace("{member}", "alice")
+            .replace("{user}", "alice")
+            .replace("{key}", &key["id"].to_string())
+            .replace("{grant}", &grant["id"].to_string())
+            .replace("{token}", &token["id"].to_string())
+    };
+    let foreign = ROUTES.iter().filter(|route| route.path.contains('{'));
+    let mut tried = 0;
+    for route in foreign {
+        for method in route.methods {
+            for secret in &strangers {
+                let (status, there) = office.bearing(secret, method, &exists(route.path), json!({})).await;
+                // What a robot's key may not do at all says so before anything is looked for.
+                let level = status == StatusCode::FORBIDDEN && secret.starts_with("prt_rbt_");
+                assert!(status == StatusCode::NOT_FOUND || level, "{method} {}: {status} {there}", route.path);
+                let missing = route.path.replace("{namespace}", "none").replace("{user}", "none");
+                let missing = exists(&missing.replace("{grant}", "999").replace("{token}", "999"));
+                let (_, not_there) = office.bearing(secret, method, &missing, json!({})).await;
+                assert_eq!(there, not_there, "{method} {}: what is hidden answers like what is not", route.path);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 80, "{tried}");
+
+    // The administrator of another namespace gets at nothing by naming it inside their own.
+    let bob = &strangers[1];
+    for (method, path) in [
+        ("delete", format!("/api/v1/namespaces/other/grants/{}", grant["id"])),
+        ("delete", format!("/api/v1/namespaces/other/robots/ci/keys/{}", key["id"])),
+        ("delete", "/api/v1/namespaces/other/teams/dev".to_owned()),
+        ("get", "/api/v1/namespaces/other/robots/ci".to_owned()),
+        ("delete", format!("/api/v1/me/tokens/{}", token["id"])),
+        ("delete", format!("/api/v1/me/tokens/{}", key["id"])),
+    ] {
+        let (status, _) = office.bearing(bob, method, &path, Value::Null).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    let (_, kept) = office.local("get", "/api/v1/namespaces/acme/robots/ci/keys", Value::Null).await;
+    assert_eq!(kept["items"].as_array().unwrap().len(), 1);
+    let lists = ["/api/v1/users", "/api/v1/namespaces", "/api/v1/grants", "/api/v1/services"];
+    for list in lists {
+        assert_eq!(office.bearing(bob, "get", list, Value::Null).await.0, StatusCode::FORBIDDEN, "{list}");
+    }
+}
+
+async fn only_bearer_credentials_with_a_level_are_let_in(office: &Office) {
+    let (none, read, write) =
+        (office.user("none", "none").await, office.user("reader", "read").await, office.user("writer", "write").await);
+    let me = "/api/v1/me";
+    assert_eq!(office.bearing(&none, "get", me, Value::Null).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(office.bearing(&read, "get", me, Value::Null).await.0, StatusCode::OK);
+    let wanted = json!({ "name": "more" });
+    assert_eq!(office.bearing(&read, "post", "/api/v1/me/tokens", wanted.clone()).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(office.bearing(&write, "post", "/api/v1/me/tokens", wanted).await.0, StatusCode::CREATED);
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let basic = format!("Basic {}", STANDARD.encode("writer:a long password"));
+    let two_words = format!("Bearer {write} {write}");
+    for authorization in [None, Some(basic.as_str()), Some("Bearer "), Some("Bearer wrong"), Some(two_words.as_str())] {
+        let (status, _) = ask(office.auth.router(), "get", me, Value::Null, authorization, network()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{authorization:?}");
+    }
+    // The kernel's word about a socket counts on the data directory's only, and there for root and the server's user.
+    for (router, uid) in [(office.auth.router(), 0), (office.auth.socket_router(), 65_534)] {
+        let (status, _) = ask(router, "get", me, Value::Null, None, Peer::Unix { uid, gid: 0, pid: None }).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{uid}");
+    }
+    let (status, _) = ask(office.auth.socket_router(), "get", me, Value::Null, None, network()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+/// T26, at the edge: the delegation rules themselves are the permissions' tests' matter.
+async fn nobody_gives_what_they_do_not_have(office: &Office) {
+    let alice = office.namespace("acme", "alice").await;
+    office.namespace("base", "bob").await;
+    office.made("/api/v1/namespaces/acme/robots", json!({ "name": "ci" })).await;
+    let grants = "/api/v1/namespaces/acme/grants";
+    for (path, body, expected) in [
+        (grants, json!({ "subject": "alice", "repositories": "base/**", "actions": "pull" }), StatusCode::BAD_REQUEST),
+        (grants, json!({ "subject": "alice", "repositories": "**", "actions": "pull" }), StatusCode::BAD_REQUEST),
+        (grants, json!({ "subject": "everyone", "repositories": "acme", "actions": "admin" }), StatusCode::FORBIDDEN),
+        (
+            grants,
+            json!({ "subject": "robot.acme.ci", "repositories": "acme", "actions": "admin" }),
+            StatusCode::FORBIDDEN,
+        ),
+        (grants, json!({ "subject": "bob", "repositories": "acme/**", "actions": "admin" }), StatusCode::FORBIDDEN),
+        (grants, json!({ "subject": "bob", "repositories": "acme/**", "actions": "push" }), StatusCode::FORBIDDEN),
+        (grants, json!({ "effect": "deny", "repositories": "acme/**", "actions": "push" }), StatusCode::BAD_REQUEST),
+        (
+            grants,
+            json!({ "subject": "team:base/dev", "repositories": "acme/**", "actions": "pull" }),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "/api/v1/grants",
+            json!({ "subject": "alice", "repositories": "**", "actions": "pull" }),
+            StatusCode::FORBIDDEN,
+        ),
+        ("/api/v1/users", json!({ "name": "x", "system_role": "administrator" }), StatusCode::FORBIDDEN),
+        ("/api/v1/namespaces", json!({ "name": "mine" }), StatusCode::FORBIDDEN),
+    ] {
+        let (status, answer) = office.bearing(&alice, "post", path, body.clone()).await;
+        assert_eq!(status, expected, "{body}: {answer}");
+    }
+    let (status, _) = office
+        .bearing(&alice, "put", "/api/v1/users/alice/system-role", json!({ "system_role": "administrator" }))
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let admin = json!({ "subject": "bob", "repositories": "acme", "actions": "admin" });
+    assert_eq!(office.bearing(&alice, "post", grants, admin).await.0, StatusCode::CREATED);
+}
+
+/// T15: nothing is set that the request's type does not name.
+async fn what_is_not_asked_for_exactly_is_refused(office: &Office) {
+    for (path, body) in [
+        ("/api/v1/users", json!({ "name": "x", "has_admin_role": true })),
+        ("/api/v1/users", json!({ "name": "x", "id": 1 })),
+        ("/api/v1/users", json!({ "name": "robot.acme.ci" })),
+        ("/api/v1/users", json!({ "name": "x", "password": "short" })),
+        ("/api/v1/users", json!([])),
+        ("/api/v1/namespaces", json!({ "name": "Acme" })),
+        ("/api/v1/namespaces", json!({ "name": "acme", "visibility": "open" })),
+        ("/api/v1/services", json!({ "name": "s", "token_seconds": 59 })),
+    ] {
+        assert_eq!(office.local("post", path, body.clone()).await.0, StatusCode::BAD_REQUEST, "{body}");
+    }
+    let limits = [
+        ("limit=0", 400),
+        ("limit=501", 400),
+        ("limit=500", 200),
+        ("limit=x", 400),
+        ("q=password", 400),
+        ("sort=id", 400),
+    ];
+    for (query, expected) in limits {
+        let (status, _) = office.local("get", &format!("/api/v1/users?{query}"), Value::Null).await;
+        assert_eq!(status.as_u16(), expected, "{query}");
+    }
+    let large = json!({ "name": "x".repeat(crate::http::input::MAX_BODY_BYTES) });
+    assert_eq!(office.local("post", "/api/v1/users", large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(office.local("get", "/api/v1/nothing", Value::Null).await.0, StatusCode::NOT_FOUND);
+    office.made("/api/v1/users", json!({ "name": "Alice" })).await;
+    assert_eq!(office.local("post", "/api/v1/users", json!({ "name": "alice" })).await.0, StatusCode::CONFLICT);
+}
+
+async fn a_password_is_changed_by_its_owner_and_the_first_ones_file_goes(office: &Office) {
+    let file = office.data.path().join("admin-password");
+    let first = std::fs::read_to_string(&file).unwrap().trim_end().to_owned();
+    let token = office.token("admin", json!({ "name": "t", "api": "write" })).await;
+    let change = |current: &str| json!({ "current": current, "new": "something better" });
+    let (status, _) = office.bearing(&token, "put", "/api/v1/me/password", change("a guess")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(file.exists());
+    // A token is no password, not even one's own.
+    let (status, _) = office.bearing(&token, "put", "/api/v1/me/password", change(&token)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, answer) = office.bearing(&token, "put", "/api/v1/me/password", change(&first)).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{answer}");
+    assert!(!file.exists());
+    let (_, reset) = office.local("put", "/api/v1/users/admin/password", json!({})).await;
+    assert!(reset["password"].as_str().unwrap().len() >= 20);
+}
+
+async fn a_confined_token_makes_no_other(office: &Office) {
+    office.namespace("acme", "alice").await;
+    office.made("/api/v1/namespaces", json!({ "name": "base" })).await;
+    let admin = json!({ "subject": "alice", "repositories": "base", "actions": "admin" });
+    office.made("/api/v1/namespaces/base/grants", admin).await;
+    let confined =
+        office.token("alice", json!({ "name": "t", "api": "write", "scope": "acme:admin acme/**:pull" })).await;
+    let (status, _) = office.bearing(&confined, "post", "/api/v1/me/tokens", json!({ "name": "more" })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(office.bearing(&confined, "get", "/api/v1/namespaces/acme", Value::Null).await.0, StatusCode::OK);
+    assert_eq!(office.bearing(&confined, "get", "/api/v1/namespaces/base", Value::Null).await.0, StatusCode::NOT_FOUND);
+    let root = office.token("admin", json!({ "name": "t", "api": "write", "scope": "acme:admin" })).await;
+    assert_eq!(office.bearing(&root, "get", "/api/v1/users", Value::Null).await.0, StatusCode::FORBIDDEN);
+}
+
+async fn pages_are_followed_by_their_next(office: &Office) {
+    for name in ["c", "a", "b", "d"] {
+        office.made("/api/v1/namespaces", json!({ "name": name })).await;
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let (_, page) = office.local("get", &format!("/api/v1/namespaces?limit=3&after={after}"), Value::Null).await;
+        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => next.clone_into(&mut after),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["a", "b", "c", "d"]);
+}
+
+async fn the_last_administrator_stays(office: &Office) {
+    let (status, _) = office.local("post", "/api/v1/users/admin/suspend", Value::Null).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (status, _) = office.local("delete", "/api/v1/users/admin", Value::Null).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+}
