@@ -143,7 +143,10 @@ async fn admit(registry: &Arc<Registry>, parts: Parts, operation: &Operation) ->
     match registry.access.authorize(presented, &required, address, registry.clock.now()).await {
         Ok(caller) => Ok(Visit { registry: Arc::clone(registry), headers: parts.headers, caller, address, origin }),
         Err(Refusal::Unauthorized { error, reason }) => {
-            log_refusal(&reason, operation);
+            // Every client's first request comes without credentials; that is no news.
+            if parts.headers.contains_key(header::AUTHORIZATION) {
+                log_refusal(&reason, operation);
+            }
             let challenge = registry.access.challenge(error, &required, origin.as_deref());
             Err(Error::Unauthorized { challenge, required })
         }

@@ -143,3 +143,10 @@ impl From<WriteError<Self>> for Error {
         }
     }
 }
+
+impl Error {
+    /// Whether there is no space left for what was pushed.
+    pub const fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Store(StoreError::NoSpace(_)))
+    }
+}

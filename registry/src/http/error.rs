@@ -14,7 +14,7 @@ use shared::{
 use tracing::{error, info};
 
 use super::{code::Code, operation::ParseError};
-use crate::{content, store::StoreError};
+use crate::content;
 
 /// How long a client should wait before it asks again, in seconds, when something is down.
 const RETRY_AFTER: &str = "5";
@@ -139,8 +139,8 @@ impl Error {
             Self::DeletesDisabled => unsupported("deleting is turned off on this registry"),
             Self::ReadOnly => unsupported("this registry is read-only"),
             Self::PageTooLarge { asked, most } => {
-                Answer::new(Code::PaginationNumberInvalid, "invalid number of results requested", json!({ "n": asked }))
-                    .header(HeaderName::from_static("x-page-limit"), most.to_string())
+                let detail = json!({ "n": asked, "maximum": most });
+                Answer::new(Code::PaginationNumberInvalid, "invalid number of results requested", detail)
             }
             Self::ChunkRange => Answer::new(Code::RangeInvalid, "the Content-Range cannot be read", Value::Null)
                 .status(StatusCode::BAD_REQUEST),
@@ -227,7 +227,7 @@ fn digest_detail(digest: &Digest) -> Value {
 
 fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
     use content::Error as E;
-    let message = error.to_string();
+    let (message, out_of_space) = (error.to_string(), error.is_out_of_space());
     match error {
         E::BlobUnknown { digest } => Answer::new(Code::BlobUnknown, "blob unknown to registry", digest_detail(&digest)),
         E::BlobInUse { manifest } => {
@@ -262,9 +262,9 @@ fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
         E::Busy => Answer::new(Code::Unavailable, &message, Value::Null).header(header::RETRY_AFTER, RETRY_AFTER),
         // Handlers know the caller's name and turn it into `Error::Denied`.
         E::Denied(_) => Answer::new(Code::Denied, &message, Value::Null),
-        E::Store(StoreError::NoSpace(key)) => {
-            error!(%key, "there is no space left");
-            Answer::new(Code::Unknown, "the registry has no space left", Value::Null)
+        E::Store(_) if out_of_space => {
+            let id = log(&message, id);
+            Answer::new(Code::Unknown, "the registry has no space left", json!({ "id": id }))
                 .status(StatusCode::INSUFFICIENT_STORAGE)
         }
         E::Store(error) => internal(&error.to_string(), id),
