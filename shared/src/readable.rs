@@ -17,6 +17,13 @@ pub struct Readable {
 }
 
 impl Readable {
+    /// Every repository, as where nobody is asked for a token.
+    #[must_use]
+    pub fn everything() -> Self {
+        // If `**` were no pattern this would be nothing, not an error: the narrower answer.
+        Self { allow: "**".parse().into_iter().collect(), ..Self::default() }
+    }
+
     /// Whether the caller may read the repository of this name.
     pub fn permits(&self, name: &str) -> bool {
         let any = |patterns: &[RepositoryPattern]| patterns.iter().any(|pattern| pattern.matches(name));
@@ -49,6 +56,7 @@ mod tests {
         assert!(bounded.permits("acme/web2") && !bounded.permits("acme/api"));
         assert!(!readable(r#"{"allow":["**"],"deny":[],"within":[]}"#).permits("acme"));
         assert!(!Readable::default().permits("acme"));
+        assert!(Readable::everything().permits("acme") && Readable::everything().permits("acme/web/x"));
     }
 
     #[test]

@@ -108,6 +108,15 @@ impl Visit {
         }
     }
 
+    /// Where a mount that names no source may look: everywhere if whoever gets in may read everything, else where the
+    /// companion says.
+    pub(super) async fn sources(&self) -> Result<Option<Readable>, Error> {
+        match *self.registry.access {
+            Access::Token(_) => self.readable().await,
+            Access::Htpasswd(_) | Access::None => Ok(Some(Readable::everything())),
+        }
+    }
+
     /// What the caller may read, if there is a companion to ask.
     pub(super) async fn readable(&self) -> Result<Option<Readable>, Error> {
         let companion = self.registry.access.token().and_then(|access| access.companion());

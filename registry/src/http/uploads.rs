@@ -47,7 +47,7 @@ pub(super) async fn start(
     }
 }
 
-/// Without `from`, whatever the companion says that the caller may read is looked at.
+/// Without `from`, whatever the caller may read is looked at.
 async fn mount(
     visit: &Visit,
     into: &RepositoryName,
@@ -58,7 +58,7 @@ async fn mount(
     if let Some(from) = from {
         return Ok(visit.content().mount(into, from, digest, &pusher).await?);
     }
-    match visit.readable().await? {
+    match visit.sources().await? {
         Some(readable) => Ok(visit.content().mount_readable(into, digest, &readable, &pusher).await?),
         None => Ok(Mounted::No),
     }
