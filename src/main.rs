@@ -1,1 +1,63 @@
-fn main() {}
+//! `portreeve`: both services in one process (`portreeve`, `portreeve up`), or each alone (`portreeve registry …`,
+//! `portreeve auth …`). Called under the name `registry`, `auth` or `htpasswd` it behaves as that program.
+
+mod htpasswd;
+mod up;
+
+use std::{env, ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// A container registry paired with its own token authorization server.
+#[derive(Debug, Parser)]
+#[command(name = "portreeve", version, about, args_conflicts_with_subcommands = true)]
+struct Portreeve {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: up::Up,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run both services in one process (the default).
+    Up(up::Up),
+    /// The registry service alone.
+    #[command(subcommand)]
+    Registry(registry::cli::Command),
+}
+
+/// `registry serve CONFIG`, as the images of other registries call it.
+#[derive(Debug, Parser)]
+#[command(name = "registry", version)]
+struct Registry {
+    #[command(subcommand)]
+    command: registry::cli::Command,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    shared::crypto::install();
+    match run(env::args_os().collect()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error:#}", env!("CARGO_PKG_NAME"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    let called = arguments.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
+    match called {
+        Some("registry") => Ok(registry::cli::run(Registry::parse_from(arguments).command).await?),
+        Some("htpasswd") => Ok(htpasswd::run(arguments.into_iter())?),
+        _ => {
+            let portreeve = Portreeve::parse_from(arguments);
+            match portreeve.command.unwrap_or(Command::Up(portreeve.up)) {
+                Command::Up(up) => Ok(up::run(up).await?),
+                Command::Registry(command) => Ok(registry::cli::run(command).await?),
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ fi
 cargo build --locked --quiet
 
 data=$(mktemp -d)
-target/debug/portreeve up --listen 127.0.0.1:0 --data "$data/portreeve" >"$data/log" 2>&1 &
+REGISTRY_PORTREEVE_REFERENCES=lenient target/debug/portreeve up --listen 127.0.0.1:0 --data "$data/portreeve" >"$data/log" 2>&1 &
 server=$!
 ended() {
     kill "$server" 2>/dev/null || true

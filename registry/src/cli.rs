@@ -28,7 +28,7 @@ const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
 const USUAL_PLACES: [&str; 2] = ["/etc/distribution/config.yml", "/etc/docker/registry/config.yml"];
 
 /// What the environment calls keys that Distribution's own program names otherwise.
-const ALIASES: &[(&str, &str)] = &[
+pub const ALIASES: &[(&str, &str)] = &[
     ("notifications.events", "EVENTCONFIG"),
     ("health.file", "FILECHECKERS"),
     ("health.http", "HTTPCHECKERS"),
@@ -137,7 +137,7 @@ async fn listen(http: &HttpSettings) -> Result<Listener, ListenError> {
 }
 
 /// Lines of whoever embeds us are left alone: a log that was started stays.
-fn start_log(log: &LogSettings) {
+pub fn start_log(log: &LogSettings) {
     if telemetry::init(log.format, log.level).is_err() {
         warn!("the log was started before its settings were read");
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use shared::{
     clock::Clock,
+    database::DatabaseError,
     tag::{Tag, TagPattern},
 };
 
@@ -49,6 +50,14 @@ impl Content {
         let manifests = manifests::Remembered::new(metadata.dialect());
         let (budget, pulls) = Default::default();
         Self(Arc::new(Parts { metadata, store, clock, manifests, budget, pulls }))
+    }
+
+    /// Ready if the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ready(&self) -> Result<(), DatabaseError> {
+        self.metadata.ready().await
     }
 }
 

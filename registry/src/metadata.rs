@@ -8,6 +8,7 @@ use shared::{
     clock::Clock,
     database::{Database, DatabaseError, Dialect, Location, Migrations, Operation, Reader, WriteError},
     digest::Digest,
+    on,
 };
 use sqlx::migrate::Migrator;
 
@@ -69,6 +70,15 @@ impl Metadata {
     /// The operation's own refusal, or the database failed.
     pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, WriteError<O::Refusal>> {
         self.database.write(operation).await
+    }
+
+    /// Ready if the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ready(&self) -> Result<(), DatabaseError> {
+        let mut reader = self.read().await?;
+        Ok(on!(reader, c => sqlx::query("SELECT 1").execute(c).await.map(drop))?)
     }
 
     /// Which database this is.

@@ -1,0 +1,151 @@
+//! What `up` needs to know: Distribution's tree with auth's under `portreeve.auth`, and defaults where a file leaves a section out.
+
+use std::path::{Path, PathBuf};
+
+use registry::{
+    cli::ALIASES,
+    settings::{AccessSettings, RawSettings, Settings, TokenSettings},
+};
+use shared::{
+    clock::Clock,
+    data_directory::DataDirectory,
+    listen::{MinimumTls, Place, Tls},
+    settings::{SettingsError as Unreadable, Source, Unknown},
+};
+
+use super::Up;
+
+/// Where everything lies where nobody says otherwise.
+const DATA: &str = "./data";
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    Registry(#[from] registry::settings::SettingsError),
+    #[error("portreeve.auth: {0}")]
+    Auth(#[from] auth::settings::SettingsError),
+    #[error("{0}")]
+    Unknown(Unknown),
+    #[error(
+        "auth.token.{key} is {registry:?}, but portreeve.auth makes tokens with {auth:?}: one of them has to follow the other"
+    )]
+    Disagree { key: &'static str, registry: String, auth: String },
+    #[error(
+        "{0}; `up` makes tokens itself, so `auth` stays out or has a `token` section; for other ways of access there is `registry serve`"
+    )]
+    NotTokens(&'static str),
+    #[error("the development certificate cannot be made: {0}")]
+    DevelopmentTls(#[from] auth::pki::PkiError),
+    #[error(transparent)]
+    Keys(#[from] shared::data_directory::DataDirectoryError),
+}
+
+/// The settings of both services.
+#[derive(Debug)]
+pub(super) struct Together {
+    pub(super) registry: Settings,
+    pub(super) auth: auth::settings::Settings,
+    pub(super) unknown: Vec<Unknown>,
+}
+
+impl Together {
+    /// Reads the file, if there is one, lays the environment over it, and the command line over that.
+    pub(super) fn load(up: &Up, environment: &[(String, String)]) -> Result<Self, SettingsError> {
+        let file = match &up.config {
+            Some(path) => Source::file(path)?,
+            None => Source::empty(),
+        };
+        let data = up.data.clone().unwrap_or_else(|| DATA.into());
+        let defaults = Source::text("defaults", &defaults(&data))?;
+        let auth = read_auth(file.clone(), environment)?;
+        let file = if up.config.is_some() { file.version("0.1")? } else { file };
+        let read = file
+            .or_sections_of(defaults)
+            .overlay("REGISTRY", environment.iter().cloned())
+            .aliases(ALIASES)
+            .read::<RawSettings>()?;
+        let mut registry: Settings = read.value.try_into()?;
+        if let Some(listen) = &up.listen {
+            registry.http.listen = Place::Tcp(listen.clone());
+        }
+        let together = Self { registry, auth, unknown: read.unknown };
+        together.check()?;
+        Ok(together)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        match &self.registry.access {
+            AccessSettings::Token(token) => self.check_agreement(token),
+            AccessSettings::Htpasswd { .. } => Err(SettingsError::NotTokens("auth.htpasswd is set")),
+            AccessSettings::None => Err(SettingsError::NotTokens("auth.none is set")),
+        }
+    }
+
+    /// A registry that refuses every token of the service beside it would be found out at the first login; better now.
+    fn check_agreement(&self, token: &TokenSettings) -> Result<(), SettingsError> {
+        let disagree = |key, registry: &str, auth: String| {
+            Err(SettingsError::Disagree { key, registry: registry.to_owned(), auth })
+        };
+        if token.issuer != self.auth.issuer {
+            return disagree("issuer", &token.issuer, self.auth.issuer.clone());
+        }
+        let services: Vec<&str> = self.auth.services.iter().map(|(name, _)| name.as_str()).collect();
+        if !services.contains(&token.service.as_str()) {
+            return disagree("service", &token.service, services.join(", "));
+        }
+        Ok(())
+    }
+
+    /// The name under which tokens are made for this registry.
+    pub(super) fn service(&self) -> String {
+        match &self.registry.access {
+            AccessSettings::Token(token) => token.service.clone(),
+            AccessSettings::Htpasswd { .. } | AccessSettings::None => String::new(),
+        }
+    }
+
+    /// Speaks TLS with a certificate of the development authority.
+    pub(super) fn use_development_tls(
+        &mut self,
+        data: &DataDirectory,
+        names: &[String],
+        clock: &Clock,
+    ) -> Result<PathBuf, SettingsError> {
+        let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+        all.extend(names.iter().cloned());
+        let files = auth::pki::development_tls(&data.keys()?, &all, clock.now())?;
+        self.registry.http.tls = Some(Tls {
+            certificate: files.server.clone(),
+            key: files.server,
+            clients: None,
+            minimum: MinimumTls::default(),
+        });
+        Ok(files.root)
+    }
+}
+
+/// Auth's part of the file. A misspelled setting of the service that decides who may do what is an error, not a warning.
+fn read_auth(file: Source, environment: &[(String, String)]) -> Result<auth::settings::Settings, SettingsError> {
+    let read =
+        file.section(&["portreeve", "auth"]).overlay(auth::settings::PREFIX, environment.iter().cloned()).read()?;
+    match read.unknown.into_iter().find(Unknown::is_in_file) {
+        Some(unknown) => Err(SettingsError::Unknown(unknown)),
+        None => Ok(auth::settings::Settings::together(read.value)?),
+    }
+}
+
+/// The sections of a configuration that says nothing. `/token` on the host that was asked is the realm, so that tunnels and
+/// ingresses work.
+fn defaults(data: &Path) -> String {
+    let data = data.display().to_string().replace('\'', "''");
+    format!(
+        "log: {{accesslog: {{disabled: true}}}}\n\
+         storage: {{filesystem: {{rootdirectory: '{data}'}}, delete: {{enabled: true}}}}\n\
+         http: {{addr: '127.0.0.1:5000'}}\n\
+         auth: {{token: {{service: portreeve, issuer: portreeve, rootcertbundle: '{data}/keys/bundle.pem'}}}}\n\
+         portreeve: {{undelete: 168h}}\n"
+    )
+}
