@@ -25,6 +25,8 @@ enum Command {
     /// The registry service alone.
     #[command(subcommand)]
     Registry(registry::cli::Command),
+    /// The token authorization service: run it alone, or administer it.
+    Auth(auth::cli::AuthArguments),
 }
 
 /// `registry serve CONFIG`, as the images of other registries call it.
@@ -33,6 +35,14 @@ enum Command {
 struct Registry {
     #[command(subcommand)]
     command: registry::cli::Command,
+}
+
+/// `auth serve`, `auth user add …`.
+#[derive(Debug, Parser)]
+#[command(name = "auth", version)]
+struct Auth {
+    #[command(flatten)]
+    arguments: auth::cli::AuthArguments,
 }
 
 #[tokio::main]
@@ -51,12 +61,14 @@ async fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
     let called = arguments.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
     match called {
         Some("registry") => Ok(registry::cli::run(Registry::parse_from(arguments).command).await?),
+        Some("auth") => Ok(auth::cli::main(Auth::parse_from(arguments).arguments).await?),
         Some("htpasswd") => Ok(htpasswd::run(arguments.into_iter())?),
         _ => {
             let portreeve = Portreeve::parse_from(arguments);
             match portreeve.command.unwrap_or(Command::Up(portreeve.up)) {
                 Command::Up(up) => Ok(up::run(up).await?),
                 Command::Registry(command) => Ok(registry::cli::run(command).await?),
+                Command::Auth(arguments) => Ok(auth::cli::main(arguments).await?),
             }
         }
     }
