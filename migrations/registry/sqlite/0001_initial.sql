@@ -76,6 +76,8 @@ CREATE TABLE manifest (
 CREATE INDEX manifest_subject ON manifest (repository_id, subject_digest, digest) WHERE subject_digest IS NOT NULL;
 CREATE INDEX manifest_subject_type ON manifest (repository_id, subject_digest, artifact_type, digest) WHERE subject_digest IS NOT NULL;
 CREATE INDEX manifest_expiry ON manifest (expires_at) WHERE expires_at IS NOT NULL;
+-- Expired manifests that are not deleted may stay for ever: whoever looks for those to purge must not walk through them.
+CREATE INDEX manifest_purge ON manifest (expires_at) WHERE deleted_at IS NOT NULL;
 
 -- Apart from its row, so that scans of manifests stay small.
 CREATE TABLE manifest_payload (
@@ -110,6 +112,8 @@ CREATE TABLE tag (
     PRIMARY KEY (repository_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tag_manifest ON tag (manifest_id);
+-- A list of tags must not walk through those that were deleted.
+CREATE INDEX tag_living ON tag (repository_id, name) WHERE manifest_id IS NOT NULL;
 
 CREATE TABLE tag_history (
     repository_id  INTEGER NOT NULL REFERENCES repository (id),

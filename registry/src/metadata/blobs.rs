@@ -152,6 +152,9 @@ impl Operation for MountBlob {
     }
 }
 
+/// How many deleted manifests one look at a blob asks to purge.
+const MAX_PURGED_FIRST: i64 = 1000;
+
 /// Why a blob was not deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotDeleted {
@@ -205,15 +208,20 @@ impl DeleteBlob {
         tx: &mut Transaction<'_>,
         repository: RepositoryId,
     ) -> Result<Option<NotDeleted>, sqlx::Error> {
-        let select = "SELECT m.id, m.digest, m.deleted_at IS NULL FROM manifest_blob n \
-                      JOIN manifest m ON m.id = n.manifest_id WHERE n.repository_id = $1 AND n.digest = $2";
-        let naming: Vec<(ManifestId, String, bool)> = on!(tx, c => {
-            sqlx::query_as(select).bind(repository).bind(self.digest.to_string()).fetch_all(c).await
-        })?;
-        if let Some((_, manifest, _)) = naming.iter().find(|(_, _, living)| *living) {
-            return Ok(Some(NotDeleted::InUse(parse_digest(manifest)?)));
+        // One living manifest decides, however many there are.
+        let living = "SELECT m.digest FROM manifest_blob n JOIN manifest m ON m.id = n.manifest_id \
+                      WHERE n.repository_id = $1 AND n.digest = $2 AND m.deleted_at IS NULL LIMIT 1";
+        let digest = self.digest.to_string();
+        let living: Option<(String,)> =
+            on!(tx, c => sqlx::query_as(living).bind(repository).bind(&digest).fetch_optional(c).await)?;
+        if let Some((manifest,)) = living {
+            return Ok(Some(NotDeleted::InUse(parse_digest(&manifest)?)));
         }
-        let deleted: Vec<_> = naming.into_iter().map(|(id, ..)| id).collect();
+        let deleted = "SELECT manifest_id FROM manifest_blob WHERE repository_id = $1 AND digest = $2 LIMIT $3";
+        let deleted: Vec<(ManifestId,)> = on!(tx, c => {
+            sqlx::query_as(deleted).bind(repository).bind(&digest).bind(MAX_PURGED_FIRST).fetch_all(c).await
+        })?;
+        let deleted: Vec<_> = deleted.into_iter().map(|(id,)| id).collect();
         Ok((!deleted.is_empty()).then_some(NotDeleted::PurgeFirst(deleted)))
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use shared::{
-    database::{Failure, Location, Operation, Transaction},
+    database::{Connection, Failure, Location, Operation, Transaction},
     digest::Digest,
     on,
     repository::RepositoryName,
@@ -119,4 +119,15 @@ pub(crate) async fn sizes(metadata: &Metadata, sql: &'static str) -> Vec<(String
     let mut reader = metadata.read().await.unwrap();
     let rows: Vec<(String, i64)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
     rows.into_iter().map(|(key, size)| (key, u64::try_from(size).unwrap())).collect()
+}
+
+/// How SQLite would run a query, a step a line.
+pub(crate) async fn plan(metadata: &Metadata, sql: &str) -> String {
+    let mut reader = metadata.read().await.unwrap();
+    let explain = format!("EXPLAIN QUERY PLAN {sql}");
+    let steps: Vec<(i64, i64, i64, String)> = match reader.connection() {
+        Connection::Sqlite(c) => sqlx::query_as(AssertSqlSafe(explain)).fetch_all(c).await.unwrap(),
+        Connection::Postgres(_) => panic!("asked of SQLite"),
+    };
+    steps.into_iter().map(|(.., step)| step).collect::<Vec<_>>().join("\n")
 }

@@ -54,6 +54,16 @@ pub struct Linked {
     pub damaged: bool,
 }
 
+// From the digests to the blobs to the links, in this order and no other: left to itself SQLite walks through all links of the repository, and so does
+// PostgreSQL where it takes the repository for an average one.
+const LOCK_SQLITE: &str = "SELECT b.id, b.digest, b.size, b.state, l.expires_at \
+    FROM blob b CROSS JOIN link l ON l.repository_id = $1 AND l.blob_id = b.id \
+    WHERE b.digest IN (SELECT value FROM json_each($2)) ORDER BY b.id";
+const LOCK_POSTGRES: &str = "SELECT b.id, b.digest, b.size, b.state, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
+    WHERE b.digest = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) AND l.repository_id = $1 \
+    AND l.blob_id = ANY (ARRAY(SELECT id FROM blob WHERE digest = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))))) \
+    ORDER BY b.id FOR UPDATE OF b, l";
+
 /// Finds those of `digests` that the repository links, and locks blobs and links in the order of blob ids.
 ///
 /// # Errors
@@ -64,15 +74,8 @@ pub async fn lock(
     digests: impl IntoIterator<Item = &Digest>,
 ) -> Result<Vec<Linked>, sqlx::Error> {
     let select = match tx.dialect() {
-        Dialect::Sqlite => {
-            "SELECT b.id, b.digest, b.size, b.state, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
-             WHERE b.digest IN (SELECT value FROM json_each($2)) AND l.repository_id = $1 ORDER BY b.id"
-        }
-        Dialect::Postgres => {
-            "SELECT b.id, b.digest, b.size, b.state, l.expires_at FROM blob b JOIN link l ON l.blob_id = b.id \
-             WHERE b.digest = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) AND l.repository_id = $1 \
-             ORDER BY b.id FOR UPDATE OF b, l"
-        }
+        Dialect::Sqlite => LOCK_SQLITE,
+        Dialect::Postgres => LOCK_POSTGRES,
     };
     let digests = json_list(digests);
     let rows: Vec<(BlobId, String, i64, String, Option<Timestamp>)> =
@@ -107,26 +110,6 @@ pub async fn reference(
     };
     let blobs = json_list(blobs.iter().map(|blob| blob.0));
     on!(tx, c => sqlx::query(update).bind(repository).bind(blobs).bind(holder).execute(c).await.map(drop))
-}
-
-/// References to these blobs were removed: their links are looked at again after [`PROMISE_LIFE`], because a pusher may just have been told that the blobs
-/// are here. The links are locked.
-///
-/// # Errors
-/// The database failed.
-pub async fn hold(tx: &mut Transaction<'_>, repository: RepositoryId, blobs: &[BlobId]) -> Result<(), sqlx::Error> {
-    let update = match tx.dialect() {
-        Dialect::Sqlite => {
-            "UPDATE link SET expires_at = $3 \
-             WHERE repository_id = $1 AND blob_id IN (SELECT CAST(value AS INTEGER) FROM json_each($2))"
-        }
-        Dialect::Postgres => {
-            "UPDATE link SET expires_at = $3 \
-             WHERE repository_id = $1 AND blob_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)::bigint))"
-        }
-    };
-    let (blobs, until) = (json_list(blobs.iter().map(|blob| blob.0)), tx.now() + PROMISE_LIFE);
-    on!(tx, c => sqlx::query(update).bind(repository).bind(blobs).bind(until).execute(c).await.map(drop))
 }
 
 /// Promises `holder` that a linked blob stays; false if there is no link. The blob is locked.
@@ -210,4 +193,18 @@ pub async fn remove(
         trash::throw_away(tx, &StorageKey::stored(&key), &store).await?;
     }
     usage::link_removed(tx, repository.namespace, blob, size).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metadata::fixture::plan, stories::stage::Stage};
+
+    #[tokio::test]
+    async fn looking_for_a_few_blobs_does_not_walk_through_a_repository() {
+        let stage = Stage::sqlite().await;
+        let plan = plan(&stage.content.metadata, LOCK_SQLITE).await;
+        assert!(plan.contains("b USING INDEX sqlite_autoindex_blob_1 (digest=?)"), "{plan}");
+        assert!(plan.contains("l USING PRIMARY KEY (repository_id=? AND blob_id=?)"), "{plan}");
+    }
 }

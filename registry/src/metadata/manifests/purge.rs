@@ -50,6 +50,9 @@ impl Operation for Purge {
     }
 }
 
+const PURGEABLE: &str =
+    "SELECT id FROM manifest WHERE deleted_at IS NOT NULL AND expires_at < $1 ORDER BY expires_at LIMIT $2";
+
 /// Deleted manifests that are due, the longest overdue first.
 ///
 /// # Errors
@@ -60,12 +63,12 @@ pub async fn purgeable(
     due: Due,
     limit: i64,
 ) -> Result<Vec<ManifestId>, DatabaseError> {
-    let sql = "SELECT id FROM manifest WHERE deleted_at IS NOT NULL AND expires_at < $1 ORDER BY expires_at LIMIT $2";
     let before = match due {
         Due::AfterWindow => now,
         Due::AtOnce => Timestamp::from_micros(i64::MAX),
     };
-    let found: Vec<(ManifestId,)> = on!(reader, c => sqlx::query_as(sql).bind(before).bind(limit).fetch_all(c).await)?;
+    let found: Vec<(ManifestId,)> =
+        on!(reader, c => sqlx::query_as(PURGEABLE).bind(before).bind(limit).fetch_all(c).await)?;
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
@@ -150,4 +153,17 @@ pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge) -> Result
     on!(tx, c => sqlx::query(sql).bind(manifest.id).execute(c).await.map(drop))?;
     settle(tx, &let_go, now + MANIFEST_GRACE).await?;
     usage::add(tx, manifest.namespace, -manifest.size).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metadata::fixture::plan, stories::stage::Stage};
+
+    #[tokio::test]
+    async fn a_sweep_looks_at_deleted_manifests_alone() {
+        let stage = Stage::sqlite().await;
+        let plan = plan(&stage.content.metadata, PURGEABLE).await;
+        assert_eq!(plan, "SEARCH manifest USING INDEX manifest_purge (expires_at<?)");
+    }
 }

@@ -8,6 +8,11 @@ use shared::{
 
 use crate::metadata::parse_json;
 
+const LIST_SQLITE: &str =
+    "SELECT (SELECT json_group_array(name ORDER BY name) FROM (SELECT t.name FROM tag t INDEXED BY tag_living
+             WHERE t.repository_id = r.id AND t.manifest_id IS NOT NULL AND t.name > $2 ORDER BY t.name LIMIT $3))
+         FROM repository r WHERE r.name = $1 AND r.deleted_at IS NULL";
+
 /// Up to `limit` names of living tags behind `after`, in bytewise order. None if there is no such repository.
 ///
 /// # Errors
@@ -20,9 +25,7 @@ pub async fn list(
 ) -> Result<Option<Vec<String>>, DatabaseError> {
     // One row with all names: a row for each would cost more than reading it.
     let sql = match reader.dialect() {
-        Dialect::Sqlite => "SELECT (SELECT json_group_array(name ORDER BY name) FROM (SELECT t.name FROM tag t
-             WHERE t.repository_id = r.id AND t.manifest_id IS NOT NULL AND t.name > $2 ORDER BY t.name LIMIT $3))
-         FROM repository r WHERE r.name = $1 AND r.deleted_at IS NULL",
+        Dialect::Sqlite => LIST_SQLITE,
         Dialect::Postgres => "SELECT (SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM (SELECT t.name FROM tag t
              WHERE t.repository_id = r.id AND t.manifest_id IS NOT NULL AND t.name > $2 ORDER BY t.name LIMIT $3) AS page)
          FROM repository r WHERE r.name = $1 AND r.deleted_at IS NULL",
@@ -31,4 +34,17 @@ pub async fn list(
     let found: Option<(String,)> =
         on!(reader, c => sqlx::query_as(sql).bind(name).bind(after).bind(limit).fetch_optional(c).await)?;
     Ok(found.map(|(names,)| parse_json(&names)).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metadata::fixture::plan, stories::stage::Stage};
+
+    #[tokio::test]
+    async fn a_page_does_not_walk_through_deleted_tags() {
+        let stage = Stage::sqlite().await;
+        let plan = plan(&stage.content.metadata, LIST_SQLITE).await;
+        assert!(plan.contains("INDEX tag_living (repository_id=? AND name>?)"), "{plan}");
+    }
 }
