@@ -120,8 +120,7 @@ impl Collector {
                 Of::Trash => self.empty_trash().await?,
             };
             removed += batch.removed;
-            // A batch that finds much and removes nothing would only find it again: others hold it.
-            if !batch.full || batch.removed == 0 {
+            if !batch.more {
                 break;
             }
         }
@@ -142,6 +141,6 @@ enum Of {
 #[derive(Clone, Copy, Debug)]
 struct Batch {
     removed: usize,
-    /// Whether another batch may find more.
-    full: bool,
+    /// Whether another batch may find more. One that found much and settled nothing of it would only find it again: others hold it.
+    more: bool,
 }

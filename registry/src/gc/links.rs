@@ -12,14 +12,15 @@ impl Collector {
         let now = self.clock.now();
         let expired = collect::expired(&mut self.metadata.read().await?, now, BATCH).await?;
         let full = expired.len() as i64 == BATCH;
-        let mut removed = 0;
+        let (mut removed, mut needed) = (0, 0);
         for expired in expired {
             let collect = CollectLink { expired, hot: self.metadata.blobs().clone() };
             match self.metadata.write(collect).await? {
                 Collected::Gone => removed += 1,
-                Collected::Needed | Collected::Left => {}
+                Collected::Needed => needed += 1,
+                Collected::Left => {}
             }
         }
-        Ok(Batch { removed, full })
+        Ok(Batch { removed, more: full && removed + needed > 0 })
     }
 }

@@ -19,6 +19,6 @@ impl Collector {
                 removed += 1;
             }
         }
-        Ok(Batch { removed, full })
+        Ok(Batch { removed, more: full && removed > 0 })
     }
 }

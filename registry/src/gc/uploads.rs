@@ -21,7 +21,7 @@ impl Collector {
                 removed += 1;
             }
         }
-        Ok(Batch { removed, full })
+        Ok(Batch { removed, more: full && removed > 0 })
     }
 
     /// Ends an upload that is still expired; false if it is not, or is gone.

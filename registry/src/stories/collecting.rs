@@ -24,6 +24,8 @@ on_both! {
     an_upload_that_is_being_written_is_left
     trash_waits_as_long_as_it_is_told
     trash_that_cannot_be_deleted_is_tried_again
+    trash_that_stays_does_not_keep_the_rest
+    links_that_are_needed_do_not_keep_the_rest
     a_blob_that_no_manifest_names_goes_after_its_promise
     a_promise_keeps_a_blob
     a_blob_that_a_manifest_names_is_kept
@@ -100,6 +102,8 @@ async fn trash_that_cannot_be_deleted_is_tried_again(stage: &mut Stage) {
     stage.push("acme/web", "twice").await.unwrap();
     stage.pass(61 * MINUTE);
     for fault in [Fault::Error, Fault::LostAnswer] {
+        // Together, and then each alone.
+        stage.store.plan(Call::Delete, fault);
         stage.store.plan(Call::Delete, fault);
         let collector = collector(stage, Settings::default());
         collector.sweep(&CancellationToken::new()).await.unwrap_err();
@@ -111,6 +115,33 @@ async fn trash_that_cannot_be_deleted_is_tried_again(stage: &mut Stage) {
     }
     assert_eq!(sweep(stage).await.keys, 1);
     assert_eq!((files(stage).await, stage.count("SELECT count(*) FROM trash").await), (1, 0));
+}
+
+async fn trash_that_stays_does_not_keep_the_rest(stage: &mut Stage) {
+    stage.push("acme/web", "stuck").await.unwrap();
+    stage.push("acme/web", "stuck").await.unwrap();
+    let stuck = stage.file("SELECT storage_key FROM trash").await;
+    std::fs::remove_file(&stuck).unwrap();
+    // Something that no deletion of a file removes, as a damaged directory would be.
+    std::fs::create_dir(&stuck).unwrap();
+    stage.pass(MINUTE);
+    stage.push("acme/web", "stuck").await.unwrap();
+    stage.pass(61 * MINUTE);
+    assert_eq!(sweep(stage).await.keys, 1);
+    assert_eq!(stage.count("SELECT count(*) FROM trash").await, 1, "the one that stays is still known");
+}
+
+async fn links_that_are_needed_do_not_keep_the_rest(stage: &mut Stage) {
+    let needed: Vec<String> = (0..120).map(|number| format!("needed {number}")).collect();
+    for content in &needed {
+        stage.push("acme/web", content).await.unwrap();
+    }
+    name_by_manifest(stage, false).await;
+    stage.tamper("UPDATE link SET expires_at = 1, leased_until = 1").await;
+    let loose = stage.push("acme/web", "loose").await.unwrap();
+    stage.pass(PROMISE_LIFE + MINUTE);
+    assert_eq!(sweep(stage).await.links, 1);
+    assert!(!stage.holds("acme/web", &loose).await);
 }
 
 async fn a_blob_that_no_manifest_names_goes_after_its_promise(stage: &mut Stage) {
