@@ -51,6 +51,7 @@ impl Filesystem {
     /// A directory can neither be found nor made.
     pub fn open(root: &Path) -> io::Result<Self> {
         let blobs = root.join(BLOBS);
+        let found = nearest_directory(root);
         fs::create_dir_all(&blobs)?;
         for name in 0..=u8::MAX {
             match fs::create_dir(blobs.join(format!("{name:02x}"))) {
@@ -59,8 +60,12 @@ impl Filesystem {
             }
         }
         // Files will be synced into these directories; that helps nobody if the directories themselves can vanish.
-        for directory in [&blobs, root] {
+        for directory in blobs.ancestors() {
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
             File::open(directory)?.sync_all()?;
+            if directory == found {
+                break;
+            }
         }
         Ok(Self {
             root: root.into(),
@@ -170,6 +175,11 @@ impl Store for Filesystem {
     fn redirect<'a>(&'a self, _: &'a StorageKey, _: Duration) -> BoxFuture<'a, Result<Option<Url>, StoreError>> {
         async { Ok(None) }.boxed()
     }
+}
+
+/// `root`, or the first directory above it that is there: it gets the name of the first one that is made.
+fn nearest_directory(root: &Path) -> PathBuf {
+    root.ancestors().find(|directory| directory.is_dir()).unwrap_or(Path::new(".")).to_path_buf()
 }
 
 /// Removes the files, then syncs their directories: whoever asked forgets the keys now, so no file may come back when the power goes.
