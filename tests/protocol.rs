@@ -5,18 +5,18 @@
 //! is reported with the request, the answer and what was expected, and the walk goes on: one run shows all.
 //! `make conformance` runs the specification's own program against the same server.
 
-mod answer;
+pub(crate) mod answer;
 mod blobs;
 mod challenge;
-mod client;
+pub(crate) mod client;
 mod datasets;
 mod manifests;
-mod pushes;
+pub(crate) mod pushes;
 mod ranges;
 mod recipe;
 mod report;
 mod runs;
-mod samples;
+pub(crate) mod samples;
 mod walk;
 
 use client::Client;

@@ -1,5 +1,12 @@
 //! What every test may lean on: starting the program, running foreign programs, making small images.
 
+mod admin;
+pub(crate) mod containers;
+pub(crate) mod docker;
+pub(crate) mod issuer;
+pub(crate) mod postgres;
+pub(crate) mod program;
+pub(crate) mod server;
 pub(crate) mod stock;
 pub(crate) mod tarball;
 

@@ -11,8 +11,14 @@ use url::Url;
 const SHOWN_BYTES: usize = 400;
 
 /// Why a case failed.
-#[derive(Debug)]
 pub(crate) struct Failure(String);
+
+/// A test that returns a failure prints it by this, and lines are meant to be read as lines.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {

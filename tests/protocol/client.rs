@@ -1,13 +1,14 @@
 //! A registry client that does what is asked and nothing on its own, except for fetching tokens.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use reqwest::{
     Body, Method,
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
 };
+use tokio::time::sleep;
 use url::Url;
 
 use super::{
@@ -17,10 +18,16 @@ use super::{
 
 /// As whom the client comes.
 pub(crate) enum Login {
+    /// Without anything; a challenge is the answer.
+    Open,
+    /// With this token, whatever the challenge says.
+    Token(String),
     /// A challenge is answered with a token for nobody.
     Anonymous,
-    #[expect(dead_code, reason = "comes with the first run against a registry that asks for tokens")]
-    Account { user: String, password: String },
+    Account {
+        user: String,
+        password: String,
+    },
 }
 
 /// One registry and one login. Tokens are kept per repository and kind of request, as real clients keep them.
@@ -60,7 +67,7 @@ impl Client {
         if let Login::Account { user, password } = &self.login {
             request = request.basic_auth(user, Some(password));
         }
-        let lost = |error: reqwest::Error| Failure::new(format!("GET {realm}: {error}"));
+        let lost = |error: reqwest::Error| Failure::new(format!("GET {realm}: {error:?}"));
         let response = request.send().await.map_err(lost)?;
         let answer = read(format!("GET {realm} {query:?}"), realm.clone(), response).await?;
         let body = answer.status(&[200])?.json()?;
@@ -77,6 +84,8 @@ enum Content {
     Sized(Bytes),
     /// In chunks of unannounced number, as a client sends what it produces on the way.
     Streamed(Bytes),
+    /// The same from a slow client: this pause before each piece.
+    Trickled(Bytes, Duration),
 }
 
 /// A request under construction.
@@ -112,9 +121,20 @@ impl Request<'_> {
         self
     }
 
+    /// Sends `bytes` in pieces, with a pause before each.
+    pub(crate) fn trickled(mut self, bytes: &Bytes, pause: Duration) -> Self {
+        self.body = Content::Trickled(bytes.clone(), pause);
+        self
+    }
+
     /// Sends it; answers a challenge once, with a token for exactly what the challenge names.
     pub(crate) async fn send(self) -> Result<Answer, Failure> {
         let key = self.token_key();
+        match &self.client.login {
+            Login::Open => return self.attempt(None).await,
+            Login::Token(token) => return self.attempt(Some(token)).await,
+            Login::Anonymous | Login::Account { .. } => {}
+        }
         let kept = self.client.tokens.lock().expect("no holder panics").get(&key).cloned();
         let answer = self.attempt(kept.as_deref()).await?;
         if answer.status != 401 {
@@ -135,7 +155,8 @@ impl Request<'_> {
             Content::None if self.method == Method::GET || self.method == Method::HEAD => request,
             Content::None => request.header(CONTENT_LENGTH, 0),
             Content::Sized(bytes) => request.body(bytes.clone()),
-            Content::Streamed(bytes) => request.body(in_chunks(bytes)),
+            Content::Streamed(bytes) => request.body(in_pieces(bytes, 3, Duration::ZERO)),
+            Content::Trickled(bytes, pause) => request.body(in_pieces(bytes, 100, *pause)),
         };
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -166,17 +187,24 @@ impl Request<'_> {
         match &self.body {
             Content::None => {}
             Content::Sized(bytes) => text.push_str(&format!("\n      ({} bytes)", bytes.len())),
-            Content::Streamed(bytes) => text.push_str(&format!("\n      ({} bytes, streamed)", bytes.len())),
+            Content::Streamed(bytes) | Content::Trickled(bytes, _) => {
+                text.push_str(&format!("\n      ({} bytes, streamed)", bytes.len()));
+            }
         }
         text
     }
 }
 
 /// Several pieces, so that the server sees a body arrive and not one frame that happens to be whole.
-fn in_chunks(bytes: &Bytes) -> Body {
-    let size = (bytes.len() / 3).max(1);
+fn in_pieces(bytes: &Bytes, count: usize, pause: Duration) -> Body {
+    let size = bytes.len().div_ceil(count).max(1);
     let pieces: Vec<Bytes> = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
-    Body::wrap_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)))
+    Body::wrap_stream(stream::iter(pieces).then(move |piece| async move {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        Ok::<_, std::io::Error>(piece)
+    }))
 }
 
 async fn read(asked: String, url: Url, response: reqwest::Response) -> Result<Answer, Failure> {

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 use url::Url;
 
+use super::server::{Portreeve, written};
+
 /// A stock registry on a free port, with a directory of its own. Ends with the test.
 pub(crate) struct StockRegistry {
     child: Child,
@@ -22,6 +24,19 @@ impl StockRegistry {
     /// One that asks nobody who they are, with deletes on.
     pub(crate) async fn open_to_all() -> Self {
         Self::start("").await
+    }
+
+    /// One that trusts tokens of `portreeve`: its bundle, its realm, its names.
+    pub(crate) async fn trusting(portreeve: &Portreeve) -> Self {
+        let bundle = portreeve.get("/certs/bundle.pem").await;
+        let directory = TempDir::with_prefix("bundle-").expect("a temporary directory can be made");
+        let path = written(directory.path(), "bundle.pem", &bundle);
+        let auth = format!(
+            "auth:\n  token:\n    realm: {}token\n    service: portreeve\n    issuer: portreeve\n    rootcertbundle: {path}\n",
+            portreeve.url(),
+        );
+        // The bundle is read at the start and never again.
+        Self::start(&auth).await
     }
 
     /// `auth` is the configuration's own `auth:` block, or nothing.
@@ -49,6 +64,11 @@ impl StockRegistry {
         let registry = Self { child, url, directory };
         registry.accepting(port).await;
         registry
+    }
+
+    /// The image `NAME` of this registry, as clients write it.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.url.authority())
     }
 
     pub(crate) fn url(&self) -> &Url {

@@ -1,0 +1,272 @@
+//! The real program, started on a free port with a data directory of its own.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use url::Url;
+
+use super::program::Program;
+use crate::protocol::client::{Client, Login};
+
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// How long a start may take. The promise is one second; eight builds on two cores are not its fault.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of this workspace that has not been started yet.
+pub(crate) struct Launch {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    data: Arc<TempDir>,
+}
+
+impl Launch {
+    /// `portreeve up` on a free loopback port, in a new data directory.
+    pub(crate) fn up() -> Self {
+        let data = Arc::new(TempDir::with_prefix("portreeve-").expect("a temporary directory can be made"));
+        let arguments = ["up", "--listen", ANY_PORT, "--data"].map(str::to_owned).to_vec();
+        Self { arguments, environment: Vec::new(), data }.arg(&|data| data.display().to_string())
+    }
+
+    /// Another command line (`registry serve FILE`, `auth serve`), written once the data directory is known.
+    pub(crate) fn command(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        let data = Arc::new(TempDir::with_prefix("portreeve-").expect("a temporary directory can be made"));
+        Self { arguments: arguments(data.path()), environment: Vec::new(), data }
+    }
+
+    /// Adds an argument, which may depend on the data directory.
+    pub(crate) fn arg(mut self, argument: &dyn Fn(&Path) -> String) -> Self {
+        self.arguments.push(argument(self.data.path()));
+        self
+    }
+
+    /// Sets a variable of the program's environment (`REGISTRY_…`, `PORTREEVE_AUTH_…`).
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it accepts connections.
+    pub(crate) fn start(self) -> Portreeve {
+        let log = Log::default();
+        let (child, url) = spawn(&self, &log);
+        Portreeve { launch: self, child, url, log }
+    }
+}
+
+/// A name and what proves it.
+pub(crate) struct Account {
+    pub(crate) name: String,
+    pub(crate) secret: String,
+}
+
+impl Account {
+    pub(crate) fn new(name: &str, secret: &str) -> Self {
+        Self { name: name.to_owned(), secret: secret.to_owned() }
+    }
+}
+
+/// A running server. Ends with the test, by its process id.
+pub(crate) struct Portreeve {
+    launch: Launch,
+    child: Child,
+    url: Url,
+    log: Log,
+}
+
+impl Portreeve {
+    /// `portreeve up` with nothing configured.
+    pub(crate) fn up() -> Self {
+        Launch::up().start()
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// `127.0.0.1:PORT`, as clients write it before a repository name.
+    pub(crate) fn authority(&self) -> String {
+        self.url.authority().to_owned()
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        self.launch.data.path()
+    }
+
+    /// The account of the first start, with the password that was written down.
+    pub(crate) fn admin(&self) -> Account {
+        let file = self.data().join("admin-password");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Account::new("admin", text.trim())
+    }
+
+    /// The image `NAME` of this registry, as clients write it.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.authority())
+    }
+
+    /// The text at a path that anybody may read.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let client = Client::new(self.url.clone(), Login::Anonymous);
+        let url = self.url.join(path).expect("paths of tests are valid");
+        let answer = client.follow(Method::GET, url).send().await.unwrap_or_else(|failure| panic!("{failure}"));
+        answer.status(&[200]).unwrap_or_else(|failure| panic!("{failure}"));
+        String::from_utf8(answer.body.to_vec()).expect("the answer is text")
+    }
+
+    /// `portreeve ARGUMENTS --data DIR`, against this server's data directory.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Program {
+        Program::new(program()).args(arguments).arg("--data").arg(self.data())
+    }
+
+    /// Everything the program has printed so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Kills it as power loss of the process would, without a chance to finish anything, and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Asks it to stop (SIGTERM) and returns how it ended.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("a child can be signalled");
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server did not stop within {PATIENCE:?}:\n{}", self.log());
+    }
+
+    /// Starts it again on the same data directory and the same port.
+    pub(crate) fn start_again(&mut self) {
+        let address = self.authority();
+        for argument in self.launch.arguments.iter_mut().filter(|argument| *argument == ANY_PORT) {
+            argument.clone_from(&address);
+        }
+        (self.child, self.url) = spawn(&self.launch, &self.log);
+    }
+}
+
+impl Drop for Portreeve {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Shown by the test runner beside the failure.
+            eprintln!("--- the server's last words ({})\n{}", self.url, self.log.tail(60));
+        }
+        // Already ended (killed by the test) is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program that Cargo built for this test run.
+pub(crate) fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_portreeve"))
+}
+
+fn spawn(launch: &Launch, log: &Log) -> (Child, Url) {
+    let mut command = Command::new(program());
+    command.args(&launch.arguments).envs(launch.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let (found, address) = mpsc::channel();
+    log.follow(child.stdout.take().expect("stdout is piped"), found.clone());
+    log.follow(child.stderr.take().expect("stderr is piped"), found);
+    match address.recv_timeout(PATIENCE) {
+        Ok(url) => (child, url),
+        Err(reason) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("portreeve {} said no address ({reason}):\n{}", launch.arguments.join(" "), log.text());
+        }
+    }
+}
+
+/// The address in the line that says that connections are accepted: `listening on http://…` of `up`, or the log line of
+/// a service that runs alone (`serving address=127.0.0.1:…`).
+fn address_in(line: &str) -> Option<Url> {
+    if let Some((_, url)) = line.split_once("listening on http") {
+        return Url::parse(&format!("http{url}")).ok();
+    }
+    let (before, address) = line.split_once("address=")?;
+    let says_so = before.contains(" serving ") || before.contains("is listening");
+    let address = address.split_whitespace().next()?;
+    // Port 0 is what was asked for, not what was had.
+    (says_so && !address.ends_with(":0")).then(|| Url::parse(&format!("http://{address}")).ok())?
+}
+
+#[test]
+fn the_address_is_found_where_servers_say_it() {
+    let found = |line: &str| address_in(line).map(|url| url.to_string());
+    let table = [
+        ("listening on http://127.0.0.1:5000", Some("http://127.0.0.1:5000/")),
+        ("listening on https://localhost:5000", Some("https://localhost:5000/")),
+        ("2026 INFO registry::cli: serving address=127.0.0.1:41 configuration=x", Some("http://127.0.0.1:41/")),
+        ("2026 INFO auth is listening address=127.0.0.1:42", Some("http://127.0.0.1:42/")),
+        ("2026 WARN serving without TLS address=127.0.0.1:0", None),
+        ("docker login 127.0.0.1:5000", None),
+    ];
+    for (line, expected) in table {
+        assert_eq!(found(line).as_deref(), expected, "{line}");
+    }
+}
+
+/// Everything a server prints, over all its lives.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    /// Reads `stream` to its end in a thread of its own, and sends the address when it is printed.
+    fn follow(&self, stream: impl Read + Send + 'static, found: Sender<Url>) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                if let Some(url) = address_in(&line) {
+                    // A second address (or a test that has gone) has no reader, and needs none.
+                    let _ = found.send(url);
+                }
+                let mut text = log.0.lock().expect("no reader panics");
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().expect("no reader panics").clone()
+    }
+
+    fn tail(&self, lines: usize) -> String {
+        let text = self.text();
+        let skipped = text.lines().count().saturating_sub(lines);
+        text.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Writes `text` into a file of `directory` and returns its path as text, for command lines.
+pub(crate) fn written(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    let mut file = File::create(&path).expect("a file can be made in a temporary directory");
+    file.write_all(text.as_bytes()).expect("a small file can be written");
+    path.display().to_string()
+}
