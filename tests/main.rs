@@ -3,6 +3,7 @@
 //! - `dependencies`: what is built in keeps to `deny.toml`;
 //! - `structure`: the source tree keeps the dependency directions that the architecture promises;
 //! - `protocol`: our port of every case of the distribution specification's conformance program;
+//! - `stories`: what people and machines do with a registry, with the clients that they use;
 //! - `support`: starting servers, running foreign programs, making small images.
 //!
 //! A test that needs a program beyond Rust's own is `#[ignore = "needs …"]`; `make test` installs and starts what
@@ -12,5 +13,6 @@
 
 mod dependencies;
 mod protocol;
+mod stories;
 mod structure;
 mod support;

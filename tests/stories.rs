@@ -1,0 +1,11 @@
+//! What people and machines do with a registry, told in their order and with the clients that they use.
+
+mod docker;
+mod foreign_issuers;
+mod kills;
+mod needs_go;
+mod robots;
+mod skopeo;
+mod strangers;
+mod token_attacks;
+mod uploads;
