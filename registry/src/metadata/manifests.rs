@@ -5,6 +5,7 @@
 mod expiry;
 mod purge;
 mod read;
+mod turn;
 mod write;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::{RepositoryId, json_list, parse_bytes, parse_digest};
 pub use expiry::settle;
 pub use purge::{Due, LockedToPurge, Purge, lock_to_purge, purge, purgeable};
 pub use read::{Found, find, find_payload};
+pub use turn::take_turn;
 pub use write::{NewManifest, delete, insert, revive};
 
 /// How long a manifest stays that nothing holds: time for the index or the tag of a push that goes child by child.

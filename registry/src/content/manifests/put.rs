@@ -69,12 +69,15 @@ impl Put {
     async fn lock(&self, tx: &mut Transaction<'_>) -> Result<Locked, Failure<Error>> {
         let repository = repositories::ensure(tx, &self.request.repository).await?;
         tags::take_turn(tx, repository.id, &self.tags).await?;
+        let mut named = references::children(&self.manifest);
+        named.extend(self.subject());
+        manifests::take_turn(tx, repository.id, &self.digest, &named).await?;
         // Read first: the manifests that the tags leave are locked before the tags are.
         let tags = tags::read(tx, repository.id, &self.tags).await?;
         let links = links::lock(tx, repository.id, &references::blobs(&self.manifest)).await?;
-        let mut digests = references::children(&self.manifest);
+        let mut digests = named;
         digests.extend(limits::deciding(&self.request.limits, &self.tags, None));
-        digests.extend(self.subject().into_iter().chain([&self.digest]).copied());
+        digests.push(self.digest);
         let ids = tags.values().filter_map(|state| state.target).map(|target| target.manifest).collect();
         let affected = Affected { digests, ids, family_of: Some(self.digest) };
         let manifests = manifests::lock(tx, repository.id, &affected).await?;

@@ -12,7 +12,7 @@ use shared::{
 };
 use sqlx::Error;
 
-use super::{MANIFEST_GRACE, ManifestId, settle};
+use super::{MANIFEST_GRACE, ManifestId, settle, turn::take_turn_of};
 use crate::metadata::{NamespaceId, RepositoryId, links::PROMISE_LIFE, locking, usage};
 
 /// Purges one deleted manifest, unless it has come back or is not due yet.
@@ -90,6 +90,7 @@ pub struct LockedToPurge {
 /// What the database says.
 pub async fn lock_to_purge(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Option<LockedToPurge>, Error> {
     if tx.dialect() == Dialect::Postgres {
+        take_turn_of(tx, manifest).await?;
         lock_links(tx, manifest).await?;
         lock_family(tx, manifest).await?;
     }

@@ -12,6 +12,7 @@ on_both! {
     an_acknowledged_index_keeps_its_children_beside_deletions
     a_tag_never_points_at_what_was_deleted_beside_it
     the_first_pushes_of_a_namespace_come_at_once
+    what_holds_and_what_is_held_come_and_go_at_once
     a_child_that_comes_while_its_index_goes_is_not_held_by_it
     whatever_happens_at_once_the_invariants_hold
 }
@@ -253,5 +254,37 @@ async fn whatever_happens_at_once_the_invariants_hold(fixture: &Fixture) {
         ),
     ] {
         assert_eq!(fixture.count(sql).await, 0, "{broken}");
+    }
+}
+
+async fn what_holds_and_what_is_held_come_and_go_at_once(fixture: &Fixture) {
+    // A living manifest has no expiry exactly if a tag, an index or a kept subject holds it.
+    let wrong = "SELECT count(*) FROM manifest m WHERE m.deleted_at IS NULL AND (m.expires_at IS NULL) <> (
+        EXISTS (SELECT 1 FROM tag t WHERE t.manifest_id = m.id)
+        OR EXISTS (SELECT 1 FROM manifest_child c WHERE c.repository_id = m.repository_id AND c.digest = m.digest)
+        OR EXISTS (SELECT 1 FROM manifest s WHERE s.repository_id = m.repository_id AND s.digest = m.subject_digest))";
+    for round in 0..20 {
+        let config = format!("config {round}");
+        fixture.hold("acme/web", &[&config, "layer"]).await;
+        let child = image(&config, &["layer"]);
+        let list = index(&[&child]);
+        let mut about = image(&config, &[]);
+        about["subject"] = descriptor(MediaType::OCI_MANIFEST, child.to_string().as_bytes());
+        let by_digest = |manifest: &Value| fixture.put(push("acme/web", digest_of(manifest), manifest));
+        let (first, second, third) =
+            tokio::join!(fixture.put(push("acme/web", tag("v1"), &list)), by_digest(&child), by_digest(&about));
+        assert!(first.is_ok() && second.is_ok() && third.is_ok(), "{first:?} {second:?} {third:?}");
+        assert_eq!(fixture.count(wrong).await, 0, "round {round}: they came at once");
+        let purge =
+            |manifest: &Value| fixture.content.delete_manifest(delete("acme/web", digest_of(manifest), Duration::ZERO));
+        purge(&child).await.unwrap();
+        let (gone, come) = tokio::join!(purge(&list), by_digest(&child));
+        assert!(gone.is_ok() && come.is_ok(), "{gone:?} {come:?}");
+        assert_eq!(fixture.count(wrong).await, 0, "round {round}: the index went when its child came");
+        purge(&about).await.unwrap();
+        let (gone, come) = tokio::join!(purge(&child), by_digest(&about));
+        assert!(gone.is_ok() && come.is_ok(), "{gone:?} {come:?}");
+        assert_eq!(fixture.count(wrong).await, 0, "round {round}: the subject went when its referrer came");
+        purge(&about).await.unwrap();
     }
 }
