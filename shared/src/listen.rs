@@ -20,6 +20,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unread;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -6,10 +6,10 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Version, header::EXPECT},
     response::{IntoResponse, Response},
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
-use super::{Limits, ListenError, Peer, tls::Tls};
+use super::{Limits, ListenError, Peer, tls::Tls, unread};
 use crate::shutdown::CancellationToken;
 
 /// How much of a body a client may send ahead on one stream of HTTP/2, and on all of them. The default of 64 KiB halves the speed of an upload.
@@ -122,9 +122,21 @@ async fn answer(
     if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
         return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
     }
-    let mut request: Request = request.map(Body::new);
+    // On HTTP/2 a body that nobody reads is its stream's own matter.
+    if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
+        return router.call(request_of(request.map(Body::new), peer)).await;
+    }
+    let waits = request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let (body, loan) = unread::lend(body, waits);
+    let mut answer = router.call(request_of(Request::from_parts(head, Body::new(body)), peer)).await?;
+    loan.settle(&mut answer).await;
+    Ok(answer)
+}
+
+fn request_of(mut request: Request, peer: Peer) -> Request {
     request.extensions_mut().insert(peer);
-    router.call(request).await
+    request
 }
 
 /// Bytes of names and values, with the four that each line adds.

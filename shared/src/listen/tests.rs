@@ -25,6 +25,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 
+mod unread;
+
 /// A listener being served.
 struct Served {
     address: Address,
