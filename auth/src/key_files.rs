@@ -1,8 +1,8 @@
-//! Files that hold keys: private to the server's user, and either whole or not there.
+//! Files that hold keys: private to the server's user, and either whole or not there. What is to be known of them is published the same way.
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -10,6 +10,16 @@ use std::{
 
 use shared::random;
 use tracing::warn;
+
+/// What a new file, and a directory that is made for it, allows to whom.
+#[derive(Clone, Copy)]
+struct Modes {
+    file: u32,
+    directory: u32,
+}
+
+const PRIVATE: Modes = Modes { file: 0o600, directory: 0o700 };
+const PUBLIC: Modes = Modes { file: 0o644, directory: 0o755 };
 
 /// Writes a file that did not exist, mode 0600; one that exists is left as it is.
 ///
@@ -19,7 +29,7 @@ pub(crate) fn make_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let temporary = write_beside(path, bytes)?;
+    let temporary = write_beside(path, bytes, PRIVATE)?;
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
@@ -30,9 +40,12 @@ pub(crate) fn make_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes a file, mode 0600, in the place of the one that may be there.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_beside(path, bytes)?;
-    fs::rename(&temporary, path)?;
-    sync_directory(path)
+    replace_with(path, bytes, PRIVATE)
+}
+
+/// Writes a file that everybody may read, in the place of the one that may be there: a service under another user reads it.
+pub(crate) fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, PUBLIC)
 }
 
 /// Says so if others than the owner can read the file. Volumes of a cluster may widen modes by themselves, so it is no error.
@@ -44,17 +57,26 @@ pub(crate) fn warn_if_open(path: &Path) {
     }
 }
 
-fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+fn replace_with(path: &Path, bytes: &[u8], modes: Modes) -> io::Result<()> {
+    let temporary = write_beside(path, bytes, modes)?;
+    fs::rename(&temporary, path)?;
+    sync_directory(path)
+}
+
+fn write_beside(path: &Path, bytes: &[u8], modes: Modes) -> io::Result<PathBuf> {
     if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        DirBuilder::new().recursive(true).mode(modes.directory).create(directory)?;
     }
     let mut name = OsString::from(path);
     name.push(format!(".{:016x}", u64::from_ne_bytes(random::bytes())));
     let temporary = PathBuf::from(name);
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(modes.file).open(&temporary).and_then(|mut file| {
+            // Whatever the process's umask is.
+            file.set_permissions(Permissions::from_mode(modes.file))?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
     match written {
         Ok(()) => Ok(temporary),
         Err(error) => {
@@ -66,7 +88,8 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
@@ -83,6 +106,17 @@ mod tests {
         replace(&path, b"three").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_published_can_be_read_by_another_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trust/bundle.pem");
+        publish(&path, b"one").unwrap();
+        publish(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 

@@ -127,6 +127,14 @@ impl TokenAuthority {
         self.authority.certificate.to_pem()
     }
 
+    /// Writes the bundle where another service reads it, under another user perhaps: a volume that holds this file and no key.
+    ///
+    /// # Errors
+    /// [`PkiError::File`]
+    pub fn publish_bundle(&self, path: &Path) -> Result<(), PkiError> {
+        at(path, key_files::publish(path, self.bundle().as_bytes()))
+    }
+
     /// The keys to sign with now. A leaf that is due is replaced first; another process may have done so already.
     ///
     /// # Errors

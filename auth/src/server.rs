@@ -99,6 +99,9 @@ impl Auth {
         let keys = data.join("keys");
         let master = MasterKeys::open(&keys)?;
         let authority = TokenAuthority::open(&keys, settings.token_key.clone(), clock.now())?;
+        if let Some(path) = &settings.bundle {
+            authority.publish_bundle(path)?;
+        }
         let issuer = Issuer::new(&settings.issuer, authority.keys(clock.now())?);
         let accounts = Accounts::open(&settings.location(data), clock.clone()).await?;
         if let Some(known) = accounts.master_ids().await?.into_iter().find(|id| master.named(id).is_none()) {

@@ -48,6 +48,8 @@ pub struct Settings {
     pub token_life: Duration,
     /// Which key signs tokens.
     pub token_key: TokenKey,
+    /// Where to write a copy of the bundle that others can read, besides `keys/bundle.pem`.
+    pub bundle: Option<PathBuf>,
     /// The registries that tokens are made for from the start.
     pub services: Vec<(Label, Catalog)>,
     /// A file of accounts.
@@ -107,6 +109,7 @@ impl Default for Settings {
             issuer: DEFAULT_NAME.to_owned(),
             token_life: DEFAULT_LIFE,
             token_key: TokenKey::Own,
+            bundle: None,
             services: DEFAULT_NAME.parse().map(|name| (name, Catalog::Filtered)).into_iter().collect(),
             htpasswd: None,
             trusted_proxies: None,
@@ -155,6 +158,7 @@ impl Settings {
             issuer: raw.token.issuer.map_or(Ok(defaults.issuer), issuer)?,
             token_life: raw.token.expiration.map_or(Ok(defaults.token_life), token_life)?,
             token_key: raw.token.key.map_or(TokenKey::Own, |path| TokenKey::Brought(path.into())),
+            bundle: raw.token.bundle.map(PathBuf::from),
             services,
             htpasswd: raw.htpasswd.map(PathBuf::from),
             trusted_proxies: trusted.transpose().map_err(|error| SettingsError::invalid("trustedproxies", error))?,
@@ -294,7 +298,7 @@ data: /var/lib/auth
 http: {addr: ':5001', tls: {certificate: c.pem, key: k.pem}}
 log: {level: debug, formatter: json}
 database: {url: 'postgres://u:p@db/x', schema: auth}
-token: {issuer: https://auth.example.com, expiration: 600}
+token: {issuer: https://auth.example.com, expiration: 600, bundle: /trust/bundle.pem}
 services: [{name: registry.example.com, catalog: admins}]
 htpasswd: /etc/htpasswd
 trustedproxies: [10.0.0.0/8]
@@ -303,6 +307,7 @@ trustedproxies: [10.0.0.0/8]
             read(text, &[("PORTREEVE_AUTH_TOKEN_EXPIRATION", "900"), ("PORTREEVE_AUTH_SERVICE_PORT", "80")]).unwrap();
         assert_eq!(settings.auth.token_life, Duration::from_secs(900));
         assert_eq!(settings.auth.issuer, "https://auth.example.com");
+        assert_eq!(settings.auth.bundle.as_deref(), Some(Path::new("/trust/bundle.pem")));
         assert_eq!(settings.auth.services[0].1, Catalog::Admins);
         assert_eq!(settings.auth.htpasswd.as_deref(), Some(Path::new("/etc/htpasswd")));
         assert!(settings.tls.is_some());

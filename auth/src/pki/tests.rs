@@ -37,6 +37,19 @@ fn the_first_start_makes_an_authority_and_the_next_finds_it() {
 }
 
 #[test]
+fn a_copy_of_the_bundle_lies_where_it_is_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = open(&directory.path().join("keys"), START);
+    let copy = directory.path().join("trust/bundle.pem");
+    authority.publish_bundle(&copy).unwrap();
+    assert_eq!(fs::read_to_string(&copy).unwrap(), authority.bundle());
+    let PkiError::File { path, .. } = authority.publish_bundle(&copy.join("below-a-file")).unwrap_err() else {
+        panic!()
+    };
+    assert!(path.starts_with(&copy));
+}
+
+#[test]
 fn the_bundle_holds_the_token_authority_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let authority = open(directory.path(), START);

@@ -77,6 +77,8 @@ pub struct RawToken {
     pub expiration: Option<u64>,
     /// An RSA key in PKCS #8 that signs instead of the server's own.
     pub key: Option<String>,
+    /// Where a copy of the bundle is written at start.
+    pub bundle: Option<String>,
 }
 
 /// A registry.
