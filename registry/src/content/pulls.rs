@@ -22,6 +22,9 @@ pub const FLUSH_EVERY: Duration = Duration::from_secs(60);
 /// How many different pulls are remembered between two writes; what exceeds them is not counted.
 const MAX_DIFFERENT: usize = 100_000;
 
+/// How many of them one operation writes: pushes wait for it, and all of them are one text.
+const WRITTEN_AT_ONCE: usize = 1000;
+
 /// Pulls that are not written yet.
 #[derive(Debug, Default)]
 pub struct Pulls(Mutex<HashMap<Key, Count>>);
@@ -78,11 +81,13 @@ impl Content {
     /// # Errors
     /// The database failed; the counts are lost, as they would be in a crash.
     pub async fn write_pulls(&self) -> Result<(), Error> {
-        let pulled = self.pulls.take();
-        if pulled.is_empty() {
-            return Ok(());
+        let mut written = Ok(());
+        for pulled in self.pulls.take().chunks(WRITTEN_AT_ONCE) {
+            // What failed is lost, what follows need not be.
+            let counted =
+                self.metadata.write(CountPulls { pulled: pulled.to_vec() }).await.map_err(DatabaseError::from);
+            written = written.and(counted);
         }
-        self.metadata.write(CountPulls { pulled }).await.map_err(DatabaseError::from)?;
-        Ok(())
+        Ok(written?)
     }
 }
