@@ -135,7 +135,7 @@ impl Content {
         if lease.covers(holder, now) {
             return Ok(());
         }
-        let renewal = lease.until > now;
+        let renewal = lease.is_renewed_by(holder, now);
         let promise =
             PromiseBlob { repository: repository.clone(), digest: *digest, holder: holder.to_owned(), renewal };
         self.metadata.write(promise).await.map_err(|error| match error {

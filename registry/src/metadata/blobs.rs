@@ -93,7 +93,7 @@ pub struct PromiseBlob {
     pub digest: Digest,
     /// Whose promise it is.
     pub holder: String,
-    /// Whether the promise that was found still runs: then losing this longer one with the machine's power breaks nothing.
+    /// Whether the promise that was found still runs and is this holder's too: then losing this longer one with the machine's power breaks nothing.
     pub renewal: bool,
 }
 
@@ -109,7 +109,8 @@ impl Operation for PromiseBlob {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotHeld>> {
         let repository = repositories::lock(tx, &self.repository).await?.ok_or(Failure::Refused(NotHeld))?;
         let held = links::lock(tx, repository.id, [&self.digest]).await?;
-        let [linked] = &held[..] else { return Err(Failure::Refused(NotHeld)) };
+        // Damage may have been found since the look: no promise can be kept about such bytes.
+        let Some(linked) = held.first().filter(|linked| !linked.damaged) else { return Err(Failure::Refused(NotHeld)) };
         links::renew(tx, repository.id, linked.blob, &self.holder).await?;
         Ok(())
     }

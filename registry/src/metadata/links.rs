@@ -34,8 +34,16 @@ pub struct Lease {
 impl Lease {
     /// Whether `holder` can be told that the blob stays, without writing anything: enough of the promise is left, and nobody else can end it.
     pub fn covers(&self, holder: &str, now: Timestamp) -> bool {
-        let shared_or_own = self.holder.as_deref().is_none_or(|held_by| held_by == holder);
-        shared_or_own && self.until >= now + PROMISE_LIFE / 2
+        self.is_also_of(holder) && self.until >= now + PROMISE_LIFE / 2
+    }
+
+    /// Whether a promise to `holder` only makes one longer that `holder` has: one that another holder's manifest could end is none of this one's.
+    pub fn is_renewed_by(&self, holder: &str, now: Timestamp) -> bool {
+        self.is_also_of(holder) && self.until > now
+    }
+
+    fn is_also_of(&self, holder: &str) -> bool {
+        self.holder.as_deref().is_none_or(|held_by| held_by == holder)
     }
 }
 
@@ -199,6 +207,17 @@ pub async fn remove(
 mod tests {
     use super::*;
     use crate::{metadata::fixture::plan, stories::stage::Stage};
+
+    #[test]
+    fn only_who_has_a_promise_renews_it() {
+        let now = Timestamp::from_micros(0) + PROMISE_LIFE;
+        let lease = |holder: Option<&str>, until| Lease { until, holder: holder.map(str::to_owned) };
+        let soon = now + Duration::from_secs(1);
+        assert!(lease(Some("ada"), soon).is_renewed_by("ada", now));
+        assert!(lease(None, soon).is_renewed_by("ada", now), "nobody alone can end it");
+        assert!(!lease(Some("bob"), soon).is_renewed_by("ada", now), "bob's manifest ends it");
+        assert!(!lease(Some("ada"), now).is_renewed_by("ada", now), "it is over");
+    }
 
     #[tokio::test]
     async fn looking_for_a_few_blobs_does_not_walk_through_a_repository() {
