@@ -7,5 +7,6 @@ mod needs_go;
 mod robots;
 mod skopeo;
 mod strangers;
+mod tls;
 mod token_attacks;
 mod uploads;
