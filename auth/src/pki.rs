@@ -5,7 +5,7 @@
 //! servers come from a second authority that is never in the bundle.
 //!
 //! Leaves live 14 days, are replaced after 7, and begin a day in the past, because registries whose clocks are behind give a
-//! certificate no leeway. Whatever is written appears whole, mode 0600 ([`crate::key_files`]).
+//! certificate no leeway. Whatever is written appears whole, mode 0600 (`key_files`).
 
 mod files;
 

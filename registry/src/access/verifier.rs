@@ -1,7 +1,7 @@
 //! From the text behind `Bearer` to a [`VerifiedToken`], design.md section 3, "Verifying".
 //!
 //! Nothing of a token is believed before its signature is: the header, which may only choose the key, is an
-//! [`UnverifiedHeader`], and [`Verifier::verify`] is the one way to a [`VerifiedToken`].
+//! `UnverifiedHeader`, and [`Verifier::verify`] is the one way to a [`VerifiedToken`].
 
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ pub type Body = BoxStream<'static, io::Result<Bytes>>;
 pub struct Chunk {
     /// Where they begin, if the client says so (`Content-Range`): refused unless the upload stands exactly there.
     pub start: Option<u64>,
-    /// How many there will be, if the client says so (`Content-Range`, `Content-Length`): more or fewer is [`Error::SizeInvalid`](super::Error::SizeInvalid).
+    /// How many there will be, if the client says so (`Content-Range`, `Content-Length`): more or fewer is [`Error::SizeInvalid`].
     pub length: Option<u64>,
     /// The bytes.
     pub body: Body,
