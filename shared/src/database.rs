@@ -57,6 +57,8 @@ mod location;
 mod operation;
 mod postgres;
 mod sqlite;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
     clock::Clock,
-    database::Location,
+    database::testing::Scratch,
     digest::{Algorithm, Digest},
-    random,
     reference::Reference,
     repository::RepositoryName,
     tag::Tag,
@@ -28,33 +27,16 @@ use crate::{
     store::filesystem::Filesystem,
 };
 
-/// Makes two tests of each story, `name::sqlite` and `name::postgres`.
+/// Makes two tests of each story, one on each database.
 macro_rules! on_both {
-    ($($story:ident)*) => {
-        $(mod $story {
-            use crate::content::fixture::Fixture;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$story(&Fixture::sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs PostgreSQL"]
-            async fn postgres() {
-                let fixture = Fixture::postgres().await;
-                super::$story(&fixture).await;
-                fixture.clear().await;
-            }
-        })*
-    };
+    ($($story:ident)*) => { shared::on_both!($crate::content::fixture::Fixture: $($story)*); };
 }
 pub(crate) use on_both;
 
 pub(crate) struct Fixture {
     pub(crate) content: Content,
     pub(crate) clock: Clock,
-    location: Location,
+    scratch: Scratch,
     /// Removed with the fixture.
     _directory: TempDir,
 }
@@ -125,29 +107,26 @@ pub(crate) fn push(repository: &str, reference: impl Into<Reference>, manifest: 
 
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self::at(Location::Sqlite { path: directory.path().join("registry.db") }, directory).await
+        Self::at(Scratch::sqlite()).await
     }
 
-    /// A schema of its own in the database that `PORTREEVE_TEST_POSTGRES` names.
     pub(crate) async fn postgres() -> Self {
-        let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
-        let schema = format!("content_{:016x}", u64::from_ne_bytes(random::bytes())).parse().unwrap();
-        Self::at(Location::Postgres { url: url.into(), schema }, tempfile::tempdir().unwrap()).await
+        Self::at(Scratch::postgres()).await
     }
 
-    async fn at(location: Location, directory: TempDir) -> Self {
+    async fn at(scratch: Scratch) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let clock = Clock::system();
-        let metadata = Metadata::open(&location, clock.clone()).await.unwrap();
+        let metadata = Metadata::open(scratch.location(), clock.clone()).await.unwrap();
         let store = Filesystem::open(&directory.path().join("store")).unwrap();
         let content = Content::new(metadata, Arc::new(store), clock.clone());
-        Self { content, clock, location, _directory: directory }
+        Self { content, clock, scratch, _directory: directory }
     }
 
     /// Takes the schema away. A test that failed leaves it to be looked at.
     pub(crate) async fn clear(self) {
         self.content.metadata.close().await;
-        fixture::clear(&self.location).await;
+        self.scratch.clear().await;
     }
 
     pub(crate) fn pass(&self, time: Duration) {

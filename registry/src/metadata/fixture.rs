@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 
 use shared::{
-    database::{Connection, Failure, Location, Operation, Transaction},
+    database::{Connection, Failure, Operation, Transaction},
     digest::Digest,
     on,
     repository::RepositoryName,
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::AssertSqlSafe;
 
 use super::{
     BlobId, Metadata,
@@ -103,15 +103,6 @@ pub(crate) async fn texts(metadata: &Metadata, sql: &'static str) -> Vec<String>
     let mut reader = metadata.read().await.unwrap();
     let found: Vec<(String,)> = on!(reader, c => sqlx::query_as(sql).fetch_all(c).await).unwrap();
     found.into_iter().map(|(text,)| text).collect()
-}
-
-/// Takes a PostgreSQL schema away.
-pub(crate) async fn clear(location: &Location) {
-    if let Location::Postgres { url, schema } = location {
-        let mut connection = PgConnection::connect(url.expose()).await.unwrap();
-        let drop = AssertSqlSafe(format!("DROP SCHEMA \"{}\" CASCADE", schema.as_str()));
-        sqlx::query(drop).execute(&mut connection).await.unwrap();
-    }
 }
 
 /// Keys and numbers of bytes that a query gives.

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::{
     clock::Clock,
-    database::Location,
+    database::{Location, testing::Scratch},
     digest::{Algorithm, Digest},
-    random,
     repository::RepositoryName,
 };
 use tempfile::TempDir;
@@ -23,26 +22,9 @@ use crate::{
     store::{Store, faulty::Faulty, filesystem::Filesystem},
 };
 
-/// Makes two tests of each story, `name::sqlite` and `name::postgres`.
+/// Makes two tests of each story, one on each database.
 macro_rules! on_both {
-    ($($story:ident)*) => {
-        $(mod $story {
-            use crate::stories::stage::Stage;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$story(&mut Stage::sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs PostgreSQL"]
-            async fn postgres() {
-                let mut stage = Stage::postgres().await;
-                super::$story(&mut stage).await;
-                stage.clear().await;
-            }
-        })*
-    };
+    ($($story:ident)*) => { shared::on_both!($crate::stories::stage::Stage: $($story)*); };
 }
 pub(crate) use on_both;
 
@@ -50,28 +32,25 @@ pub(crate) struct Stage {
     pub(crate) content: Content,
     pub(crate) clock: Clock,
     pub(crate) store: Faulty,
-    location: Location,
+    scratch: Scratch,
     directory: TempDir,
 }
 
 impl Stage {
     pub(crate) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self::at(Location::Sqlite { path: directory.path().join("registry.db") }, directory).await
+        Self::at(Scratch::sqlite()).await
     }
 
-    /// A schema of its own in the database that `PORTREEVE_TEST_POSTGRES` names.
     pub(crate) async fn postgres() -> Self {
-        let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
-        let schema = format!("bytes_{:016x}", u64::from_ne_bytes(random::bytes())).parse().unwrap();
-        Self::at(Location::Postgres { url: url.into(), schema }, tempfile::tempdir().unwrap()).await
+        Self::at(Scratch::postgres()).await
     }
 
-    async fn at(location: Location, directory: TempDir) -> Self {
+    async fn at(scratch: Scratch) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let clock = Clock::system();
         let store = Faulty::new(Arc::new(Filesystem::open(&directory.path().join("store")).unwrap()));
-        let content = Self::content(&location, &store, &clock).await;
-        Self { content, clock, store, location, directory }
+        let content = Self::content(scratch.location(), &store, &clock).await;
+        Self { content, clock, store, scratch, directory }
     }
 
     async fn content(location: &Location, store: &Faulty, clock: &Clock) -> Content {
@@ -82,13 +61,13 @@ impl Stage {
     /// What another process would see that starts now.
     pub(crate) async fn restart(&mut self) {
         self.content.metadata.close().await;
-        self.content = Self::content(&self.location, &self.store, &self.clock).await;
+        self.content = Self::content(self.scratch.location(), &self.store, &self.clock).await;
     }
 
     /// Takes the schema away. A test that failed leaves it to be looked at.
     pub(crate) async fn clear(self) {
         self.content.metadata.close().await;
-        fixture::clear(&self.location).await;
+        self.scratch.clear().await;
     }
 
     /// The file of the only key that `query` gives.

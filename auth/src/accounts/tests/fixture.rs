@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use shared::{
     clock::{Clock, Timestamp},
-    database::Location,
+    database::testing::Scratch,
     on, random,
     revocation::Revoked,
 };
-use tempfile::TempDir;
 
 use crate::{
     accounts::{
@@ -22,26 +21,9 @@ use crate::{
     permissions::{ApiLevel, Subject, SystemRole, Visibility},
 };
 
-/// Makes two tests of each story, `name::sqlite` and `name::postgres`.
+/// Makes two tests of each story, one on each database.
 macro_rules! on_both {
-    ($($story:ident)*) => {
-        $(mod $story {
-            use $crate::accounts::tests::fixture::Fixture;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$story(&Fixture::sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs PostgreSQL"]
-            async fn postgres() {
-                let fixture = Fixture::postgres().await;
-                super::$story(&fixture).await;
-                fixture.clear().await;
-            }
-        })*
-    };
+    ($($story:ident)*) => { shared::on_both!($crate::accounts::tests::fixture::Fixture: $($story)*); };
 }
 pub(crate) use on_both;
 
@@ -49,28 +31,22 @@ pub(crate) struct Fixture {
     pub(crate) accounts: Accounts,
     pub(crate) clock: Clock,
     pub(crate) actor: Actor,
-    location: Location,
-    _directory: Option<TempDir>,
+    scratch: Scratch,
 }
 
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite { path: directory.path().join("auth.db") };
-        Self::at(location, Some(directory)).await
+        Self::at(Scratch::sqlite()).await
     }
 
-    /// A schema of its own in the database that `PORTREEVE_TEST_POSTGRES` names.
     pub(crate) async fn postgres() -> Self {
-        let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
-        let schema = format!("auth_{:016x}", u64::from_ne_bytes(random::bytes())).parse().unwrap();
-        Self::at(Location::Postgres { url: url.into(), schema }, None).await
+        Self::at(Scratch::postgres()).await
     }
 
-    async fn at(location: Location, directory: Option<TempDir>) -> Self {
+    async fn at(scratch: Scratch) -> Self {
         let clock = Clock::fixed(Timestamp::from_seconds(1_800_000_000));
-        let accounts = Accounts::open(&location, clock.clone()).await.unwrap();
-        Self { accounts, clock, actor: Actor::local(), location, _directory: directory }
+        let accounts = Accounts::open(scratch.location(), clock.clone()).await.unwrap();
+        Self { accounts, clock, actor: Actor::local(), scratch }
     }
 
     /// From now on the database does not answer.
@@ -79,14 +55,8 @@ impl Fixture {
     }
 
     pub(crate) async fn clear(&self) {
-        use sqlx::{AssertSqlSafe, Connection as _};
-
         self.close().await;
-        if let Location::Postgres { url, schema } = &self.location {
-            let mut connection = sqlx::PgConnection::connect(url.expose()).await.unwrap();
-            let drop = AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"));
-            sqlx::raw_sql(drop).execute(&mut connection).await.unwrap();
-        }
+        self.scratch.clear().await;
     }
 
     pub(crate) async fn user(&self, handle: &str) -> Principal {

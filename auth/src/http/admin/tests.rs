@@ -10,9 +10,8 @@ use axum::{
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, Timestamp},
+    database::{Location, testing::Scratch},
     listen::Peer,
-    random,
-    secret::Secret,
 };
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -20,27 +19,8 @@ use tower::ServiceExt;
 use super::ROUTES;
 use crate::{server::Auth, settings::Settings};
 
-macro_rules! on_both {
-    ($($story:ident)*) => {
-        $(mod $story {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$story(&super::Office::open(None).await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs PostgreSQL"]
-            async fn postgres() {
-                let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
-                let office = super::Office::open(Some(url)).await;
-                super::$story(&office).await;
-                office.clear().await;
-            }
-        })*
-    };
-}
-
-on_both! {
+shared::on_both! {
+    crate::http::admin::tests::Office:
     a_robot_for_pull_requests_is_made_granted_explained_and_rotated
     nothing_of_a_namespace_is_anybody_elses
     only_bearer_credentials_with_a_level_are_let_in
@@ -55,28 +35,33 @@ on_both! {
 struct Office {
     auth: Auth,
     data: TempDir,
-    database: Option<(String, String)>,
+    scratch: Scratch,
 }
 
 impl Office {
-    async fn open(postgres: Option<String>) -> Self {
+    async fn sqlite() -> Self {
+        Self::open(Scratch::sqlite()).await
+    }
+
+    async fn postgres() -> Self {
+        Self::open(Scratch::postgres()).await
+    }
+
+    async fn open(scratch: Scratch) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let schema = format!("office_{:016x}", u64::from_ne_bytes(random::bytes()));
-        let database = postgres.map(|url| (url, schema));
-        let located = |(url, schema): &(String, String)| (Secret::from(url.as_str()), schema.parse().unwrap());
-        let settings = Settings { database: database.as_ref().map(located), ..Settings::default() };
+        let database = match scratch.location() {
+            Location::Sqlite { .. } => None,
+            Location::Postgres { url, schema } => Some((url.clone(), schema.clone())),
+        };
+        let settings = Settings { database, ..Settings::default() };
         let clock = Clock::fixed(Timestamp::from_seconds(1_800_000_000));
         let auth = Auth::build(&settings, data.path(), clock).await.unwrap();
-        Self { auth, data, database }
+        Self { auth, data, scratch }
     }
 
     async fn clear(&self) {
-        use sqlx::{AssertSqlSafe, Connection as _};
-
         self.auth.app().accounts.close().await;
-        let (url, schema) = self.database.as_ref().unwrap();
-        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut connection).await.unwrap();
+        self.scratch.clear().await;
     }
 
     /// As root, on the data directory's socket.

@@ -1,40 +1,22 @@
 //! A database to tell stories on.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, SqlSafeStr,
+    SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
 };
-use tempfile::TempDir;
 
 use super::story::{Declined, Journal, Story};
 use crate::{
     clock::{Clock, Timestamp},
-    database::{Database, DatabaseError, Location, Migrations, WriteError},
-    on, random,
+    database::{Database, DatabaseError, Location, Migrations, WriteError, testing::Scratch},
+    on,
 };
 
-/// Makes two tests of each story, `name::sqlite` and `name::postgres`.
+/// Makes two tests of each story, one on each database.
 macro_rules! on_both {
-    ($($story:ident)*) => {
-        $(mod $story {
-            use crate::database::tests::fixture::Fixture;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$story(&Fixture::sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs PostgreSQL"]
-            async fn postgres() {
-                let fixture = Fixture::postgres().await;
-                super::$story(&fixture).await;
-                fixture.clear().await;
-            }
-        })*
-    };
+    ($($story:ident)*) => { $crate::on_both!(crate::database::tests::fixture::Fixture: $($story)*); };
 }
 pub(super) use on_both;
 
@@ -70,43 +52,40 @@ pub(super) struct Fixture {
     pub(super) database: Database,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
-    pub(super) location: Location,
-    /// Removed with the fixture.
-    _directory: Option<TempDir>,
+    scratch: Arc<Scratch>,
 }
 
 impl Fixture {
     pub(super) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite { path: directory.path().join("things.db") };
-        Self::at(location, Some(directory)).await
+        Self::at(Arc::new(Scratch::sqlite())).await
     }
 
-    /// A schema of its own in the database that `PORTREEVE_TEST_POSTGRES` names.
     pub(super) async fn postgres() -> Self {
-        let url = std::env::var("PORTREEVE_TEST_POSTGRES").expect("PORTREEVE_TEST_POSTGRES holds a URL");
-        let schema = format!("doors_{:016x}", u64::from_ne_bytes(random::bytes())).parse().unwrap();
-        Self::at(Location::Postgres { url: url.into(), schema }, None).await
+        Self::at(Arc::new(Scratch::postgres())).await
     }
 
-    async fn at(location: Location, directory: Option<TempDir>) -> Self {
+    pub(super) fn location(&self) -> &Location {
+        self.scratch.location()
+    }
+
+    async fn at(scratch: Arc<Scratch>) -> Self {
         let clock = Clock::system();
-        let database = Database::open(&location, first_step(), clock.clone()).await.unwrap();
-        Self { database, clock, journal: Journal::default(), location, _directory: directory }
+        let database = Database::open(scratch.location(), first_step(), clock.clone()).await.unwrap();
+        Self { database, clock, journal: Journal::default(), scratch }
     }
 
     /// Another handle on the same place, as after a restart.
     pub(super) async fn open_again(&self) -> Self {
-        Self::at(self.location.clone(), None).await
+        Self::at(Arc::clone(&self.scratch)).await
     }
 
     pub(super) async fn open_with(&self, migrations: Migrations) -> Result<Database, DatabaseError> {
-        Database::open(&self.location, migrations, Clock::system()).await
+        Database::open(self.location(), migrations, Clock::system()).await
     }
 
     /// Another handle whose clock stands still.
     pub(super) async fn open_again_at(&self, now: Timestamp) -> Database {
-        Database::open(&self.location, first_step(), Clock::fixed(now)).await.unwrap()
+        Database::open(self.location(), first_step(), Clock::fixed(now)).await.unwrap()
     }
 
     /// The story, written into this fixture's journal.
@@ -145,10 +124,6 @@ impl Fixture {
     /// Takes the schema away. A test that failed leaves it to be looked at.
     pub(super) async fn clear(self) {
         self.database.close().await;
-        if let Location::Postgres { url, schema } = &self.location {
-            let mut connection = PgConnection::connect(url.expose()).await.unwrap();
-            let drop = AssertSqlSafe(format!("DROP SCHEMA \"{schema}\" CASCADE"));
-            sqlx::query(drop).execute(&mut connection).await.unwrap();
-        }
+        self.scratch.clear().await;
     }
 }

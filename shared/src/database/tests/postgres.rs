@@ -74,7 +74,7 @@ async fn a_commit_that_fails_leaves_nothing() {
 #[ignore = "needs PostgreSQL"]
 async fn a_writer_survives_its_connections() {
     let fixture = Fixture::postgres().await;
-    let Location::Postgres { url, .. } = &fixture.location else { unreachable!("a PostgreSQL story") };
+    let Location::Postgres { url, .. } = fixture.location() else { unreachable!("a PostgreSQL story") };
     let mut surgeon = PgConnection::connect(url.expose()).await.unwrap();
     let pids = fixture.write(Story::new("pid").step(Step::Pragma("SELECT pg_backend_pid()::bigint"))).await.unwrap();
     let (killed,): (bool,) =
@@ -89,7 +89,7 @@ async fn a_writer_survives_its_connections() {
 #[ignore = "needs PostgreSQL"]
 async fn replicas_that_start_at_once_make_one_schema() {
     let fixture = Fixture::postgres().await;
-    let Location::Postgres { url, schema } = &fixture.location else { unreachable!("a PostgreSQL story") };
+    let Location::Postgres { url, schema } = fixture.location() else { unreachable!("a PostgreSQL story") };
     let fresh = Location::Postgres { url: url.clone(), schema: format!("{schema}_b").parse().unwrap() };
     let migrations = super::fixture::with_a_second_step();
     let opens = (0..4).map(|_| {
@@ -110,7 +110,7 @@ async fn replicas_that_start_at_once_make_one_schema() {
 #[ignore = "needs PostgreSQL"]
 async fn an_operation_reads_what_is_committed_whatever_the_default_isolation() {
     let fixture = Fixture::postgres().await;
-    let Location::Postgres { url, schema } = &fixture.location else { unreachable!("a PostgreSQL story") };
+    let Location::Postgres { url, schema } = fixture.location() else { unreachable!("a PostgreSQL story") };
     let mut url = url::Url::parse(url.expose()).unwrap();
     url.query_pairs_mut().append_pair("options[default_transaction_isolation]", "repeatable read");
     let location = Location::Postgres { url: url.as_str().into(), schema: schema.clone() };
@@ -129,7 +129,7 @@ async fn an_operation_reads_what_is_committed_whatever_the_default_isolation() {
 async fn a_strangers_lock_is_waited_for_but_not_for_ever() {
     let fixture = Fixture::postgres().await;
     fixture.write(Story::new("one").insert(1, "a")).await.unwrap();
-    let Location::Postgres { url, schema } = &fixture.location else { unreachable!("a PostgreSQL story") };
+    let Location::Postgres { url, schema } = fixture.location() else { unreachable!("a PostgreSQL story") };
     let mut stranger = PgConnection::connect(url.expose()).await.unwrap();
     let lock = sqlx::AssertSqlSafe(format!("BEGIN; SELECT id FROM \"{schema}\".thing WHERE id = 1 FOR UPDATE"));
     sqlx::raw_sql(lock).execute(&mut stranger).await.unwrap();

@@ -49,7 +49,7 @@ impl Fixture {
     }
 
     fn path(&self) -> &Path {
-        match &self.location {
+        match self.location() {
             Location::Sqlite { path } => path,
             Location::Postgres { .. } => unreachable!("these stories are SQLite's"),
         }
@@ -292,7 +292,7 @@ async fn opening_again_takes_no_lock_from_what_is_open() {
     };
     assert!(held() > 0);
     let refused =
-        Database::open(&fixture.location, super::fixture::with_another_first_step(), crate::clock::Clock::system())
+        Database::open(fixture.location(), super::fixture::with_another_first_step(), crate::clock::Clock::system())
             .await;
     assert!(refused.is_err());
     assert!(held() > 0);
