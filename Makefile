@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 
-.PHONY: help test check conformance
+.PHONY: help test check conformance bench
 .DEFAULT_GOAL := help
 
 help:
@@ -10,6 +10,7 @@ help:
 	@echo 'make check        formatting, lints, documentation and the tests that need nothing but Rust'
 	@echo 'make conformance CONFORMANCE=/path/to/program'
 	@echo '                  run the distribution specification'"'"'s own program against this registry'
+	@echo 'make bench        processor time per operation, beside Debian'"'"'s docker-registry where it is installed'
 
 test:
 	tests/run.sh everything
@@ -19,3 +20,7 @@ check:
 
 conformance:
 	tests/conformance.sh "$(CONFORMANCE)"
+
+bench:
+	cargo build --release --package portreeve --package portreeve-bench
+	target/release/portreeve-bench

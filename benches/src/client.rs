@@ -18,8 +18,29 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(server: &Server, repositories: &[String]) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().tcp_nodelay(true).build()?;
-        let token = token(&http, &server.realm, &server.robot, repositories).await?;
-        Ok(Self { http, address: server.address.clone(), token })
+        let client = Self { http, address: server.address.clone(), token: String::new() };
+        client.renewed(server, repositories).await
+    }
+
+    /// The same connection with a new token.
+    pub(crate) async fn renewed(&self, server: &Server, repositories: &[String]) -> anyhow::Result<Self> {
+        let token = self.token(&server.realm, &server.robot, repositories).await?;
+        Ok(Self { token, ..self.clone() })
+    }
+
+    /// Asks the realm for one token over all repositories.
+    pub(crate) async fn token(
+        &self,
+        realm: &str,
+        (name, secret): &(String, String),
+        repositories: &[String],
+    ) -> anyhow::Result<String> {
+        let mut request = self.http.get(realm).basic_auth(name, Some(secret)).query(&[("service", "portreeve")]);
+        for repository in repositories {
+            request = request.query(&[("scope", format!("repository:{repository}:pull,push"))]);
+        }
+        let answer: serde_json::Value = request.send().await?.error_for_status()?.json().await?;
+        Ok(answer["token"].as_str().context("no token")?.to_owned())
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -64,21 +85,6 @@ impl Client {
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Asks the realm for one token over all repositories.
-pub(crate) async fn token(
-    http: &reqwest::Client,
-    realm: &str,
-    (name, secret): &(String, String),
-    repositories: &[String],
-) -> anyhow::Result<String> {
-    let mut request = http.get(realm).basic_auth(name, Some(secret)).query(&[("service", "portreeve")]);
-    for repository in repositories {
-        request = request.query(&[("scope", format!("repository:{repository}:pull,push"))]);
-    }
-    let answer: serde_json::Value = request.send().await?.error_for_status()?.json().await?;
-    Ok(answer["token"].as_str().context("no token")?.to_owned())
-}
-
 /// An image manifest over the given blobs.
 pub(crate) fn manifest(config: (Digest, usize), layers: &[(Digest, usize)], note: &str) -> String {
     let descriptor = |kind: &str, (digest, size): (Digest, usize)| serde_json::json!({"mediaType": kind, "digest": digest.to_string(), "size": size});
@@ -86,7 +92,7 @@ pub(crate) fn manifest(config: (Digest, usize), layers: &[(Digest, usize)], note
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": descriptor("application/vnd.oci.image.config.v1+json", config),
-        "layers": layers.iter().map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer.clone())).collect::<Vec<_>>(),
+        "layers": layers.iter().map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar+gzip", *layer)).collect::<Vec<_>>(),
         "annotations": {"note": note},
     })
     .to_string()

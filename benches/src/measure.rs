@@ -47,6 +47,12 @@ pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(TICK * ticks)
 }
 
+/// Begins the peak of resident memory anew.
+pub(crate) fn forget_peak_memory(pid: u32) -> anyhow::Result<()> {
+    // Five is the kernel's number for "the peak, and nothing else".
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("the peak of memory cannot be begun anew")
+}
+
 /// Peak resident memory in MiB.
 pub(crate) fn peak_memory(pid: u32) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -1,8 +1,9 @@
 //! The phases of a run, each a bounded number of operations by four clients.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use reqwest::Method;
 use shared::digest::Digest;
 
@@ -13,6 +14,7 @@ use crate::{
 };
 
 const CLIENTS: usize = 4;
+const TAGS: u32 = 200;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Runs every phase against the server.
@@ -20,135 +22,187 @@ pub(crate) async fn run(server: &Server, divide: u32) -> anyhow::Result<Vec<Figu
     let repositories: Vec<String> = (0..CLIENTS).map(|n| format!("bench/load-{n}")).collect();
     let mut load = Load { server, divide, repositories, clients: Vec::new() };
     for _ in 0..CLIENTS {
-        load.clients.push(Client::connect(server, &load.repositories).await?);
+        load.clients.push(Client::connect(server, &load.names()).await?);
     }
-    let mut figures = load.small().await?;
+    // The first start hashes a password, which takes more memory than all the rest.
+    measure::forget_peak_memory(server.pid())?;
+    let mut figures = load.pushes().await?;
+    figures.extend(load.looks().await?);
     figures.extend(load.large().await?);
-    if server.issues_tokens {
-        figures.extend(load.tokens().await?);
-    }
     figures.push(Figures {
         operation: "peak resident memory",
         value: measure::peak_memory(server.pid())?,
         unit: Unit::Memory,
     });
+    if server.issues_tokens {
+        figures.extend(load.tokens().await?);
+    }
     Ok(figures)
 }
+
+/// The repository with [`TAGS`] tags.
+const TAGGED: &str = "bench/tagged";
 
 struct Load<'s> {
     server: &'s Server,
     divide: u32,
+    /// One for each client.
     repositories: Vec<String>,
     clients: Vec<Client>,
 }
 
-/// What one client's repository holds after the first phase.
-#[derive(Clone)]
+/// An image that is there.
 struct Pushed {
     manifest: String,
     layer: Digest,
 }
 
 impl Load<'_> {
-    async fn small(&self) -> anyhow::Result<Vec<Figures>> {
-        let mut figures = Vec::new();
-        figures.push(self.phase("push an image of 3 × 256 KiB", 100, |client, repository, n| async move {
-            push_image(&client, &repository, &format!("t{n}")).await.map(|_| ())
-        }).await?);
-        let mut pushed = Vec::new();
-        for (client, repository) in self.clients.iter().zip(&self.repositories) {
-            pushed.push(push_image(client, repository, "latest").await?);
-        }
-        let of = |repository: &str| pushed[self.repositories.iter().position(|name| name == repository).unwrap_or(0)].clone();
-        figures.push(self.phase("GET manifest by tag", 20_000, |client, repository, _| async move {
-            let get = client.request(Method::GET, &format!("/v2/{repository}/manifests/latest")).header("accept", client::MANIFEST);
-            client.expect(get, 200).await.map(|_| ())
-        }).await?);
-        figures.push(self.phase("HEAD blob", 20_000, |client, repository, _| {
-            let layer = of(&repository).layer;
-            async move {
-                client.expect(client.request(Method::HEAD, &format!("/v2/{repository}/blobs/{layer}")), 200).await.map(|_| ())
-            }
-        }).await?);
-        figures.push(self.phase("PUT manifest with a new tag", 1_000, |client, repository, n| {
-            let manifest = of(&repository).manifest;
-            async move { client.push_manifest(&repository, &format!("again-{n}"), &manifest).await }
-        }).await?);
-        figures.push(self.phase("tags/list of 200", 4_000, |client, repository, _| async move {
-            client.expect(client.request(Method::GET, &format!("/v2/{repository}/tags/list?n=200")), 200).await.map(|_| ())
-        }).await?);
-        figures.push(self.phase("push 1 MB (POST, PATCH, PUT)", 200, |client, repository, _| async move {
-            client.push_blob(&repository, &fresh_bytes(1_000_000)?).await.map(|_| ())
-        }).await?);
-        Ok(figures)
+    fn names(&self) -> Vec<String> {
+        self.repositories.iter().cloned().chain([TAGGED.to_owned()]).collect()
     }
 
-    async fn large(&self) -> anyhow::Result<Vec<Figures>> {
-        let mut figures = Vec::new();
-        let ten = fresh_bytes(10_000_000)?;
-        let mut digest = None;
-        for (client, repository) in self.clients.iter().zip(&self.repositories) {
-            digest = Some(client.push_blob(repository, &ten).await?);
-        }
-        let Some(digest) = digest else { return Ok(figures) };
-        figures.push(self.phase("GET 10 MB blob", 400, |client, repository, _| {
-            let digest = digest.clone();
-            async move {
-                client.expect(client.request(Method::GET, &format!("/v2/{repository}/blobs/{digest}")), 200).await.map(|_| ())
-            }
-        }).await?);
-        let large: Bytes = fresh_bytes(256 << 20)?;
-        let (client, repository) = (&self.clients[0], &self.repositories[0]);
-        let before = measure::processor_time(self.server.pid())?;
-        let digest = client.push_blob(repository, &large).await?;
-        figures.push(self.per_gib("upload of 256 MiB", before, large.len() as u64)?);
-        let before = measure::processor_time(self.server.pid())?;
-        let mut read = 0;
-        for _ in 0..8 {
-            read += client.expect(client.request(Method::GET, &format!("/v2/{repository}/blobs/{digest}")), 200).await?.1;
-        }
-        figures.push(self.per_gib("GET 256 MiB blob", before, read)?);
-        Ok(figures)
-    }
-
-    async fn tokens(&self) -> anyhow::Result<Vec<Figures>> {
-        let http = reqwest::Client::new();
-        let ask = |account: &(String, String)| {
-            let (http, realm, account) = (http.clone(), self.server.realm.clone(), account.clone());
-            let repositories = vec![self.repositories[0].clone()];
-            async move { client::token(&http, &realm, &account, &repositories).await.map(|_| ()) }
+    async fn pushes(&self) -> anyhow::Result<Vec<Figures>> {
+        let image = |client: Client, repository: String, n: u32| async move {
+            push_image(&client, &repository, &format!("t{n}")).await.map(drop)
         };
-        ask(&self.server.admin).await?;
+        let blob = |client: Client, repository: String, _| async move {
+            client.push_blob(&repository, &fresh_bytes(1_000_000)?).await.map(drop)
+        };
+        let mut manifests = Vec::new();
+        for (client, repository) in self.clients.iter().zip(&self.repositories) {
+            manifests.push(push_image(client, repository, "latest").await?.manifest);
+        }
+        let manifest = |client: Client, repository: String, n: u32| {
+            let mine = self.repositories.iter().position(|name| *name == repository).unwrap_or(0);
+            let manifest = manifests[mine].clone();
+            async move { client.push_manifest(&repository, &format!("again-{n}"), &manifest).await }
+        };
         Ok(vec![
-            self.phase("token by robot key", 4_000, |_, _, _| ask(&self.server.robot)).await?,
-            self.phase("token by a remembered password", 4_000, |_, _, _| ask(&self.server.admin)).await?,
+            self.phase("push an image of 3 × 256 KiB", 100, image).await?,
+            self.phase("push 1 MB (POST, PATCH, PUT)", 200, blob).await?,
+            self.phase("PUT manifest with a new tag", 1_000, manifest).await?,
         ])
     }
 
+    async fn looks(&self) -> anyhow::Result<Vec<Figures>> {
+        let pushed = push_image(&self.clients[0], TAGGED, "latest").await?;
+        for n in 1..TAGS {
+            self.clients[0].push_manifest(TAGGED, &format!("v{n:03}"), &pushed.manifest).await?;
+        }
+        let mut unused = Vec::new();
+        for _ in 0..self.count(FIRST_USES) * CLIENTS as u32 + CLIENTS as u32 {
+            unused.push(self.clients[0].renewed(self.server, &self.names()).await?);
+        }
+        let unused = std::cell::RefCell::new(unused);
+        let first_use = |client: Client, _, _| {
+            let client = unused.borrow_mut().pop().unwrap_or(client);
+            get_manifest(client)
+        };
+        let head = |client: Client, _, _| {
+            let path = format!("/v2/{TAGGED}/blobs/{}", pushed.layer);
+            async move { client.expect(client.request(Method::HEAD, &path), 200).await.map(drop) }
+        };
+        let list = |client: Client, _, _| async move {
+            let path = format!("/v2/{TAGGED}/tags/list?n={TAGS}");
+            client.expect(client.request(Method::GET, &path), 200).await.map(drop)
+        };
+        Ok(vec![
+            self.phase("GET manifest by tag", 20_000, |client, _, _| get_manifest(client)).await?,
+            self.phase("… with a token never seen before", FIRST_USES, first_use).await?,
+            self.phase("HEAD blob", 20_000, head).await?,
+            self.phase("tags/list of 200", 4_000, list).await?,
+        ])
+    }
+
+    async fn large(&self) -> anyhow::Result<Vec<Figures>> {
+        let (client, repository) = (&self.clients[0], &self.repositories[0]);
+        let ten = client.push_blob(TAGGED, &fresh_bytes(10_000_000)?).await?;
+        let get = |client: Client, _, _| async move {
+            let path = format!("/v2/{TAGGED}/blobs/{ten}");
+            client.expect(client.request(Method::GET, &path), 200).await.map(drop)
+        };
+        let ten = self.phase("GET 10 MB blob", 400, get).await?;
+        let large: Vec<Bytes> = (0..4).map(|_| fresh_bytes(256 << 20)).collect::<Result<_, _>>()?;
+        let before = self.spent()?;
+        let mut pushed = Vec::new();
+        for bytes in &large {
+            pushed.push(client.push_blob(repository, bytes).await?);
+        }
+        let uploads = self.per_gib("upload of 256 MiB", before, large.iter().map(|bytes| bytes.len() as u64).sum())?;
+        let before = self.spent()?;
+        let mut read = 0;
+        for digest in pushed.iter().cycle().take(8) {
+            let path = format!("/v2/{repository}/blobs/{digest}");
+            read += client.expect(client.request(Method::GET, &path), 200).await?.1;
+        }
+        Ok(vec![ten, uploads, self.per_gib("GET 256 MiB blob", before, read)?])
+    }
+
+    async fn tokens(&self) -> anyhow::Result<Vec<Figures>> {
+        let ask = |client: &Client, account: &(String, String)| {
+            let (client, realm, account) = (client.clone(), self.server.realm.clone(), account.clone());
+            let repositories = vec![TAGGED.to_owned()];
+            async move { client.token(&realm, &account, &repositories).await.map(drop) }
+        };
+        // Once, so that the password is remembered.
+        ask(&self.clients[0], &self.server.admin).await?;
+        Ok(vec![
+            self.phase("token by robot key", 4_000, |client, _, _| ask(&client, &self.server.robot)).await?,
+            self.phase("token by a remembered password", 2_000, |client, _, _| ask(&client, &self.server.admin))
+                .await?,
+        ])
+    }
+
+    /// Runs `count` operations by each client at once. Each has a new token and has made one operation before that counts for nothing: what
+    /// is measured is neither the token's verification nor the first growth of something.
     async fn phase<F: Future<Output = anyhow::Result<()>>>(
         &self,
         operation: &'static str,
         count: u32,
         each: impl Fn(Client, String, u32) -> F,
     ) -> anyhow::Result<Figures> {
-        let count = (count / self.divide).max(1);
-        let before = measure::processor_time(self.server.pid())?;
-        let workers = self.clients.iter().zip(&self.repositories).map(|(client, repository)| async {
+        let count = self.count(count);
+        let mut workers = Vec::new();
+        for (client, repository) in self.clients.iter().zip(&self.repositories) {
+            let client = client.renewed(self.server, &self.names()).await?;
+            each(client.clone(), repository.clone(), count).await?;
+            workers.push((client, repository));
+        }
+        let before = self.spent()?;
+        try_join_all(workers.iter().map(|(client, repository)| async {
             for n in 0..count {
-                each(client.clone(), repository.clone(), n).await?;
+                each(client.clone(), (*repository).clone(), n).await?;
             }
             anyhow::Ok(())
-        });
-        futures_util::future::try_join_all(workers).await?;
-        let spent = measure::processor_time(self.server.pid())?.saturating_sub(before);
+        }))
+        .await?;
+        let spent = self.spent()?.saturating_sub(before);
         let operations = f64::from(count) * self.clients.len() as f64;
         Ok(Figures { operation, value: spent.as_secs_f64() * 1e6 / operations, unit: Unit::PerOperation })
     }
 
-    fn per_gib(&self, operation: &'static str, before: std::time::Duration, bytes: u64) -> anyhow::Result<Figures> {
-        let spent = measure::processor_time(self.server.pid())?.saturating_sub(before);
+    fn count(&self, count: u32) -> u32 {
+        (count / self.divide).max(1)
+    }
+
+    fn spent(&self) -> anyhow::Result<Duration> {
+        measure::processor_time(self.server.pid())
+    }
+
+    fn per_gib(&self, operation: &'static str, before: Duration, bytes: u64) -> anyhow::Result<Figures> {
+        let spent = self.spent()?.saturating_sub(before);
         Ok(Figures { operation, value: spent.as_secs_f64() * GIB / bytes as f64, unit: Unit::PerGib })
     }
+}
+
+/// How many tokens each client uses once.
+const FIRST_USES: u32 = 500;
+
+async fn get_manifest(client: Client) -> anyhow::Result<()> {
+    let path = format!("/v2/{TAGGED}/manifests/latest");
+    let get = client.request(Method::GET, &path).header("accept", client::MANIFEST);
+    client.expect(get, 200).await.map(drop)
 }
 
 async fn push_image(client: &Client, repository: &str, tag: &str) -> anyhow::Result<Pushed> {
@@ -161,5 +215,5 @@ async fn push_image(client: &Client, repository: &str, tag: &str) -> anyhow::Res
     let config = (client.push_blob(repository, &config).await?, config.len());
     let manifest = client::manifest(config, &layers, tag);
     client.push_manifest(repository, tag, &manifest).await?;
-    Ok(Pushed { manifest, layer: layers[0].0.clone() })
+    Ok(Pushed { manifest, layer: layers[0].0 })
 }

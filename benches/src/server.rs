@@ -40,7 +40,8 @@ impl Server {
             .with_context(|| format!("{} (cargo build --release?)", program.display()))?;
         let address = wait_for(|| fs::read_to_string(data.join("address")).ok()).await.context("no address")?;
         let run = |words: &[&str]| -> anyhow::Result<serde_json::Value> {
-            let output = Command::new(program).arg("auth").args(words).args(["--json", "--data"]).arg(&data).output()?;
+            let output =
+                Command::new(program).arg("auth").args(words).args(["--json", "--data"]).arg(&data).output()?;
             if !output.status.success() {
                 bail!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
             }
