@@ -2,12 +2,13 @@
 
 SHELL := /bin/bash
 
-.PHONY: help test check conformance bench
+.PHONY: help test check conformance image bench
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make test         install what is missing, check everything, run every test'
 	@echo 'make check        formatting, lints, documentation and the tests that need nothing but Rust'
+	@echo 'make image        a container image of a static program (IMAGE_TAG, IMAGE_PROFILE, DOCKER_HOST)'
 	@echo 'make conformance CONFORMANCE=/path/to/program'
 	@echo '                  run the distribution specification'"'"'s own program against this registry'
 	@echo 'make bench        processor time per operation, beside Debian'"'"'s docker-registry where it is installed'
@@ -24,3 +25,6 @@ conformance:
 bench:
 	cargo build --release --package portreeve --package portreeve-bench
 	target/release/portreeve-bench
+
+image:
+	image/build.sh

@@ -39,8 +39,10 @@ arguments=(--include-ignored)
 for tool in ${skipped//,/}; do
     arguments+=(--skip "needs_go::$tool")
 done
-# Built before the services start, so that a broken build is not looked at through theirs.
+# Built before the services start, so that a broken build is not looked at through theirs. The program of the image is
+# another build: it is static.
 step cargo test --workspace --lib --bins --tests --locked --no-run
+IMAGE_PROFILE=dev step image/build.sh program
 step tests/with_services.sh cargo test --workspace --lib --bins --tests --locked -- "${arguments[@]}"
 
 printf '\n'
