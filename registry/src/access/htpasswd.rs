@@ -113,7 +113,7 @@ impl Htpasswd {
             return Ok(Caller(Identity::User(name)));
         }
         // Unknown names are not repeated: people paste passwords here.
-        let reason = if known { format!("wrong password for {username:?}") } else { "unknown user".to_owned() };
+        let reason = if known { format!("wrong password for {username}") } else { "unknown user".to_owned() };
         Err(Refusal::Unauthorized { error: None, reason })
     }
 

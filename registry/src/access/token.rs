@@ -79,7 +79,7 @@ impl TokenAccess {
         let invalid = |reason| Refusal::Unauthorized { error: Some(ChallengeError::InvalidToken), reason };
         let token = self.verifier.verify(token, now).map_err(|error| invalid(error.to_string()))?;
         if self.revocations.refuse(&token, namespaces(required)) {
-            return Err(invalid(format!("revoked, of {:?}", token.claims.subject)));
+            return Err(invalid(format!("the token of {} is revoked", holder(&token))));
         }
         let subject = Arc::clone(&token);
         let caller = Caller(Identity::Token(token));
@@ -103,8 +103,13 @@ impl TokenAccess {
 fn insufficient(token: &VerifiedToken) -> Refusal {
     Refusal::Unauthorized {
         error: Some(ChallengeError::InsufficientScope),
-        reason: format!("the token of {:?} does not cover the request", token.claims.subject),
+        reason: format!("the token of {} does not cover the request", holder(token)),
     }
+}
+
+/// Whose token it is, for the log.
+fn holder(token: &VerifiedToken) -> &str {
+    token.claims.subject.as_deref().filter(|subject| !subject.is_empty()).unwrap_or("nobody in particular")
 }
 
 fn scopes(required: &[granted::Access]) -> Vec<Scope> {
