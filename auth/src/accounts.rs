@@ -5,6 +5,7 @@
 //! revocation feed that make registries refuse tokens made before it.
 
 pub mod credentials;
+pub mod events;
 pub mod grants;
 mod ids;
 pub mod names;
@@ -43,6 +44,7 @@ pub struct Accounts {
     database: Database,
     clock: Clock,
     uses: Arc<credentials::Uses>,
+    events: Arc<events::Events>,
     revoked: Arc<watch::Sender<()>>,
 }
 
@@ -54,7 +56,13 @@ impl Accounts {
     pub async fn open(location: &Location, clock: Clock) -> Result<Self, DatabaseError> {
         let migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
         let database = Database::open(location, migrations, clock.clone()).await?;
-        Ok(Self { database, clock, uses: Arc::default(), revoked: Arc::new(watch::Sender::new(())) })
+        Ok(Self {
+            database,
+            clock,
+            uses: Arc::default(),
+            events: Arc::default(),
+            revoked: Arc::new(watch::Sender::new(())),
+        })
     }
 
     /// Ends what was handed over, then closes all connections.

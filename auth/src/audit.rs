@@ -1,5 +1,6 @@
 //! What happened, who did it, and to what. An event commits together with its change, or neither does.
 //!
+//! What changes nothing, a token made or a login failed, is written off the request path ([`crate::accounts::events`]).
 //! Events are written without a number; a sealer numbers and chains them afterwards (design.md, section 7).
 
 mod record;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use shared::clock::Timestamp;
 
 use crate::accounts::{CredentialId, NamespaceId, PrincipalId, stored::stored_words};
-pub(crate) use record::record;
+pub(crate) use record::{Written, record, record_all};
 
 /// Largest `details` of an event, in bytes as JSON. What is larger is left out and said to be left out.
 pub const MAX_DETAIL_BYTES: usize = 8 * 1024;
@@ -41,6 +42,12 @@ impl Actor {
     #[must_use]
     pub fn system() -> Self {
         Self::named("system")
+    }
+
+    /// Somebody who did not prove who they are.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::named("nobody")
     }
 
     fn named(name: &str) -> Self {
@@ -85,6 +92,14 @@ stored_words! {
         MemberRemoved = "team.member.remove",
         /// A registry was made known.
         ServiceAdded = "service.add",
+        /// A token was made that grants all that was asked for.
+        TokenIssued = "token.issue",
+        /// A token was made that grants less than was asked for.
+        TokenReduced = "token.deny",
+        /// Somebody did not prove who they are.
+        LoginFailed = "login.fail",
+        /// More tokens were made, or more logins failed, than could be written.
+        EventsLeftOut = "audit.left_out",
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     accounts::{
         self, Accounts, CredentialId, PrincipalId, ServiceId,
         credentials::{Claimed, Credential, CredentialKind, NewCredential},
+        events::FailedLogin,
         names::{Label, folded},
         networks::Network,
         principals::{AccountState, Principal, PrincipalKind},
@@ -35,6 +36,8 @@ use queue::{Busy, Queue};
 use remembered::{Proof, Remembered};
 use throttle::{Neighbourhood, Throttle, Throttled};
 
+/// How much of an unknown name's HMAC stands in the audit: enough to tell names apart.
+const PSEUDONYM_BYTES: usize = 16;
 /// What local passwords are remembered under.
 const LOCAL: &str = "local";
 
@@ -113,6 +116,7 @@ struct Parts {
     htpasswd: Option<Htpasswd>,
     throttle: Throttle,
     remembered: Remembered,
+    unknown_names: hmac::Key,
     clock: Clock,
 }
 
@@ -120,13 +124,15 @@ impl Identities {
     /// Puts the providers together.
     #[must_use]
     pub fn new(accounts: Accounts, keys: MasterKeys, queue: Queue, htpasswd: Option<Htpasswd>, clock: Clock) -> Self {
-        let remembering = keys.current().derive(Purpose::RememberedPasswords);
+        let key = |purpose| hmac::Key::new(hmac::HMAC_SHA256, keys.current().derive(purpose).expose());
+        let (remembering, unknown_names) = (key(Purpose::RememberedPasswords), key(Purpose::UnknownNames));
         Self(Arc::new(Parts {
             accounts,
             passwords: Passwords::new(queue),
             htpasswd,
             throttle: Throttle::new(clock.clone()),
-            remembered: Remembered::new(hmac::Key::new(hmac::HMAC_SHA256, remembering.expose()), clock.clone()),
+            remembered: Remembered::new(remembering, clock.clone()),
+            unknown_names,
             keys,
             clock,
         }))
@@ -157,7 +163,10 @@ impl Identities {
         match &identified {
             Ok(identity) => self.0.accounts.note_use(identity.credential, attempt.peer),
             // The name is not logged: people type passwords where names belong.
-            Err(error) => info!(peer = ?attempt.peer, reason = %error, "nobody was identified"),
+            Err(error) => {
+                info!(peer = attempt.peer.map(tracing::field::display), reason = %error, "login failed");
+                self.0.note_failure(attempt, error);
+            }
         }
         identified
     }
@@ -211,6 +220,19 @@ impl Identities {
 }
 
 impl Parts {
+    /// What could not be asked is no failed login.
+    fn note_failure(&self, attempt: &Attempt<'_>, error: &NotIdentified) {
+        let reason = match error {
+            NotIdentified::Wrong => "wrong",
+            NotIdentified::Throttled { .. } => "throttled",
+            NotIdentified::Busy(_) | NotIdentified::Unavailable(_) => return,
+        };
+        let name = attempt.username.map(folded);
+        let pseudonym = hmac::sign(&self.unknown_names, name.as_deref().unwrap_or_default().as_bytes());
+        let pseudonym = pseudonym.as_ref()[..PSEUDONYM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        self.accounts.note_failed_login(FailedLogin { name, pseudonym, address: attempt.peer, reason });
+    }
+
     /// A secret that is none of ours: a password, or a robot's key that somebody chose.
     async fn foreign_secret(&self, attempt: &Attempt<'_>) -> Result<Identity, NotIdentified> {
         let Some(username) = attempt.username else { return Err(NotIdentified::Wrong) };

@@ -34,11 +34,13 @@ use crate::{
 
 /// How often noted uses of credentials are written.
 const FLUSH: Duration = Duration::from_secs(30);
+/// How often the events of tokens and failed logins are written.
+const WRITE_EVENTS: Duration = Duration::from_secs(1);
 /// How often the htpasswd file is compared with the accounts it provides.
 const RECONCILE: Duration = Duration::from_secs(5);
 /// How often it is asked whether the signing leaf is due.
 const ROTATE: Duration = Duration::from_secs(600);
-/// How often revocations are forgotten that no token can be older than.
+/// How often what has become too old is removed: revocations, known networks, events of tokens and failed logins.
 const FORGET: Duration = Duration::from_secs(3600);
 
 /// Why the token server did not start.
@@ -160,14 +162,33 @@ impl Auth {
 
     /// What is done beside requests, until `cancelled`; then what waits is written, and the database closed.
     pub async fn background(&self, cancelled: CancellationToken) {
-        let work = async {
-            tokio::join!(self.flush(), self.reconcile(), self.rotate(), self.forget());
-        };
+        // On the heap: whoever runs it beside other things carries a pointer.
+        let work = Box::pin(async {
+            tokio::join!(self.flush(), self.write_events(), self.reconcile(), self.rotate(), self.forget());
+        });
         cancelled.run_until_cancelled(work).await;
-        if let Err(error) = self.app.accounts.flush_uses().await {
+        Box::pin(self.finish()).await;
+    }
+
+    async fn finish(&self) {
+        let accounts = &self.app.accounts;
+        if let Err(error) = accounts.flush_uses().await {
             warn!(%error, "when credentials were last used was not written");
         }
-        self.app.accounts.close().await;
+        if let Err(error) = accounts.flush_events().await {
+            warn!(%error, "the last second's tokens and failed logins are missing in the audit");
+        }
+        accounts.close().await;
+    }
+
+    async fn write_events(&self) {
+        let mut ticks = ticks(WRITE_EVENTS);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.app.accounts.flush_events().await {
+                warn!(%error, "tokens and failed logins were not written to the audit; they are kept");
+            }
+        }
     }
 
     async fn flush(&self) {
@@ -215,8 +236,15 @@ impl Auth {
         let mut ticks = ticks(FORGET);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.app.accounts.forget_old_revocations().await {
+            let accounts = &self.app.accounts;
+            if let Err(error) = accounts.forget_old_revocations().await {
                 warn!(%error, "old revocations were not forgotten");
+            }
+            if let Err(error) = accounts.forget_old_networks().await {
+                warn!(%error, "networks that are no longer known were not forgotten");
+            }
+            if let Err(error) = accounts.forget_old_events().await {
+                warn!(%error, "old events of tokens and failed logins were not removed");
             }
         }
     }

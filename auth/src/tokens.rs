@@ -7,13 +7,13 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use shared::{
-    access::ResourceKind,
+    access::{Action, ResourceKind},
     basic::BasicCredentials,
     claims::TokenClaims,
     clock::{Clock, Timestamp},
     readable::Readable,
     revocation::Revocation,
-    scope::Scopes,
+    scope::{Scope, Scopes},
     secret::Secret,
     token_response::TokenResponse,
 };
@@ -26,12 +26,13 @@ use crate::{
     accounts::{
         self, Accounts, CredentialId, PrincipalId, ServiceId,
         credentials::CredentialKind,
+        events::IssuedToken,
         names::Label,
         rules::{About, Reach, Situation},
         services::RegistryService,
     },
     identity::{Attempt, Identities, Identity, NotIdentified},
-    issuer::{Bearer, Issued, Issuer, NotOurs, NotSigned, Order},
+    issuer::{Bearer, Issuer, NotOurs, NotSigned, Order},
     permissions::{self, Decision},
     secrets::{SecretKind, Shape},
 };
@@ -149,8 +150,23 @@ impl Tokens {
         let order = Order { bearer: &bearer, audience: &service.name, epoch: situation.epoch, access, life };
         let issued = self.0.issuer.issue(order, now)?;
         let refresh_token = self.0.keep(request, identity.as_ref(), service.id).await?;
-        let answer = answer(issued, refresh_token, now);
+        let id = issued.id.clone();
+        let granted = Decision { access: issued.access }.scopes();
+        let issued = (issued.token, issued.life);
+        let answer = answer(issued, &granted, refresh_token, now);
         debug!(subject = bearer.subject, service = service.name, scope = answer.scope, "issued a token");
+        self.0.accounts.note_token(IssuedToken {
+            at: now,
+            principal: identity.as_ref().map(|identity| identity.principal.id),
+            credential: identity.as_ref().map(|identity| identity.credential),
+            handle: bearer.subject,
+            address: request.peer,
+            service: service.name,
+            id,
+            requested: request.scopes.to_string(),
+            granted: answer.scope.clone(),
+            whole: is_whole(request.scopes, &granted),
+        });
         Ok(answer)
     }
 
@@ -284,14 +300,35 @@ fn bearer(identity: &Identity) -> Bearer {
     }
 }
 
-fn answer(issued: Issued, refresh_token: Option<String>, now: Timestamp) -> TokenResponse {
-    let Issued { token, access, life, .. } = issued;
+/// Whether all that was asked for was granted. `*` asks for all that can be done with a repository, and is never signed for one.
+fn is_whole(requested: &Scopes, granted: &Scopes) -> bool {
+    let has = |given: &Scope, action: &Action| match action {
+        Action::Any => {
+            given.actions.contains(&Action::Any)
+                || [Action::Pull, Action::Push, Action::Delete].iter().all(|action| given.actions.contains(action))
+        }
+        action => given.actions.contains(action),
+    };
+    requested.iter().all(|asked| {
+        asked.actions.is_empty()
+            || granted
+                .iter()
+                .any(|given| given.resource == asked.resource && asked.actions.iter().all(|action| has(given, action)))
+    })
+}
+
+fn answer(
+    (token, life): (String, Duration),
+    granted: &Scopes,
+    refresh_token: Option<String>,
+    now: Timestamp,
+) -> TokenResponse {
     TokenResponse {
         access_token: token.clone(),
         token,
         expires_in: life.as_secs(),
         issued_at: Timestamp::from_seconds(now.seconds()).rfc3339(),
-        scope: Decision { access }.scopes().to_string(),
+        scope: granted.to_string(),
         refresh_token,
     }
 }

@@ -159,6 +159,28 @@ impl Accounts {
         }
         Ok(())
     }
+
+    /// Forgets the networks that no longer count as known.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn forget_old_networks(&self) -> Result<u64, Error> {
+        Ok(self.database.write(ForgetNetworks).await?)
+    }
+}
+
+struct ForgetNetworks;
+
+impl Operation for ForgetNetworks {
+    type Output = u64;
+    type Refusal = Refusal;
+    const NAME: &'static str = "forget_networks";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<u64, Failure> {
+        let before = (tx.now() - KNOWN_FOR).micros();
+        Ok(on!(tx, c => sqlx::query("DELETE FROM known_network WHERE seen_at < $1")
+            .bind(before).execute(c).await.map(|done| done.rows_affected()))?)
+    }
 }
 
 struct NoteNetwork {

@@ -1,6 +1,7 @@
 //! Every operation, on both databases.
 
 mod credentials;
+mod events;
 pub(crate) mod fixture;
 mod principals;
 mod providers;

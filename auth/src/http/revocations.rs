@@ -41,7 +41,10 @@ async fn revocations(
 ) -> Result<Response, ApiError> {
     let credential = bearer(&headers).ok_or(ApiError::NoServiceCredential)?;
     if app.tokens.registry_of(credential).await?.is_none() {
-        warn!(peer = ?peer.address(), "somebody who is no registry asked for the revocation feed");
+        warn!(
+            peer = peer.address().map(tracing::field::display),
+            "somebody who is no registry asked for the revocation feed"
+        );
         return Err(ApiError::NoServiceCredential);
     }
     let revocations = app.tokens.revocations(after, FEED_WAIT).await?;

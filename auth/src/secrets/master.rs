@@ -49,6 +49,8 @@ pub enum Purpose {
     Sealing,
     /// The key of cookies.
     Cookies,
+    /// The key under which names that nobody has stand in the audit.
+    UnknownNames,
     /// What names the master key without giving it away.
     Id,
 }
@@ -60,6 +62,7 @@ impl Purpose {
             Self::RememberedPasswords => b"portreeve/remembered-passwords/1",
             Self::Sealing => b"portreeve/sealing/1",
             Self::Cookies => b"portreeve/cookies/1",
+            Self::UnknownNames => b"portreeve/unknown-names/1",
             Self::Id => b"portreeve/master-id/1",
         }
     }
