@@ -17,6 +17,7 @@ use shared::{
 use thiserror::Error;
 
 use crate::{
+    http::error::ApiError,
     server::{self, Auth, StartError},
     settings::{ProcessSettings, SettingsError},
 };
@@ -24,13 +25,17 @@ use arguments::{GrantCommand, NamespaceCommand, RobotCommand, ServiceCommand, Te
 use request::Request;
 pub use target::Target;
 
+/// The status of what is not there.
+const NOT_FOUND: u16 = 404;
+
 /// The token server, and what is administered there.
 #[derive(Debug, Args)]
 pub struct AuthArguments {
     /// The data directory. Without it the settings' `data`, then ./data.
     #[arg(long, global = true, value_name = "DIRECTORY")]
     data: Option<PathBuf>,
-    /// Auth's own settings, `version: 0.1`, overlaid by PORTREEVE_AUTH_*.
+    /// Auth's own settings, `version: 0.1`, overlaid by PORTREEVE_AUTH_*; commands also take the registry's configuration that
+    /// `up` runs with, and need neither while the server runs.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON.
@@ -94,6 +99,9 @@ pub enum CliError {
     /// The settings are not valid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The accounts that belong to the data directory lie in a database that the command was not told of.
+    #[error("the accounts of {} are not in its auth.db: name the configuration that its server runs with, --config FILE", .0.display())]
+    Elsewhere(PathBuf),
     /// The data directory cannot be had.
     #[error(transparent)]
     Data(#[from] DataDirectoryError),
@@ -131,17 +139,22 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
         Command::Serve { file, listen, insecure } => (file.clone().or(config), listen.clone(), *insecure),
         _ => (config, None, false),
     };
-    let mut settings = ProcessSettings::load(config.as_deref(), std::env::vars())?;
+    let serves = matches!(command, Command::Serve { .. });
+    let load = if serves { ProcessSettings::load } else { ProcessSettings::for_commands };
+    let mut settings = load(config.as_deref(), std::env::vars())?;
     if let Some(data) = data {
         settings.data = data;
     }
     settings.listen_on(listen, insecure);
-    if matches!(command, Command::Serve { .. }) {
+    if serves {
         return serve(&settings).await;
     }
     let (target, _held) = match DataDirectory::holder(&settings.data)? {
         Holder::Server { socket } => (Target::Socket(socket), None),
         Holder::Caller(held) => {
+            if settings.auth.are_elsewhere(held.path()) {
+                return Err(CliError::Elsewhere(held.path().to_owned()));
+            }
             let auth = Auth::build(&settings.auth, held.path(), Clock::system()).await?;
             (Target::Direct(Box::new(auth)), Some(held))
         }
@@ -156,8 +169,13 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
 /// # Errors
 /// [`CliError`], to be printed.
 pub async fn run(command: Command, target: &Target, json: bool, out: &mut impl io::Write) -> Result<(), CliError> {
-    let Request { method, url, body, columns } = command.request()?;
-    let answer = target.ask(&method, &url, body.as_ref()).await?;
+    let Request { method, url, body, columns, about } = command.request()?;
+    let answer = target.ask(&method, &url, body.as_ref()).await.map_err(|error| match (error, about) {
+        (CliError::Refused { status: NOT_FOUND, detail }, Some(about)) if detail == ApiError::NotFound.to_string() => {
+            CliError::Refused { status: NOT_FOUND, detail: format!("there is no {about}") }
+        }
+        (error, _) => error,
+    })?;
     output::print(&answer, columns, json, out)
 }
 
@@ -182,9 +200,10 @@ impl Command {
             Self::Namespace(command) => Ok(command.request()),
             Self::Team(command) => command.request(),
             Self::Grant(command) => command.request(),
-            Self::Explain { principal, scope } => {
-                Ok(Request::get(&["explain"]).asking("principal", &principal).asking("scope", &scope))
-            }
+            Self::Explain { principal, scope } => Ok(Request::get(&["explain"])
+                .about("account", &principal)
+                .asking("principal", &principal)
+                .asking("scope", &scope)),
             Self::Service(command) => Ok(command.request()),
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     permissions::Catalog,
     pki::TokenKey,
 };
+use raw::RawRegistry;
 pub use raw::{RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
 
 /// What variables that overlay the settings begin with.
@@ -33,6 +34,11 @@ pub const DEFAULT_NAME: &str = "portreeve";
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:5001";
 /// Where it keeps its data alone.
 pub const DEFAULT_DATA: &str = "./data";
+/// Sections that a registry's configuration has and auth's own file has not.
+const REGISTRYS: [&str; 3] = ["storage", "auth", "portreeve"];
+const REGISTRYS_PREFIX: &str = "REGISTRY";
+/// The data directory of a registry whose `storage` does not name one, as at the stock registries.
+const REGISTRYS_DATA: &str = "/var/lib/registry";
 const VERSION: &str = "0.1";
 const DEFAULT_SCHEMA: &str = "portreeve_auth";
 const MAX_ISSUER_BYTES: usize = 255;
@@ -129,6 +135,16 @@ impl Settings {
         }
     }
 
+    /// True if the data directory has been used, but not with these settings: it has keys, and no accounts where they say accounts lie. A
+    /// command would otherwise begin new ones there.
+    #[must_use]
+    pub fn are_elsewhere(&self, data: &Path) -> bool {
+        match self.location(data) {
+            Location::Sqlite { path } => data.join("keys/master").exists() && !path.exists(),
+            Location::Postgres { .. } => false,
+        }
+    }
+
     /// The service's settings where both services run as one: what belongs to the process is the registry's to say.
     ///
     /// # Errors
@@ -179,6 +195,33 @@ impl ProcessSettings {
         Self::from_source(source.version(VERSION)?.overlay(PREFIX, environment))
     }
 
+    /// Reads what commands need, from auth's own file or from the registry's configuration that `up` runs both services with: whose
+    /// accounts, and in which data directory.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming file, key and reason.
+    pub fn for_commands(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let source = file.map_or_else(|| Ok(Source::empty()), Source::file)?.version(VERSION)?;
+        let environment: Vec<_> = environment.into_iter().collect();
+        if REGISTRYS.iter().any(|section| source.has(section)) {
+            Self::beside_a_registry(source, &environment)
+        } else {
+            Self::from_source(source.overlay(PREFIX, environment))
+        }
+    }
+
+    fn beside_a_registry(source: Source, environment: &[(String, String)]) -> Result<Self, SettingsError> {
+        let unsaid = if source.has("storage") { REGISTRYS_DATA } else { DEFAULT_DATA };
+        let registry = source.clone().overlay(REGISTRYS_PREFIX, environment.iter().cloned()).read::<RawRegistry>()?;
+        let data = registry.value.storage.filesystem.rootdirectory.unwrap_or_else(|| unsaid.to_owned());
+        let ours = source.section(&["portreeve", "auth"]).overlay(PREFIX, environment.iter().cloned());
+        let auth = Settings::together(known(ours)?)?;
+        Ok(Self { data: data.into(), auth, ..Self::read(RawSettings::default())? })
+    }
+
     /// Takes what the command line says in place of what the settings say.
     pub fn listen_on(&mut self, address: Option<String>, insecure: bool) {
         if let Some(address) = address {
@@ -188,15 +231,7 @@ impl ProcessSettings {
     }
 
     fn from_source(source: Source) -> Result<Self, SettingsError> {
-        let read = source.read::<RawSettings>()?;
-        if let Some(unknown) = read.unknown.iter().find(|unknown| unknown.is_in_file()) {
-            return Err(SettingsError::Unknown(unknown.to_string()));
-        }
-        // A platform makes variables of its own for a service called portreeve-auth: they are named, and stop nothing.
-        for unknown in &read.unknown {
-            tracing::warn!("{unknown}");
-        }
-        Self::read(read.value)
+        Self::read(known(source)?)
     }
 
     fn read(mut raw: RawSettings) -> Result<Self, SettingsError> {
@@ -219,6 +254,18 @@ impl ProcessSettings {
             auth: Settings::read(raw)?,
         })
     }
+}
+
+fn known(source: Source) -> Result<RawSettings, SettingsError> {
+    let read = source.read::<RawSettings>()?;
+    if let Some(unknown) = read.unknown.iter().find(|unknown| unknown.is_in_file()) {
+        return Err(SettingsError::Unknown(unknown.to_string()));
+    }
+    // A platform makes variables of its own for a service called portreeve-auth: they are named, and stop nothing.
+    for unknown in &read.unknown {
+        tracing::warn!("{unknown}");
+    }
+    Ok(read.value)
 }
 
 fn database(raw: RawDatabase) -> Result<Option<(Secret<String>, Schema)>, SettingsError> {
@@ -336,6 +383,36 @@ trustedproxies: [10.0.0.0/8]
         }
         assert!(!error("database: {url: 'mysql://secret'}").contains("secret"));
         assert!(read("token: {}", &[]).unwrap_err().to_string().contains("version"));
+    }
+
+    #[test]
+    fn commands_read_the_registrys_configuration_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yml");
+        let read = |text: &str, variables: &[(&str, &str)]| {
+            std::fs::write(&file, text).unwrap();
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            ProcessSettings::for_commands(Some(&file), variables)
+        };
+        let both = "\
+version: 0.1
+http: {addr: ':5000', secret: x}
+storage: {filesystem: {rootdirectory: /srv/registry}, delete: {enabled: true}}
+portreeve: {undelete: 24h, auth: {htpasswd: /etc/htpasswd}}
+";
+        let settings = read(both, &[("PORTREEVE_AUTH_TOKEN_ISSUER", "us")]).unwrap();
+        assert_eq!(settings.data, Path::new("/srv/registry"));
+        assert_eq!(settings.auth.htpasswd.as_deref(), Some(Path::new("/etc/htpasswd")));
+        assert_eq!(settings.auth.issuer, "us");
+        let elsewhere = read(both, &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/mnt")]).unwrap();
+        assert_eq!(elsewhere.data, Path::new("/mnt"));
+        assert_eq!(read("version: 0.1\nportreeve: {}", &[]).unwrap().data, Path::new(DEFAULT_DATA));
+        assert_eq!(read("version: 0.1\ndata: /own", &[]).unwrap().data, Path::new("/own"));
+
+        let refused = |text: &str| read(text, &[]).unwrap_err().to_string();
+        assert!(refused("version: 0.1\nportreeve: {auth: {htpaswd: x}}").contains("htpaswd is unknown"));
+        assert!(refused("version: 0.1\nportreeve: {auth: {data: x}}").contains("of the registry"));
+        assert!(refused("version: 0.1\ndatta: x").contains("did you mean data?"));
     }
 
     #[test]

@@ -209,6 +209,12 @@ impl Source {
         }
     }
 
+    /// Whether the file has this section.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.root.clone().is_some_and(|mut root| root.take(key).is_some())
+    }
+
     /// The part of the file under these keys, as if it were a file; empty if it is not there.
     #[must_use]
     pub fn section(mut self, keys: &[&str]) -> Self {

@@ -50,6 +50,23 @@ pub struct NewRule {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Which rules a list is to have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those written there, [`NamespaceId::SYSTEM`] for the system's own; None for all.
+    pub namespace: Option<NamespaceId>,
+    /// Those for exactly this subject; None for all.
+    pub subject: Option<Subject>,
+}
+
+impl Wanted {
+    /// Those written in a namespace.
+    #[must_use]
+    pub fn within(namespace: NamespaceId) -> Self {
+        Self { namespace: Some(namespace), subject: None }
+    }
+}
+
 /// A stored rule, for lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -57,6 +74,8 @@ pub struct Rule {
     pub id: GrantId,
     /// Where it was written.
     pub namespace: NamespaceId,
+    /// The name of that namespace; empty for the system's own.
+    pub namespace_name: String,
     /// Whom it is for.
     pub subject: Subject,
     /// The name of that account or team.
@@ -91,7 +110,15 @@ impl Accounts {
     /// # Errors
     /// [`Refusal::GrantUnknown`] also for another namespace's.
     pub async fn remove_rule(&self, actor: &Actor, namespace: NamespaceId, id: GrantId) -> Result<(), Error> {
-        self.change(Remove { actor: actor.clone(), namespace, id }).await
+        self.change(Remove { actor: actor.clone(), namespace: Some(namespace), id }).await
+    }
+
+    /// Removes a grant or a guardrail, wherever it was written.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantUnknown`]
+    pub async fn remove_any_rule(&self, actor: &Actor, id: GrantId) -> Result<(), Error> {
+        self.change(Remove { actor: actor.clone(), namespace: None, id }).await
     }
 
     /// What a subject is called: an account's handle, a team's `namespace/name`.
@@ -112,20 +139,28 @@ impl Accounts {
         Ok(row.map(|(name,)| name))
     }
 
-    /// The rules written in a namespace ([`NamespaceId::SYSTEM`] for the system's own), oldest first.
+    /// The rules that are wanted, oldest first.
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn rules(&self, namespace: NamespaceId, after: Option<GrantId>, limit: u32) -> Result<Vec<Rule>, Error> {
+    pub async fn rules(&self, wanted: Wanted, after: Option<GrantId>, limit: u32) -> Result<Vec<Rule>, Error> {
+        let (subject, subject_id) = wanted.subject.map(write_subject).unzip();
         let mut reader = self.database.reader().await?;
         let rows: Vec<Row> = on!(reader, c => sqlx::query_as(
-            "SELECT g.id, g.namespace_id, g.subject, g.subject_id, COALESCE(p.handle, t.name) AS subject_name, g.pattern, g.actions, g.tags, \
-             g.effect, g.expires_at, w.handle AS given_by, g.created_at FROM grants g \
+            "SELECT g.id, g.namespace_id, n.name AS namespace_name, g.subject, g.subject_id, COALESCE(p.handle, t.name) AS subject_name, g.pattern, g.actions, g.tags, \
+             g.effect, g.expires_at, w.handle AS given_by, g.created_at FROM grants g JOIN namespace n ON n.id = g.namespace_id \
              LEFT JOIN principal p ON g.subject = 'principal' AND p.id = g.subject_id \
              LEFT JOIN team t ON g.subject = 'team' AND t.id = g.subject_id \
              LEFT JOIN principal w ON w.id = g.given_by \
-             WHERE g.namespace_id = $1 AND g.id > $2 ORDER BY g.id LIMIT $3")
-            .bind(namespace.0).bind(after.map_or(0, |id| id.0)).bind(i64::from(limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
+             WHERE g.id > $1 AND ($2 IS NULL OR g.namespace_id = $2) \
+             AND ($3 IS NULL OR (g.subject = $3 AND COALESCE(g.subject_id, 0) = COALESCE($4, 0))) ORDER BY g.id LIMIT $5")
+            .bind(after.map_or(0, |id| id.0))
+            .bind(wanted.namespace.map(|id| id.0))
+            .bind(subject)
+            .bind(subject_id.flatten())
+            .bind(i64::from(limit.min(super::MAX_PAGE)))
+            .fetch_all(c)
+            .await)?;
         rows.into_iter().map(|row| row.into_rule().map_err(Error::from)).collect()
     }
 }
@@ -134,6 +169,7 @@ impl Accounts {
 struct Row {
     id: i64,
     namespace_id: i64,
+    namespace_name: String,
     subject: String,
     subject_id: Option<i64>,
     subject_name: Option<String>,
@@ -151,6 +187,7 @@ impl Row {
         Ok(Rule {
             id: GrantId(self.id),
             namespace: NamespaceId(self.namespace_id),
+            namespace_name: self.namespace_name,
             subject: read_subject(&self.subject, self.subject_id)?,
             subject_name: self.subject_name,
             pattern: self.pattern.parse().map_err(undecodable)?,
@@ -234,7 +271,8 @@ impl Add {
 
 struct Remove {
     actor: Actor,
-    namespace: NamespaceId,
+    /// Where it must have been written; None for anywhere.
+    namespace: Option<NamespaceId>,
     id: GrantId,
 }
 
@@ -244,15 +282,16 @@ impl Operation for Remove {
     const NAME: &'static str = "remove_rule";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let row: Option<(String, Option<i64>, String, String, String)> = on!(tx, c => sqlx::query_as(
-            "DELETE FROM grants WHERE id = $1 AND namespace_id = $2 RETURNING subject, subject_id, pattern, actions, effect")
-            .bind(self.id.0).bind(self.namespace.0).fetch_optional(c).await)?;
-        let (subject, subject_id, pattern, actions, effect) = row.ok_or(Failure::Refused(Refusal::GrantUnknown))?;
+        let row: Option<(i64, String, Option<i64>, String, String, String)> = on!(tx, c => sqlx::query_as(
+            "DELETE FROM grants WHERE id = $1 AND ($2 IS NULL OR namespace_id = $2) RETURNING namespace_id, subject, subject_id, pattern, actions, effect")
+            .bind(self.id.0).bind(self.namespace.map(|id| id.0)).fetch_optional(c).await)?;
+        let (namespace, subject, subject_id, pattern, actions, effect) =
+            row.ok_or(Failure::Refused(Refusal::GrantUnknown))?;
         let details = json!({ "effect": effect, "subject": subject, "subject_id": subject_id, "pattern": pattern, "actions": actions });
         record(
             tx,
             &self.actor,
-            &Event::done(EventName::GrantRemoved, self.id.to_string()).within(self.namespace).with(details),
+            &Event::done(EventName::GrantRemoved, self.id.to_string()).within(NamespaceId(namespace)).with(details),
         )
         .await?;
         // A guardrail that goes widens.

@@ -286,18 +286,19 @@ pub enum GrantCommand {
         #[arg(long, value_parser = span)]
         expires: Option<Duration>,
     },
-    /// List the grants of a namespace, or the system's own and the guardrails.
+    /// List grants and guardrails.
     List {
-        /// Whose.
+        /// Only those written in this namespace.
+        #[arg(long)]
         namespace: Option<String>,
+        /// Only those for exactly this one: everyone, authenticated, team:<namespace>/<name> or an account.
+        #[arg(long)]
+        subject: Option<String>,
     },
     /// Remove a grant or a guardrail.
     Remove {
         /// Its number.
         id: i64,
-        /// The namespace it was written in; without it the system's own.
-        #[arg(long)]
-        namespace: Option<String>,
     },
 }
 
@@ -321,7 +322,10 @@ pub enum ServiceCommand {
 
 const PRINCIPALS: &[&str] = &["name", "state", "system_role", "display_name", "created_at"];
 const CREDENTIALS: &[&str] = &["id", "kind", "name", "api", "scope", "expires_at", "used_at", "used_from"];
-const RULES: &[&str] = &["id", "effect", "subject", "repositories", "actions", "tags", "expires_at", "given_by"];
+const USER: &str = "user";
+const NAMESPACE: &str = "namespace";
+const RULES: &[&str] =
+    &["id", "namespace", "effect", "subject", "repositories", "actions", "tags", "expires_at", "given_by"];
 
 impl UserCommand {
     pub(super) fn request(self) -> Result<Request, CliError> {
@@ -338,11 +342,12 @@ impl UserCommand {
             }
             Self::Reset { name, password_stdin } => {
                 Request::put(&["users", &name, "password"], json!({ "password": secret(password_stdin)? }))
+                    .about(USER, &name)
             }
             Self::List => Request::list(&["users"], PRINCIPALS),
-            Self::Suspend { name } => Request::post(&["users", &name, "suspend"], Value::Null),
-            Self::Resume { name } => Request::post(&["users", &name, "resume"], Value::Null),
-            Self::Delete { name } => Request::delete(&["users", &name]),
+            Self::Suspend { name } => Request::post(&["users", &name, "suspend"], Value::Null).about(USER, &name),
+            Self::Resume { name } => Request::post(&["users", &name, "resume"], Value::Null).about(USER, &name),
+            Self::Delete { name } => Request::delete(&["users", &name]).about(USER, &name),
         })
     }
 }
@@ -352,9 +357,9 @@ impl TokenCommand {
         Ok(match self {
             Self::Create { user, name, api, scope, expires } => {
                 let body = json!({ "name": name, "api": api, "scope": scope, "expires_at": end(expires) });
-                Request::post(&["users", &user, "tokens"], body)
+                Request::post(&["users", &user, "tokens"], body).about(USER, &user)
             }
-            Self::List { user } => Request::list(&["users", &user, "tokens"], CREDENTIALS),
+            Self::List { user } => Request::list(&["users", &user, "tokens"], CREDENTIALS).about(USER, &user),
             Self::Revoke { user, id } => Request::delete(&["users", &user, "tokens", &id.to_string()]),
         })
     }
@@ -362,22 +367,17 @@ impl TokenCommand {
 
 impl RobotCommand {
     pub(super) fn request(self) -> Result<Request, CliError> {
-        let one = |(namespace, name): &(String, String), method: fn(&[&str]) -> Request| {
-            method(&["namespaces", namespace, "robots", name])
-        };
         Ok(match self {
             Self::Add { robot: (namespace, name), purpose, expires } => {
                 let body = json!({ "name": name, "purpose": purpose.unwrap_or_default(), "expires_at": end(expires) });
-                Request::post(&["namespaces", &namespace, "robots"], body)
+                Request::post(&["namespaces", &namespace, "robots"], body).about(NAMESPACE, &namespace)
             }
-            Self::List { namespace } => Request::list(&["namespaces", &namespace, "robots"], PRINCIPALS),
-            Self::Suspend { robot: (namespace, name) } => {
-                Request::post(&["namespaces", &namespace, "robots", &name, "suspend"], Value::Null)
+            Self::List { namespace } => {
+                Request::list(&["namespaces", &namespace, "robots"], PRINCIPALS).about(NAMESPACE, &namespace)
             }
-            Self::Resume { robot: (namespace, name) } => {
-                Request::post(&["namespaces", &namespace, "robots", &name, "resume"], Value::Null)
-            }
-            Self::Delete { robot } => one(&robot, Request::delete),
+            Self::Suspend { robot } => of_robot(&robot, &["suspend"], |path| Request::post(path, Value::Null)),
+            Self::Resume { robot } => of_robot(&robot, &["resume"], |path| Request::post(path, Value::Null)),
+            Self::Delete { robot } => of_robot(&robot, &[], Request::delete),
             Self::Key(command) => command.request()?,
         })
     }
@@ -385,23 +385,25 @@ impl RobotCommand {
 
 impl KeyCommand {
     fn request(self) -> Result<Request, CliError> {
-        let keys =
-            |(namespace, name): &(String, String)| ["namespaces", namespace, "robots", name, "keys"].map(str::to_owned);
         Ok(match self {
             Self::Add { robot, name, expires, secret_stdin } => {
                 let body = key(&name, end(expires), secret(secret_stdin)?, None);
-                Request::post(&keys(&robot).each_ref().map(String::as_str), body)
+                of_robot(&robot, &["keys"], |path| Request::post(path, body))
             }
             Self::Rotate { robot, name, overlap, secret_stdin } => {
                 let body = key(&name, None, secret(secret_stdin)?, Some(overlap));
-                Request::post(&keys(&robot).each_ref().map(String::as_str), body)
+                of_robot(&robot, &["keys"], |path| Request::post(path, body))
             }
-            Self::List { robot } => Request::list(&keys(&robot).each_ref().map(String::as_str), CREDENTIALS),
-            Self::Revoke { robot: (namespace, name), id } => {
-                Request::delete(&["namespaces", &namespace, "robots", &name, "keys", &id.to_string()])
-            }
+            Self::List { robot } => of_robot(&robot, &["keys"], |path| Request::list(path, CREDENTIALS)),
+            Self::Revoke { robot, id } => of_robot(&robot, &["keys", &id.to_string()], Request::delete),
         })
     }
+}
+
+/// A request about a robot, or about what it has.
+fn of_robot((namespace, name): &(String, String), rest: &[&str], request: impl FnOnce(&[&str]) -> Request) -> Request {
+    let path = [&["namespaces", namespace, "robots", name], rest].concat();
+    request(&path).about("robot", &format!("{namespace}/{name}"))
 }
 
 fn key(name: &str, expires_at: Option<String>, secret: Option<String>, overlap: Option<Duration>) -> Value {
@@ -423,9 +425,9 @@ impl NamespaceCommand {
             }
             Self::List => Request::list(&["namespaces"], &["name", "visibility", "created_at"]),
             Self::Visibility { name, visibility } => {
-                Request::patch(&["namespaces", &name], json!({ "visibility": visibility }))
+                Request::patch(&["namespaces", &name], json!({ "visibility": visibility })).about(NAMESPACE, &name)
             }
-            Self::Delete { name } => Request::delete(&["namespaces", &name]),
+            Self::Delete { name } => Request::delete(&["namespaces", &name]).about(NAMESPACE, &name),
         }
     }
 }
@@ -435,8 +437,11 @@ impl TeamCommand {
         Ok(match self {
             Self::Add { team: (namespace, name) } => {
                 Request::post(&["namespaces", &namespace, "teams"], json!({ "name": name }))
+                    .about(NAMESPACE, &namespace)
             }
-            Self::List { namespace } => Request::list(&["namespaces", &namespace, "teams"], &["name"]),
+            Self::List { namespace } => {
+                Request::list(&["namespaces", &namespace, "teams"], &["name"]).about(NAMESPACE, &namespace)
+            }
             Self::Delete { team: (namespace, name) } => Request::delete(&["namespaces", &namespace, "teams", &name]),
             Self::Members { team: (namespace, name) } => {
                 Request::list(&["namespaces", &namespace, "teams", &name, "members"], &["name", "source"])
@@ -467,7 +472,7 @@ impl GrantCommand {
                 if first.contains(['*', '?', '{']) {
                     Request::post(&["grants"], body)
                 } else {
-                    Request::post(&["namespaces", first, "grants"], body)
+                    Request::post(&["namespaces", first, "grants"], body).about(NAMESPACE, first)
                 }
             }
             Self::Forbid { repositories, actions, expires } => {
@@ -479,12 +484,14 @@ impl GrantCommand {
                 });
                 Request::post(&["grants"], body)
             }
-            Self::List { namespace: Some(namespace) } => Request::list(&["namespaces", &namespace, "grants"], RULES),
-            Self::List { namespace: None } => Request::list(&["grants"], RULES),
-            Self::Remove { id, namespace: Some(namespace) } => {
-                Request::delete(&["namespaces", &namespace, "grants", &id.to_string()])
+            Self::List { namespace, subject } => {
+                let all = match &namespace {
+                    Some(name) => Request::list(&["namespaces", name, "grants"], RULES).about(NAMESPACE, name),
+                    None => Request::list(&["grants"], RULES),
+                };
+                subject.iter().fold(all, |all, subject| all.asking("subject", subject))
             }
-            Self::Remove { id, namespace: None } => Request::delete(&["grants", &id.to_string()]),
+            Self::Remove { id } => Request::delete(&["grants", &id.to_string()]),
         })
     }
 }

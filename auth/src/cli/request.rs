@@ -12,6 +12,8 @@ pub(super) struct Request {
     pub(super) body: Option<Value>,
     /// The members of a list's items that people want to see, in order.
     pub(super) columns: &'static [&'static str],
+    /// What it is about, to be named if there is no such thing.
+    pub(super) about: Option<String>,
 }
 
 impl Request {
@@ -21,7 +23,7 @@ impl Request {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.extend(["api", "v1"]).extend(path);
         }
-        Self { method, url, body, columns: &[] }
+        Self { method, url, body, columns: &[], about: None }
     }
 
     pub(super) fn get(path: &[&str]) -> Self {
@@ -46,6 +48,13 @@ impl Request {
 
     pub(super) fn delete(path: &[&str]) -> Self {
         Self::new(Method::DELETE, path, None)
+    }
+
+    /// The API answers alike about what is not there and what is not the caller's. Whoever uses commands may see everything, so what
+    /// is not found is not there, and can be named.
+    pub(super) fn about(mut self, what: &str, name: &str) -> Self {
+        self.about = Some(format!("{what} {name:?}"));
+        self
     }
 
     pub(super) fn asking(mut self, key: &str, value: &str) -> Self {

@@ -74,6 +74,12 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// Where a list takes more than these two.
+    #[must_use]
+    pub fn new(after: Option<String>, limit: Option<u32>) -> Self {
+        Self { after, limit }
+    }
+
     /// Most rows of the page.
     ///
     /// # Errors

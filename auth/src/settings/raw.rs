@@ -25,6 +25,25 @@ pub struct RawSettings {
     pub trustedproxies: Vec<String>,
 }
 
+/// What commands read of a registry's configuration: where the data directory is. The rest is the registry's business.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawRegistry {
+    pub(super) storage: RawStorage,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawStorage {
+    pub(super) filesystem: RawFilesystem,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawFilesystem {
+    pub(super) rootdirectory: Option<String>,
+}
+
 /// How requests come in.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -4,7 +4,7 @@ use super::fixture::{Fixture, on_both, rule};
 use crate::{
     accounts::{
         Error, NamespaceId, Refusal,
-        grants::Effect,
+        grants::{Effect, Wanted},
         principals::Page,
         rules::{About, Reach},
     },
@@ -218,7 +218,7 @@ async fn deleting_a_team_takes_its_grants_and_is_felt_by_its_members(fixture: &F
     fixture.accounts.delete_team(&fixture.actor, team.id).await.unwrap();
     assert_eq!(fixture.revoked_after(before).await, [Revoked::Principal(alice.id.0)]);
     assert_eq!(fixture.accounts.team(acme.id, "dev").await.unwrap(), None);
-    assert!(fixture.accounts.rules(acme.id, None, 10).await.unwrap().is_empty());
+    assert!(fixture.accounts.rules(Wanted::within(acme.id), None, 10).await.unwrap().is_empty());
     let late = fixture
         .accounts
         .add_rule(&fixture.actor, rule(Subject::Team(team.id.0), "acme/**", "pull", Effect::Allow))
@@ -236,12 +236,12 @@ async fn rules_are_listed_with_names_and_removed_only_where_they_were_written(fi
     let id = fixture.accounts.add_rule(&fixture.actor, new.clone()).await.unwrap();
     fixture.grant(Subject::Everyone, "acme/public/**", "pull").await;
 
-    let listed = fixture.accounts.rules(acme.id, None, 10).await.unwrap();
+    let listed = fixture.accounts.rules(Wanted::within(acme.id), None, 10).await.unwrap();
     assert_eq!(listed.len(), 2);
     assert_eq!((listed[0].id, listed[0].subject_name.as_deref()), (id, Some("alice")));
     assert_eq!((&listed[0].pattern, listed[0].actions, &listed[0].tags), (&new.pattern, new.actions, &new.tags));
     assert_eq!(listed[0].expires_at, new.expires_at);
-    assert_eq!(fixture.accounts.rules(acme.id, Some(id), 10).await.unwrap().len(), 1);
+    assert_eq!(fixture.accounts.rules(Wanted::within(acme.id), Some(id), 10).await.unwrap().len(), 1);
     assert_eq!(refused(fixture.accounts.remove_rule(&fixture.actor, base.id, id).await), Refusal::GrantUnknown);
     fixture.accounts.remove_rule(&fixture.actor, acme.id, id).await.unwrap();
 

@@ -1,5 +1,5 @@
-//! Grants of a namespace, `/api/v1/namespaces/{namespace}/grants`, and the system's own rules, `/api/v1/grants`: grants whose first segment
-//! is a wildcard, and guardrails.
+//! Grants of a namespace, `/api/v1/namespaces/{namespace}/grants`, and of the whole system, `/api/v1/grants`. There a system administrator
+//! sees and removes every rule, and writes those that are no namespace's: grants whose first segment is a wildcard, and guardrails.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     accounts::{
-        GrantId, NamespaceId,
-        grants::{Effect, NewRule, Rule},
+        GrantId,
+        grants::{Effect, NewRule, Rule, Wanted},
         names::NamespaceName,
         namespaces::Namespace,
         principals::PrincipalKind,
@@ -53,25 +53,40 @@ pub(super) struct Added {
     id: i64,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    after: Option<String>,
+    limit: Option<u32>,
+    /// Only what is written for exactly this one: `everyone`, `authenticated`, `team:<name>` or an account's name.
+    subject: Option<String>,
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     admin: NamespaceAdmin,
-    Asked(paging): Asked<Paging>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<PageOf<RuleOut>>, ApiError> {
-    page(&app, admin.namespace.id, &paging).await
+    page(&app, Some(&admin.namespace), filter).await
 }
 
-pub(super) async fn list_system(
+pub(super) async fn list_all(
     State(app): State<App>,
     _: SystemAdmin,
-    Asked(paging): Asked<Paging>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<PageOf<RuleOut>>, ApiError> {
-    page(&app, NamespaceId::SYSTEM, &paging).await
+    page(&app, None, filter).await
 }
 
-async fn page(app: &App, namespace: NamespaceId, paging: &Paging) -> Result<Json<PageOf<RuleOut>>, ApiError> {
+async fn page(app: &App, namespace: Option<&Namespace>, filter: Filter) -> Result<Json<PageOf<RuleOut>>, ApiError> {
+    let paging = Paging::new(filter.after, filter.limit);
     let limit = paging.limit()?;
-    let rules = app.accounts.rules(namespace, paging.after_number()?.map(GrantId), limit).await?;
+    let subject = match &filter.subject {
+        Some(text) => Some(subject(app, namespace, Some(text)).await?.0),
+        None => None,
+    };
+    let wanted = Wanted { namespace: namespace.map(|namespace| namespace.id), subject };
+    let rules = app.accounts.rules(wanted, paging.after_number()?.map(GrantId), limit).await?;
     Ok(Json(PageOf::new(rules, limit, |rule: &Rule| rule.id.to_string(), RuleOut::from)))
 }
 
@@ -208,11 +223,11 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn remove_system(
+pub(super) async fn remove_any(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(grant): Named<i64>,
 ) -> Result<StatusCode, ApiError> {
-    app.accounts.remove_rule(&admin.actor, NamespaceId::SYSTEM, GrantId(grant)).await?;
+    app.accounts.remove_any_rule(&admin.actor, GrantId(grant)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -151,6 +151,9 @@ impl From<Member> for MemberOut {
 #[derive(Debug, Serialize)]
 pub(super) struct RuleOut {
     id: i64,
+    /// Where it was written; missing for the system's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
     effect: Effect,
     subject: String,
     repositories: String,
@@ -170,6 +173,7 @@ impl From<Rule> for RuleOut {
     fn from(rule: Rule) -> Self {
         Self {
             id: rule.id.0,
+            namespace: Some(rule.namespace_name).filter(|name| !name.is_empty()),
             effect: rule.effect,
             subject: subject(rule.subject, rule.subject_name.as_deref()),
             repositories: rule.pattern.to_string(),
