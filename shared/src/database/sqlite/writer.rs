@@ -44,7 +44,7 @@ impl Writer {
     /// scheduler, and never waits behind other tasks.
     pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions, clock: Clock) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let desk = Desk { link: Link::Idle(connection), options, clock, synchronous: Durability::Full };
+        let desk = Desk { link: Link::Idle(connection), options, clock, synchronous: Some(Durability::Full) };
         let runtime = Handle::current();
         thread::Builder::new().name("write-door".to_owned()).spawn(move || runtime.block_on(desk.serve(waiting)))?;
         Ok(Self { queue })
@@ -80,8 +80,8 @@ struct Desk {
     link: Link,
     options: SqliteConnectOptions,
     clock: Clock,
-    /// What the connection's `synchronous` is set to.
-    synchronous: Durability,
+    /// What the connection's `synchronous` is set to; `None` if that is not certain.
+    synchronous: Option<Durability>,
 }
 
 /// The transaction is gone though nobody ended it; every operation in it needs one of its own.
@@ -184,7 +184,7 @@ impl Desk {
             }
         }
         let mut connection = self.options.connect().await?;
-        self.synchronous = Durability::Full;
+        self.synchronous = Some(Durability::Full);
         self.begin_on(&mut connection, durability, mark).await?;
         Ok(connection)
     }
@@ -196,19 +196,20 @@ impl Desk {
         durability: Durability,
         mark: Mark,
     ) -> Result<(), sqlx::Error> {
-        if self.synchronous != durability {
-            let pragma = match durability {
-                Durability::Relaxed => "PRAGMA synchronous = NORMAL",
-                Durability::Full => "PRAGMA synchronous = FULL",
-            };
-            execute(connection, pragma).await?;
-            self.synchronous = durability;
-        }
-        let statement = match mark {
-            Mark::Start => "BEGIN IMMEDIATE",
-            Mark::Savepoint | Mark::Behind => "BEGIN IMMEDIATE; SAVEPOINT job",
+        // Taken out: if BEGIN fails nobody knows whether the pragma came through, and the next one sets it anew.
+        let set = self.synchronous.take() == Some(durability);
+        // One text and not several: each is a message to sqlx's own thread and back, which costs more than what it says.
+        let statement = match (set, durability, mark) {
+            (true, _, Mark::Start) => "BEGIN IMMEDIATE",
+            (true, _, _) => "BEGIN IMMEDIATE; SAVEPOINT job",
+            (false, Durability::Relaxed, Mark::Start) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            (false, Durability::Relaxed, _) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; SAVEPOINT job",
+            (false, Durability::Full, Mark::Start) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            (false, Durability::Full, _) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; SAVEPOINT job",
         };
-        execute(connection, statement).await
+        execute(connection, statement).await?;
+        self.synchronous = Some(durability);
+        Ok(())
     }
 }
 
