@@ -48,7 +48,7 @@ struct Auth {
 #[tokio::main]
 async fn main() -> ExitCode {
     shared::crypto::install();
-    match run(env::args_os().collect()).await {
+    match Box::pin(run(env::args_os().collect())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}: {error:#}", env!("CARGO_PKG_NAME"));

@@ -92,12 +92,13 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
     let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?;
+    let debug = registry.debug(http).await?;
     let scheme = if http.tls.is_some() { "https" } else { "http" };
     let address = format!("{scheme}://{}", network.address());
     data.publish("address", &address)?;
     let stop = shutdown::on_signal().map_err(UpError::Signals)?;
     banner::greet(&address, &data);
-    serve(&registry, &auth, network, socket, stop).await;
+    tokio::join!(serve(&registry, &auth, network, socket, stop.clone()), debug.serve(stop));
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! The registry's command line: `registry serve [CONFIG]`.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -8,17 +11,17 @@ use std::{
 use clap::Subcommand;
 use shared::{
     clock::Clock,
-    data_directory::DataDirectory,
-    listen::{Limits, ListenError, Listener},
+    data_directory::{DataDirectory, DataDirectoryError},
+    listen::{Limits, ListenError, Listener, Place},
     settings::{SettingsError as UnreadableSettings, Source, Unknown},
-    shutdown,
-    telemetry::{self, Observe},
+    shutdown::{self, CancellationToken},
+    telemetry,
 };
 use tracing::{info, warn};
 
 use crate::{
     server::{Registry, StartError},
-    settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError},
+    settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError, refuse_unknown_access},
 };
 
 /// The variable that names the configuration, as at the stock registries.
@@ -67,8 +70,8 @@ pub enum CommandError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// Somebody else has the data directory, or it cannot be had.
-    #[error("{0}")]
-    DataDirectory(String),
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirectoryError),
     /// Nobody can be heard.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -99,7 +102,9 @@ pub fn load(
     let environment = environment.into_iter().filter(|(name, _)| name != CONFIGURATION_PATH);
     let source = Source::file(path)?.version("0.1")?.overlay("REGISTRY", environment).aliases(ALIASES);
     let read = source.read::<RawSettings>()?;
-    let settings = read.value.try_into().map_err(|error| CommandError::Setting { path: path.to_owned(), error })?;
+    let refused = |error| CommandError::Setting { path: path.to_owned(), error };
+    refuse_unknown_access(&read.unknown).map_err(refused)?;
+    let settings = read.value.try_into().map_err(refused)?;
     Ok((settings, read.unknown))
 }
 
@@ -110,15 +115,26 @@ async fn serve(config: Option<PathBuf>) -> Result<(), CommandError> {
     for unknown in unknown {
         warn!("{unknown}");
     }
-    let _held =
-        DataDirectory::claim(&settings.storage.root).map_err(|error| CommandError::DataDirectory(error.to_string()))?;
-    let stop = shutdown::on_signal()?;
+    let data = DataDirectory::claim(&settings.storage.root)?;
     let registry = Registry::build(&settings, None, Clock::system()).await?;
-    let listener = listen(&settings.http).await?;
-    info!(address = %listener.address(), configuration = %path.display(), "serving");
-    let background = registry.background(stop.clone());
-    let router = registry.router().layer(Observe(settings.log.requests));
-    tokio::join!(listener.serve(router, stop.clone()), background);
+    let http = &settings.http;
+    let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
+    warn_of_plain_text(http);
+    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
+    let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?;
+    let debug = registry.debug(http).await?;
+    let scheme = if http.tls.is_some() { "https" } else { "http" };
+    data.publish("address", &format!("{scheme}://{}", network.address()))?;
+    let stop = shutdown::on_signal()?;
+    info!(address = %network.address(), configuration = %path.display(), "serving");
+    // Background work ends after the last request: what a request leaves to be written is written.
+    let done = CancellationToken::new();
+    let router = registry.router_alone();
+    let requests = async {
+        tokio::join!(network.serve(router.clone(), stop.clone()), socket.serve(router, stop.clone()));
+        done.cancel();
+    };
+    tokio::join!(requests, debug.serve(stop.clone()), registry.background(done.clone()));
     Ok(())
 }
 
@@ -128,20 +144,16 @@ fn configuration(given: Option<PathBuf>) -> Result<PathBuf, CommandError> {
     given.or_else(named).or_else(usual).ok_or(CommandError::NoConfiguration)
 }
 
-async fn listen(http: &HttpSettings) -> Result<Listener, ListenError> {
-    if http.tls.is_none() {
-        warn!(address = %http.listen, "serving without TLS: passwords, tokens and images can be read on the way");
+/// A configuration that names such an address asks for it, as at the stock registries; it is said once, and loudly.
+fn warn_of_plain_text(http: &HttpSettings) {
+    if http.tls.is_none() && !http.listen.is_loopback() {
+        warn!(listen = %http.listen, "NO TLS: everybody on the way can read passwords, tokens and images; set http.tls or listen on 127.0.0.1");
     }
-    let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
-    Listener::bind(&http.listen, http.tls.as_ref(), limits).await
 }
 
 /// Lines of whoever embeds us are left alone: a log that was started stays.
 pub fn start_log(log: &LogSettings) {
-    if telemetry::init(log.format, log.level).is_err() {
+    if telemetry::init_with_fields(log.format, log.level, &log.fields).is_err() {
         warn!("the log was started before its settings were read");
-    }
-    if !log.fields.is_empty() {
-        info!(fields = ?log.fields, "log.fields stand here, not on every line");
     }
 }

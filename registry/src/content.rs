@@ -3,7 +3,7 @@
 //! [`Content`] is the one door for `http`: every method takes parsed values, decides, and answers with a value or with one [`Error`] that names the
 //! situation. Facts go through [`Metadata`], bytes through a [`Store`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shared::{
     clock::Clock,
@@ -11,7 +11,10 @@ use shared::{
     tag::{Tag, TagPattern},
 };
 
-use crate::{metadata::Metadata, store::Store};
+use crate::{
+    metadata::{Metadata, manifests::MANIFEST_GRACE},
+    store::Store,
+};
 
 pub mod blobs;
 pub mod catalog;
@@ -27,7 +30,7 @@ pub mod tags;
 pub mod uploads;
 
 pub use error::Error;
-use uploads::Budget;
+use uploads::{Budget, UPLOAD_LIFE};
 
 /// The content of all repositories. Clones share it.
 #[derive(Clone, Debug)]
@@ -39,6 +42,7 @@ pub struct Parts {
     pub(crate) metadata: Metadata,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
+    pub(crate) lives: Lives,
     pub(crate) manifests: manifests::Remembered,
     pub(crate) budget: Budget,
     pub(crate) pulls: pulls::Pulls,
@@ -46,10 +50,10 @@ pub struct Parts {
 
 impl Content {
     /// Content whose facts are in `metadata` and whose bytes are in `store`.
-    pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock) -> Self {
+    pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, lives: Lives) -> Self {
         let manifests = manifests::Remembered::new(metadata.dialect());
         let (budget, pulls) = Default::default();
-        Self(Arc::new(Parts { metadata, store, clock, manifests, budget, pulls }))
+        Self(Arc::new(Parts { metadata, store, clock, lives, manifests, budget, pulls }))
     }
 
     /// Ready if the database answers.
@@ -66,6 +70,21 @@ impl std::ops::Deref for Content {
 
     fn deref(&self) -> &Parts {
         &self.0
+    }
+}
+
+/// How long things stay that nothing refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lives {
+    /// How long an upload waits for its next request.
+    pub upload: Duration,
+    /// How long an untagged manifest stays at least.
+    pub grace: Duration,
+}
+
+impl Default for Lives {
+    fn default() -> Self {
+        Self { upload: UPLOAD_LIFE, grace: MANIFEST_GRACE }
     }
 }
 

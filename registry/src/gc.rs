@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    metadata::Metadata,
+    metadata::{Metadata, manifests::MANIFEST_GRACE},
     store::{Store, StoreError},
 };
 
@@ -29,11 +29,13 @@ pub struct Settings {
     pub interval: Duration,
     /// How long bytes lie in the trash before they are deleted: as long as the oldest backup that may be restored.
     pub trash_wait: Duration,
+    /// How long an untagged manifest stays at least.
+    pub grace: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(60), trash_wait: Duration::from_secs(60 * 60) }
+        Self { interval: Duration::from_secs(60), trash_wait: Duration::from_secs(60 * 60), grace: MANIFEST_GRACE }
     }
 }
 

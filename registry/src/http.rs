@@ -9,6 +9,7 @@ mod blobs;
 mod code;
 mod conditional;
 mod error;
+mod health;
 mod lists;
 mod manifests;
 pub mod operation;
@@ -39,10 +40,14 @@ use self::{
 use crate::{
     access::{Access, Presented, Refusal},
     content::Content,
+    health::Checks,
     settings::{Deletes, Settings, Writes},
 };
 
-pub use self::origin::Scheme;
+pub use self::{
+    health::{debug, probes},
+    origin::Scheme,
+};
 
 /// On every answer below `/v2/`: how clients recognise a registry, and what keeps browsers from running what people
 /// push.
@@ -65,6 +70,7 @@ pub fn router(
     settings: &Settings,
     content: Content,
     access: Arc<Access>,
+    checks: Checks,
     clock: Clock,
 ) -> Result<Router, InvalidHeader> {
     let http = &settings.http;
@@ -72,7 +78,7 @@ pub fn router(
     let proxies = http.trusted_proxies.clone();
     let addresses = Addresses::new(http.host.as_ref(), &http.prefix, http.relative_urls, proxies, scheme);
     let prefix = addresses.prefix.clone();
-    let registry = Arc::new(Registry { content, access, clock, addresses, rules: rules(settings)? });
+    let registry = Arc::new(Registry { content, access, checks, clock, addresses, rules: rules(settings)? });
     let routes = Router::new()
         .route(&format!("{prefix}/v2"), any(serve))
         .route(&format!("{prefix}/v2/"), any(serve))
@@ -124,6 +130,9 @@ fn dress(headers: &mut HeaderMap, rules: &Rules) {
 }
 
 async fn answer(registry: &Arc<Registry>, request: Request) -> Result<Response<Body>, Error> {
+    if registry.checks.fail() {
+        return Err(Error::Unhealthy);
+    }
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let path = path.strip_prefix(registry.addresses.prefix.as_str()).unwrap_or(path);

@@ -6,6 +6,7 @@ pub mod access;
 pub mod cli;
 pub mod content;
 pub mod gc;
+pub mod health;
 pub mod http;
 pub mod metadata;
 pub mod server;

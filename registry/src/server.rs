@@ -5,10 +5,12 @@ use std::sync::Arc;
 use shared::{
     clock::Clock,
     database::{DatabaseError, Location},
+    listen::{Limits, ListenError, Listener, Place},
     shutdown::CancellationToken,
+    telemetry::{AccessLog, Observe},
 };
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{info, warn};
 use url::Url;
 
 use crate::{
@@ -19,11 +21,12 @@ use crate::{
         trust::{TrustError, TrustStore},
         verifier::Verifier,
     },
-    content::{Content, pulls::FLUSH_EVERY, uploads::UPLOAD_LIFE},
+    content::{Content, Lives, pulls::FLUSH_EVERY},
     gc::{self, Collector},
+    health::{Checks, Readiness},
     http::{self, InvalidHeader},
-    metadata::{Metadata, manifests::MANIFEST_GRACE},
-    settings::{AccessSettings, DatabaseSettings, JwksPlace, Settings, TokenSettings},
+    metadata::Metadata,
+    settings::{AccessSettings, DatabaseSettings, HttpSettings, JwksPlace, Settings, TokenSettings},
     store::{Store, filesystem::Filesystem},
 };
 
@@ -53,10 +56,24 @@ pub enum StartError {
     Header(#[from] InvalidHeader),
 }
 
+/// Health for those who watch, apart from clients and without access control.
+pub struct DebugServer(Option<(Listener, axum::Router)>);
+
+impl DebugServer {
+    /// Answers until `stop` is cancelled; at once if there is none.
+    pub async fn serve(self, stop: CancellationToken) {
+        if let Some((listener, router)) = self.0 {
+            listener.serve(router, stop).await;
+        }
+    }
+}
+
 /// A registry that is ready to serve.
 pub struct Registry {
     router: axum::Router,
     content: Content,
+    checks: Checks,
+    requests: AccessLog,
     access: Arc<Access>,
     jwks: Option<Url>,
     collector: Collector,
@@ -75,20 +92,44 @@ impl Registry {
         companion: Option<Arc<dyn Companion>>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        warn_of_fixed_lives(settings);
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
-        let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone());
-        let collecting = gc::Settings { trash_wait: settings.lives.trash, ..gc::Settings::default() };
+        let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
+        let collecting =
+            gc::Settings { trash_wait: settings.lives.trash, grace: settings.lives.grace, ..gc::Settings::default() };
         let collector = Collector::new(metadata, store, clock.clone(), collecting);
+        let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
-        let router = http::router(settings, content.clone(), Arc::clone(&access), clock.clone())?;
-        Ok(Self { router, content, access, jwks: jwks_url(&settings.access), collector, clock })
+        let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
+        let (requests, jwks) = (settings.log.requests, jwks_url(&settings.access));
+        Ok(Self { router, content, checks, requests, access, jwks, collector, clock })
     }
 
-    /// The routes of the protocol.
+    /// The routes of the protocol. Each request gets its id, and its line in the log if the settings want one.
     pub fn router(&self) -> axum::Router {
-        self.router.clone()
+        self.router.clone().layer(Observe(self.requests))
+    }
+
+    /// The routes of a registry that has a port to itself: probes too.
+    pub fn router_alone(&self) -> axum::Router {
+        self.router().merge(http::probes(self.readiness(), self.checks.clone()))
+    }
+
+    /// Tells whether the registry can serve.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::new(self.content.clone(), self.checks.clone())
+    }
+
+    /// Takes the place of the debug server, where `http.debug.addr` names one.
+    ///
+    /// # Errors
+    /// The place is taken or forbidden.
+    pub async fn debug(&self, http: &HttpSettings) -> Result<DebugServer, ListenError> {
+        let Some(address) = &http.debug else { return Ok(DebugServer(None)) };
+        let listener = Listener::bind(&Place::Tcp(address.clone()), None, Limits::default()).await?;
+        info!(address = %listener.address(), "health is told at /debug/health");
+        Ok(DebugServer(Some((listener, http::debug(self.checks.clone())))))
     }
 
     /// What the repositories hold.
@@ -100,7 +141,8 @@ impl Registry {
     /// Does what is to be done between requests, until cancelled.
     pub async fn background(&self, cancelled: CancellationToken) {
         let upkeep = access::upkeep(Arc::clone(&self.access), self.jwks.clone(), self.clock.clone(), cancelled.clone());
-        tokio::join!(upkeep, self.collector.clone().run(cancelled.clone()), self.write_pulls(cancelled));
+        let (collector, checks) = (self.collector.clone(), self.checks.run(cancelled.clone()));
+        tokio::join!(upkeep, collector.run(cancelled.clone()), checks, self.write_pulls(cancelled));
     }
 
     /// Pulls are counted in memory; what was counted is written now and then, and before the end.
@@ -194,15 +236,6 @@ fn warn_of_private_realm(realm: &Realm) {
     }
 }
 
-/// What the file asks for and does not get is said, never passed over.
-fn warn_of_fixed_lives(settings: &Settings) {
-    if settings.storage.upload_life != Some(UPLOAD_LIFE) {
-        warn!(hours = UPLOAD_LIFE.as_secs() / 3600, "storage.maintenance.uploadpurging: uploads live for a fixed time");
-    }
-    if settings.lives.grace != MANIFEST_GRACE {
-        warn!(
-            hours = MANIFEST_GRACE.as_secs() / 3600,
-            "portreeve.grace: untagged manifests stay for a fixed time at least"
-        );
-    }
+fn lives(settings: &Settings) -> Lives {
+    Lives { upload: settings.storage.upload_life, grace: settings.lives.grace }
 }

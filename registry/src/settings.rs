@@ -17,6 +17,8 @@ mod tests;
 
 use std::fmt;
 
+use shared::settings::Unknown;
+
 pub use self::{
     access::{AccessSettings, CompanionSettings, JwksPlace, TokenSettings},
     duration::{GoDuration, NotADuration},
@@ -108,6 +110,20 @@ impl TryFrom<RawSettings> for Settings {
             lives: Lives::read(portreeve.undelete, portreeve.grace, portreeve.trash)?,
             health: Health::try_from(raw.health)?,
         })
+    }
+}
+
+/// A way of access that nobody knows would leave the registry open to everybody.
+///
+/// # Errors
+/// The settings ask for one.
+pub fn refuse_unknown_access(unknown: &[Unknown]) -> Result<(), SettingsError> {
+    let mut ways = unknown.iter().filter_map(|unknown| unknown.key.strip_prefix("auth."));
+    match ways.find(|way| !way.contains(['.', '['])) {
+        Some(way) => {
+            Err(SettingsError::new(&format!("auth.{way}"), "is no way of access; use token, htpasswd or none"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A line has fields and is written once, at the boundary. Secrets cannot get into one: [`crate::secret::Secret`] prints `[redacted]`, and of a request
 //! only method, path and user agent are written, never its query or its headers.
 
+mod fields;
 mod request;
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
 
+use self::fields::WithFields;
+pub use self::fields::{Fields, RESERVED};
 pub use self::request::{AccessLog, InvalidTraceParent, Observe, Observed, RequestId, TraceParent};
 
 /// How a log line looks.
@@ -84,13 +87,28 @@ pub struct AlreadyStarted;
 /// # Errors
 /// It was begun before; the first beginning stays.
 pub fn init(format: Format, level: Level) -> Result<(), AlreadyStarted> {
-    subscriber(format, level, io::stderr().is_terminal(), io::stderr).try_init().map_err(|_| AlreadyStarted)
+    init_with_fields(format, level, &Fields::new())
+}
+
+/// As [`init`], with fields that stand on every line; their names are none of [`RESERVED`].
+///
+/// # Errors
+/// It was begun before; the first beginning stays.
+pub fn init_with_fields(format: Format, level: Level, fields: &Fields) -> Result<(), AlreadyStarted> {
+    let colours = io::stderr().is_terminal();
+    subscriber(format, level, fields, colours, io::stderr).try_init().map_err(|_| AlreadyStarted)
 }
 
 /// Libraries that explain every frame and statement speak up from `warn` only; with `RUST_LOG` one hears them all the same.
 const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,rustls=warn,sqlx=warn,tower=warn";
 
-fn subscriber<W>(format: Format, level: Level, colours: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    format: Format,
+    level: Level,
+    fields: &Fields,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -98,8 +116,14 @@ where
     let filter = EnvFilter::new(asked.unwrap_or_else(|| format!("{level},{QUIET}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
-        Format::Text => Box::new(builder.with_ansi(colours).finish()),
-        Format::Json => Box::new(builder.json().flatten_event(true).with_span_list(false).finish()),
+        Format::Text => {
+            let lines = builder.with_ansi(colours);
+            Box::new(lines.map_event_format(|inner| WithFields::new(inner, format, fields)).finish())
+        }
+        Format::Json => {
+            let lines = builder.json().flatten_event(true).with_span_list(false);
+            Box::new(lines.map_event_format(|inner| WithFields::new(inner, format, fields)).finish())
+        }
     }
 }
 
@@ -128,7 +152,7 @@ mod tests {
         /// Everything that this thread logs goes there until the guard is dropped.
         pub(super) fn capture(&self, format: Format, level: Level) -> tracing::subscriber::DefaultGuard {
             let lines = self.clone();
-            tracing::subscriber::set_default(subscriber(format, level, false, move || lines.clone()))
+            tracing::subscriber::set_default(subscriber(format, level, &Fields::new(), false, move || lines.clone()))
         }
 
         pub(super) fn text(&self) -> String {
@@ -157,6 +181,31 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&lines.text()).unwrap();
         assert_eq!((&line["level"], &line["repository"]), (&"WARN".into(), &"acme/web".into()));
         assert_eq!(line["message"], "push denied");
+    }
+
+    #[test]
+    fn fields_stand_on_every_line() {
+        let fields = Fields::from([("service", "registry"), ("site", "two words")].map(|(n, v)| (n.into(), v.into())));
+        let logged = |format| {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let subscriber = subscriber(format, Level::Info, &fields, false, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!(repository = "acme/web", "pushed");
+                tracing::info!("pulled");
+            });
+            lines.text()
+        };
+        let text = logged(Format::Text);
+        assert_eq!(text.lines().count(), 2);
+        for line in text.lines() {
+            assert!(line.ends_with(" service=registry site=\"two words\""), "{line}");
+        }
+        for line in logged(Format::Json).lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&line["service"], &line["site"]), (&"registry".into(), &"two words".into()));
+            assert!(line["message"].is_string() && line["level"] == "INFO", "{line}");
+        }
     }
 
     #[test]

@@ -2,18 +2,17 @@
 
 use auth::server::Auth;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use registry::content::Content;
-use registry::server::Registry;
+use registry::{health::Readiness, server::Registry};
 use tracing::warn;
 
 /// The routes, over both services.
 pub(super) fn router(registry: &Registry, auth: &Auth) -> Router {
-    let services = (registry.content().clone(), auth.clone());
+    let services = (registry.readiness(), auth.clone());
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(services)
 }
 
-async fn ready(State((content, auth)): State<(Content, Auth)>) -> (StatusCode, &'static str) {
-    let (registry, auth) = tokio::join!(content.ready(), auth.ready());
+async fn ready(State((registry, auth)): State<(Readiness, Auth)>) -> (StatusCode, &'static str) {
+    let (registry, auth) = tokio::join!(registry.ready(), auth.ready());
     let registry = registry.inspect_err(|error| warn!(%error, "the registry is not ready"));
     let auth = auth.inspect_err(|error| warn!(%error, "auth is not ready"));
     match (registry, auth) {

@@ -67,6 +67,7 @@ impl Together {
             .overlay("REGISTRY", environment.iter().cloned())
             .aliases(ALIASES)
             .read::<RawSettings>()?;
+        registry::settings::refuse_unknown_access(&read.unknown)?;
         let mut registry: Settings = read.value.try_into()?;
         if let Some(listen) = &up.listen {
             registry.http.listen = Place::Tcp(listen.clone());

@@ -107,7 +107,7 @@ impl Content {
     /// Purges deleted manifests before their time: what they name is to be deleted.
     async fn purge(&self, manifests: Vec<ManifestId>) -> Result<(), Error> {
         for manifest in manifests {
-            let purged = self.metadata.write(Purge { manifest, due: Due::AtOnce }).await;
+            let purged = self.metadata.write(Purge { manifest, due: Due::AtOnce, grace: self.lives.grace }).await;
             purged.map_err(|error| Error::Unavailable(error.into()))?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use shared::{
 use tempfile::TempDir;
 
 use super::{
-    Content, Error, Pusher, TagLimits,
+    Content, Error, Lives, Pusher, TagLimits,
     manifest::MediaType,
     manifests::{PutManifest, References, Stored},
 };
@@ -119,7 +119,7 @@ impl Fixture {
         let clock = Clock::system();
         let metadata = Metadata::open(scratch.location(), clock.clone()).await.unwrap();
         let store = Filesystem::open(&directory.path().join("store")).unwrap();
-        let content = Content::new(metadata, Arc::new(store), clock.clone());
+        let content = Content::new(metadata, Arc::new(store), clock.clone(), Lives::default());
         Self { content, clock, scratch, _directory: directory }
     }
 

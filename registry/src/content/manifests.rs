@@ -9,7 +9,7 @@ mod references;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::metadata::{
     hot::Hot,
-    manifests::{self, Found, MANIFEST_GRACE, ManifestId},
+    manifests::{self, Found, ManifestId},
 };
 
 pub use delete::{DeleteManifest, Deleted};
@@ -143,7 +143,7 @@ impl Content {
             _ => {}
         }
         let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
-        Ok(self.metadata.write(put::Put::new(put, computed, manifest, self.manifests.clone())).await?)
+        Ok(self.metadata.write(put::Put::new(put, computed, manifest, self)).await?)
     }
 
     /// A living manifest, as pushed. To a pusher who asks by digest it is a promise too: it stays for a while even if nothing holds
@@ -174,7 +174,7 @@ impl Content {
     /// The repository holds no such manifest, or the caller may not touch it.
     pub async fn delete_manifest(&self, delete: DeleteManifest) -> Result<Deleted, Error> {
         let remembered = self.manifests.clone();
-        Ok(self.metadata.write(delete::Delete { request: delete, remembered }).await?)
+        Ok(self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?)
     }
 
     async fn read_manifest(
@@ -200,10 +200,12 @@ impl Content {
         reference: &Reference,
     ) -> Result<Option<Arc<Served>>, Error> {
         let Some((found, payload)) = self.read_manifest(repository, reference).await? else { return Ok(None) };
-        let soon = self.clock.now() + MANIFEST_GRACE / 2;
+        let grace = self.lives.grace;
+        let soon = self.clock.now() + grace / 2;
         if found.expires_at.is_some_and(|at| at < soon) {
             // Between the look and this write the manifest may have been deleted: then the promise is not given.
-            let renewed = self.metadata.write(Renew { manifest: found.id }).await.map_err(DatabaseError::from)?;
+            let renewed =
+                self.metadata.write(Renew { manifest: found.id, grace }).await.map_err(DatabaseError::from)?;
             if !renewed {
                 return Ok(None);
             }
@@ -220,6 +222,7 @@ fn served(read: Option<(Found, Bytes)>) -> Option<Arc<Served>> {
 /// Puts the end of an untagged manifest's grace ahead.
 struct Renew {
     manifest: ManifestId,
+    grace: Duration,
 }
 
 impl Operation for Renew {
@@ -233,7 +236,7 @@ impl Operation for Renew {
     }
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<bool, Failure<Infallible>> {
-        let until = tx.now() + MANIFEST_GRACE;
+        let until = tx.now() + self.grace;
         Ok(manifests::renew(tx, self.manifest, until).await?)
     }
 }

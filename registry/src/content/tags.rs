@@ -48,6 +48,6 @@ impl Content {
     /// There is no such tag, or the caller may not touch it.
     pub async fn delete_tag(&self, delete: DeleteTag) -> Result<(), Error> {
         let remembered = self.manifests.clone();
-        Ok(self.metadata.write(delete::Delete { request: delete, remembered }).await?)
+        Ok(self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?)
     }
 }

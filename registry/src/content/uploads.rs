@@ -30,7 +30,7 @@ pub use self::gather::BODY_BUDGET;
 pub(crate) use self::gather::Budget;
 pub use crate::metadata::uploads::{InvalidUploadId, UploadId};
 
-/// How long an upload waits for its next request.
+/// How long an upload waits for its next request, unless [`Lives`](super::Lives) say otherwise.
 pub const UPLOAD_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long a body may send nothing before it counts as cut.
@@ -194,7 +194,7 @@ impl Content {
             algorithm,
             boot: boot.clone(),
             writer,
-            life: UPLOAD_LIFE,
+            life: self.lives.upload,
         };
         let repository = self.metadata.write(start).await.map_err(|error| Error::Unavailable(error.into()))?;
         Ok((id, Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot }))

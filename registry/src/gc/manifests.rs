@@ -14,7 +14,7 @@ impl Collector {
         let full = due.len() as i64 == BATCH;
         let mut removed = 0;
         for manifest in due {
-            let purge = Purge { manifest, due: Due::AfterWindow };
+            let purge = Purge { manifest, due: Due::AfterWindow, grace: self.settings.grace };
             if self.metadata.write(purge).await? {
                 removed += 1;
             }

@@ -55,7 +55,7 @@ pub(super) async fn delete(
 ) -> Result<Response<Body>, Error> {
     let limits = visit.limits(repository, &Action::Delete);
     if limits != TagLimits::Everything {
-        return Err(visit.refusal(content::Error::Denied(Denial::Blob), repository, &limits));
+        return Err(visit.refusal(content::Error::Denied(Denial::Blob), Action::Delete, repository, &limits));
     }
     visit.content().delete_blob(repository, digest).await?;
     Ok(Answer::empty(StatusCode::ACCEPTED).digest(digest).finish())

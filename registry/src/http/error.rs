@@ -31,7 +31,7 @@ pub(super) enum Error {
     /// Somebody who has to be asked does not answer.
     Unavailable { reason: String },
     /// Limits to tags forbid it.
-    Denied { caller: String, patterns: String, repository: RepositoryName, reason: String },
+    Denied { caller: String, action: granted::Action, patterns: String, repository: RepositoryName, reason: String },
     /// `DELETE` does nothing here (`storage.delete.enabled`).
     DeletesDisabled,
     /// Nothing changes here (`storage.maintenance.readonly`).
@@ -56,6 +56,8 @@ pub(super) enum Error {
     Range { size: u64 },
     /// Content refused, or could not do it.
     Content(content::Error),
+    /// A health check fails.
+    Unhealthy,
     /// A handler panicked.
     Panicked,
 }
@@ -132,9 +134,8 @@ impl Error {
             }
             Self::Unauthorized { challenge, required } => unauthorized(challenge, &required),
             Self::Unavailable { reason } => unavailable(&reason, id),
-            Self::Denied { caller, patterns, repository, reason } => {
-                let message = format!("{caller} may touch only tags matching {patterns} in {repository}: {reason}");
-                Answer::new(Code::Denied, &message, Value::Null)
+            Self::Denied { caller, action, patterns, repository, reason } => {
+                denied(&caller, &action, &patterns, &repository, &reason)
             }
             Self::DeletesDisabled => unsupported("deleting is turned off on this registry"),
             Self::ReadOnly => unsupported("this registry is read-only"),
@@ -164,9 +165,23 @@ impl Error {
                     .header(header::CONTENT_RANGE, format!("bytes */{size}"))
             }
             Self::Content(error) => from_content(error, id),
+            // The words of the stock registries. It was logged when the check began to fail.
+            Self::Unhealthy => {
+                let detail = "health check failed: please see /debug/health";
+                Answer::new(Code::Unavailable, "service unavailable", detail).header(header::RETRY_AFTER, RETRY_AFTER)
+            }
             Self::Panicked => internal("a handler panicked", id),
         }
     }
+}
+
+/// The sentence that Docker, skopeo, crane and regctl print as it stands.
+fn denied(caller: &str, action: &granted::Action, patterns: &str, repository: &RepositoryName, reason: &str) -> Answer {
+    // An empty or unreadable list of patterns matches nothing.
+    let tags = if patterns.is_empty() { "no tags".to_owned() } else { format!("only tags matching {patterns}") };
+    let message = format!("{caller} may {action} {tags} in {repository}; {reason}");
+    info!(%repository, reason = message, "refused");
+    Answer::new(Code::Denied, &message, Value::Null)
 }
 
 /// `Range` of an upload: the bytes that it has. For none the specification has no spelling of its own.

@@ -95,7 +95,7 @@ pub(super) async fn put(
         condition,
     };
     let stored = visit.content().put_manifest(put).await;
-    let stored = stored.map_err(|error| visit.refusal(error, &repository, &limits))?;
+    let stored = stored.map_err(|error| visit.refusal(error, Action::Push, &repository, &limits))?;
     let digest = stored.digest;
     let location = Operation::GetManifest { repository, reference: Reference::Digest(digest) };
     let mut answer =
@@ -166,6 +166,6 @@ pub(super) async fn delete(
             visit.content().delete_manifest(delete).await.map(|_| ())
         }
     };
-    deleted.map_err(|error| visit.refusal(error, &repository, &limits))?;
+    deleted.map_err(|error| visit.refusal(error, Action::Delete, &repository, &limits))?;
     Ok(Answer::empty(StatusCode::ACCEPTED).finish())
 }

@@ -15,6 +15,7 @@ use super::{error::Error, operation::Operation, origin::Addresses};
 use crate::{
     access::{Access, Caller},
     content::{self, Content, Promise, Pusher, TagLimits, manifests::References},
+    health::Checks,
     settings::{Deletes, Lives, Writes},
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub(super) struct Registry {
     pub(super) content: Content,
     pub(super) access: Arc<Access>,
+    pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) addresses: Addresses,
     pub(super) rules: Rules,
@@ -95,13 +97,20 @@ impl Visit {
         }
     }
 
-    /// Content's refusal, with the name and the patterns that make a sentence of it.
-    pub(super) fn refusal(&self, error: content::Error, repository: &RepositoryName, limits: &TagLimits) -> Error {
+    /// Content's refusal of an action, with the name and the patterns that make a sentence of it.
+    pub(super) fn refusal(
+        &self,
+        error: content::Error,
+        action: Action,
+        repository: &RepositoryName,
+        limits: &TagLimits,
+    ) -> Error {
         let (content::Error::Denied(denial), TagLimits::Matching(patterns)) = (&error, limits) else {
             return error.into();
         };
         Error::Denied {
             caller: self.caller.name().unwrap_or("anonymous").to_owned(),
+            action,
             patterns: patterns.iter().map(TagPattern::as_str).collect::<Vec<_>>().join(", "),
             repository: repository.clone(),
             reason: denial.to_string(),

@@ -73,11 +73,11 @@ impl TryFrom<RawAuth> for AccessSettings {
     type Error = SettingsError;
 
     fn try_from(raw: RawAuth) -> Result<Self, SettingsError> {
-        if raw.silly.is_some() {
+        if raw.silly.0.is_some() {
             let reason = "lets everybody in who sends any header, and is not offered; use none, htpasswd or token";
             return Err(SettingsError::new("auth.silly", reason));
         }
-        match (raw.none, raw.htpasswd, raw.token) {
+        match (raw.none.0, raw.htpasswd.0, raw.token.0) {
             (_, None, None) => Ok(Self::None),
             (None, Some(htpasswd), None) => htpasswd.try_into(),
             (None, None, Some(token)) => TokenSettings::try_from(token).map(|token| Self::Token(Box::new(token))),

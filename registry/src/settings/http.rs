@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use shared::listen::{ClientCertificates, MinimumTls, Place, Tls};
+use shared::listen::{ClientCertificates, Limits, MinimumTls, Place, Tls};
 use url::Url;
 
 use super::{
@@ -60,7 +60,7 @@ impl HttpSettings {
             host: raw.host.filter(|host| !host.is_empty()).map(|host| base_url("http.host", &host)).transpose()?,
             prefix: prefix(raw.prefix)?,
             relative_urls: raw.relativeurls.unwrap_or(false),
-            drain: raw.draintimeout.map_or(Duration::ZERO, |drain| drain.0),
+            drain: raw.draintimeout.map_or(Limits::default().drain, |drain| drain.0),
             tls: tls(raw.tls)?,
             headers: raw.headers.into_iter().flat_map(|(name, values)| values.with(&name)).collect(),
             debug: raw.debug.addr.filter(|address| !address.is_empty()),

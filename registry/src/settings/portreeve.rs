@@ -18,6 +18,9 @@ const LEAST_MANIFEST_LIMIT: u64 = 4 << 20;
 /// Manifests are held in memory whole, so there is an upper bound.
 const MOST_MANIFEST_LIMIT: u64 = 64 << 20;
 
+/// A hundred years are as good as for ever, and still fit into microseconds.
+pub(super) const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// What a manifest must find in its repository when it is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum References {
@@ -127,9 +130,7 @@ impl Lives {
             grace: or(grace, Self::GRACE),
             trash: or(trash, Self::TRASH),
         };
-        // A hundred years are as good as for ever, and still fit into microseconds.
-        let most = Duration::from_secs(100 * 366 * 24 * 3600);
-        if [lives.undelete, lives.grace, lives.trash].into_iter().any(|life| life > most) {
+        if [lives.undelete, lives.grace, lives.trash].into_iter().any(|life| life > FOR_EVER) {
             return Err(SettingsError::new("portreeve", "undelete, grace and trash are a hundred years at most"));
         }
         Ok(lives)

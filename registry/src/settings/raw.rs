@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use shared::secret::Secret;
 
@@ -13,6 +13,22 @@ use super::duration::GoDuration;
 
 /// A part whose presence is all that is looked at.
 pub(super) type Later = Option<Value>;
+
+/// A section whose name says something by standing there: `silly:` asks for it as `silly: {}` does.
+#[derive(Debug)]
+pub(super) struct Given<T>(pub(super) Option<T>);
+
+impl<T> Default for Given<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Some(Option::deserialize(deserializer)?.unwrap_or_default())))
+    }
+}
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -61,14 +77,14 @@ pub(super) struct RawSwitch {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RawStorage {
-    pub(super) filesystem: Option<RawFilesystem>,
-    pub(super) inmemory: Later,
-    pub(super) s3: Later,
-    pub(super) s3aws: Later,
-    pub(super) azure: Later,
-    pub(super) gcs: Later,
-    pub(super) swift: Later,
-    pub(super) oss: Later,
+    pub(super) filesystem: Given<RawFilesystem>,
+    pub(super) inmemory: Given<Value>,
+    pub(super) s3: Given<Value>,
+    pub(super) s3aws: Given<Value>,
+    pub(super) azure: Given<Value>,
+    pub(super) gcs: Given<Value>,
+    pub(super) swift: Given<Value>,
+    pub(super) oss: Given<Value>,
     pub(super) delete: RawSwitch,
     pub(super) redirect: Later,
     pub(super) cache: RawCache,
@@ -110,10 +126,10 @@ pub(super) struct RawPurging {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RawAuth {
-    pub(super) none: Later,
-    pub(super) silly: Later,
-    pub(super) htpasswd: Option<RawHtpasswd>,
-    pub(super) token: Option<RawToken>,
+    pub(super) none: Given<Value>,
+    pub(super) silly: Given<Value>,
+    pub(super) htpasswd: Given<RawHtpasswd>,
+    pub(super) token: Given<RawToken>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     SettingsError,
+    portreeve::FOR_EVER,
     raw::{RawCache, RawPurging, RawStorage},
 };
 
@@ -40,8 +41,8 @@ pub struct StorageSettings {
     pub deletes: Deletes,
     /// Whether anything can be changed.
     pub writes: Writes,
-    /// How long an upload may wait for its next request; `None` if uploads are never purged.
-    pub upload_life: Option<Duration>,
+    /// How long an upload may wait for its next request.
+    pub upload_life: Duration,
 }
 
 impl TryFrom<RawStorage> for StorageSettings {
@@ -56,15 +57,15 @@ impl TryFrom<RawStorage> for StorageSettings {
             ("storage.swift", &raw.swift),
             ("storage.oss", &raw.oss),
         ];
-        if let Some((key, _)) = object_stores.into_iter().find(|(_, value)| value.is_some()) {
+        if let Some((key, _)) = object_stores.into_iter().find(|(_, value)| value.0.is_some()) {
             return Err(SettingsError::later(key, "object stores"));
         }
-        if raw.inmemory.is_some() {
+        if raw.inmemory.0.is_some() {
             let reason = "there is no store in memory; use a filesystem in a temporary directory";
             return Err(SettingsError::new("storage.inmemory", reason));
         }
         check_cache(&raw.cache)?;
-        let filesystem = raw.filesystem.ok_or_else(|| {
+        let filesystem = raw.filesystem.0.ok_or_else(|| {
             SettingsError::new("storage", "no storage configuration provided; a filesystem is the one there is")
         })?;
         // On a filesystem there is nothing to redirect to, and no lookup of tags to bound;
@@ -94,7 +95,7 @@ fn check_cache(raw: &RawCache) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn upload_life(raw: &RawPurging) -> Result<Option<Duration>, SettingsError> {
+fn upload_life(raw: &RawPurging) -> Result<Duration, SettingsError> {
     let key = "storage.maintenance.uploadpurging";
     if raw.dryrun == Some(true) {
         return Err(SettingsError::new(key, "a dry run purges nothing; say `enabled: false` to keep every upload"));
@@ -102,8 +103,14 @@ fn upload_life(raw: &RawPurging) -> Result<Option<Duration>, SettingsError> {
     // Ours are looked through all the time, so the interval means nothing.
     let _ = raw.interval;
     if raw.enabled == Some(false) {
-        return Ok(None);
+        return Ok(FOR_EVER);
     }
     let life = raw.age.map_or(DEFAULT_UPLOAD_LIFE, |age| age.0);
-    if life.is_zero() { Err(SettingsError::new(key, "age must be more than nothing")) } else { Ok(Some(life)) }
+    if life.is_zero() {
+        Err(SettingsError::new(key, "age must be more than nothing"))
+    } else if life > FOR_EVER {
+        Err(SettingsError::new(key, "age is a hundred years at most"))
+    } else {
+        Ok(life)
+    }
 }

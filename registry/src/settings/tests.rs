@@ -64,7 +64,7 @@ fn defaults_are_distributions() {
     assert_eq!((settings.catalog_entries, settings.tag_entries), (1000, 1000));
     assert_eq!(settings.storage.deletes, Deletes::Disabled);
     assert_eq!(settings.storage.writes, Writes::Allowed);
-    assert_eq!(settings.storage.upload_life, Some(Duration::from_secs(168 * 3600)));
+    assert_eq!(settings.storage.upload_life, Duration::from_secs(168 * 3600));
     assert_eq!(settings.http.prefix, "/");
     assert_eq!(settings.manifest_limit, DEFAULT_MANIFEST_LIMIT);
     assert_eq!(settings.lives.undelete, Duration::ZERO);
@@ -89,6 +89,10 @@ fn what_comes_later_stops_the_start_and_an_empty_section_does_not() {
         ("http.debug.prometheus", json!({"http": {"debug": {"prometheus": {"enabled": true}}}})),
         ("validation.manifests.urls", json!({"validation": {"manifests": {"urls": {"allow": ["^https://x"]}}}})),
         ("auth.silly", json!({"auth": {"silly": {"realm": "x"}}})),
+        // As a file says it that leaves the value out.
+        ("auth.silly", json!({"auth": {"silly": null}})),
+        ("storage.inmemory", json!({"storage": {"inmemory": null}})),
+        ("storage.s3", json!({"storage": {"s3": null}})),
     ] {
         assert_eq!(key_of(part), key);
     }
@@ -121,6 +125,11 @@ fn what_cannot_be_names_its_key() {
         ("portreeve.companion.credential", json!({"portreeve": {"companion": {"url": "http://auth"}}})),
         ("storage.maintenance.uploadpurging", json!({"storage": {"maintenance": {"uploadpurging": {"age": "0s"}}}})),
         ("health.file.file", json!({"health": {"file": [{}]}})),
+        ("log.fields.level", json!({"log": {"fields": {"level": "x"}}})),
+        ("log.fields.a b", json!({"log": {"fields": {"a b": "x"}}})),
+        // An empty section is a way of access that was begun, not one that was left out.
+        ("auth.htpasswd.realm", json!({"auth": {"htpasswd": null}})),
+        ("auth.token", json!({"auth": {"token": null}})),
     ] {
         assert_eq!(key_of(part), key);
     }
@@ -160,7 +169,9 @@ fn access_is_one_and_complete() {
     let both = json!({"auth": {"token": token, "htpasswd": {"realm": "r", "path": "/p"}}});
     assert_eq!(key_of(both), "auth");
     assert_eq!(key_of(json!({"auth": {"htpasswd": {"path": "/p"}}})), "auth.htpasswd.realm");
-    assert_eq!(with(json!({"auth": {"none": {}}})).unwrap().access, AccessSettings::None);
+    for none in [json!({"none": {}}), json!({"none": null}), json!({})] {
+        assert_eq!(with(json!({ "auth": none })).unwrap().access, AccessSettings::None);
+    }
 }
 
 #[test]
@@ -187,4 +198,18 @@ fn secrets_are_never_shown() {
         "database": {"url": "postgres://user:hush@db/registry"},
     }}));
     assert!(!format!("{settings:?}").contains("hush"));
+}
+
+#[test]
+fn lives_are_those_of_the_file() {
+    let purging = |purging: Value| {
+        let settings = with(json!({"storage": {"maintenance": {"uploadpurging": purging}}}));
+        settings.map(|settings| settings.storage.upload_life)
+    };
+    let (hour, century) = (Duration::from_secs(3600), Duration::from_secs(100 * 366 * 24 * 3600));
+    assert_eq!(purging(json!({"enabled": true, "age": "1h", "interval": "24h", "dryrun": false})), Ok(hour));
+    assert_eq!(purging(json!({"enabled": false, "age": "1h"})), Ok(century), "never, as far as anybody will see");
+    assert!(purging(json!({"age": "2000000h"})).is_err());
+    let lives = with(json!({"portreeve": {"grace": "1h", "trash": "2h", "undelete": "3h"}})).unwrap().lives;
+    assert_eq!(lives, Lives { grace: hour, trash: 2 * hour, undelete: 3 * hour });
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow};
 use crate::{
     content::{
-        Error, Promise,
+        Error, Lives, Promise,
         uploads::{Chunk, UPLOAD_LIFE},
     },
     gc::{Collector, Settings, Swept},
@@ -21,6 +21,7 @@ use crate::{
 
 on_both! {
     an_upload_that_nobody_comes_back_for_is_collected
+    an_upload_lives_as_long_as_the_settings_say
     an_upload_that_is_being_written_is_left
     trash_waits_as_long_as_it_is_told
     trash_that_cannot_be_deleted_is_tried_again
@@ -61,6 +62,17 @@ async fn an_upload_that_nobody_comes_back_for_is_collected(stage: &mut Stage) {
     stage.pass(61 * MINUTE);
     assert_eq!(sweep(stage).await, Swept { keys: 1, ..Swept::default() });
     assert_eq!((files(stage).await, stage.count("SELECT count(*) FROM trash").await), (0, 0));
+}
+
+async fn an_upload_lives_as_long_as_the_settings_say(stage: &mut Stage) {
+    stage.restart_with(Lives { upload: 60 * MINUTE, ..Lives::default() }).await;
+    let id = stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    stage.pass(59 * MINUTE);
+    stage.content.append(&name("acme/web"), id, chunk("each request counts")).await.unwrap();
+    stage.pass(59 * MINUTE);
+    assert_eq!(sweep(stage).await.uploads, 0);
+    stage.pass(2 * MINUTE);
+    assert_eq!(sweep(stage).await.uploads, 1);
 }
 
 async fn an_upload_that_is_being_written_is_left(stage: &mut Stage) {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::{
-    content::{Content, Error, Promise, Pusher, uploads::Chunk},
+    content::{Content, Error, Lives, Promise, Pusher, uploads::Chunk},
     metadata::{
         Metadata,
         fixture::{self, Tamper},
@@ -49,19 +49,24 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::system();
         let store = Faulty::new(Arc::new(Filesystem::open(&directory.path().join("store")).unwrap()));
-        let content = Self::content(scratch.location(), &store, &clock).await;
+        let content = Self::content(scratch.location(), &store, &clock, Lives::default()).await;
         Self { content, clock, store, scratch, directory }
     }
 
-    async fn content(location: &Location, store: &Faulty, clock: &Clock) -> Content {
+    async fn content(location: &Location, store: &Faulty, clock: &Clock, lives: Lives) -> Content {
         let metadata = Metadata::open(location, clock.clone()).await.unwrap();
-        Content::new(metadata, Arc::new(store.clone()), clock.clone())
+        Content::new(metadata, Arc::new(store.clone()), clock.clone(), lives)
     }
 
     /// What another process would see that starts now.
     pub(crate) async fn restart(&mut self) {
+        self.restart_with(Lives::default()).await;
+    }
+
+    /// The same under other settings.
+    pub(crate) async fn restart_with(&mut self, lives: Lives) {
         self.content.metadata.close().await;
-        self.content = Self::content(self.scratch.location(), &self.store, &self.clock).await;
+        self.content = Self::content(self.scratch.location(), &self.store, &self.clock, lives).await;
     }
 
     /// Takes the schema away. A test that failed leaves it to be looked at.

@@ -100,7 +100,7 @@ async fn one_authorization_header_at_most() {
 }
 
 #[tokio::test]
-async fn a_robot_limited_to_pr_tags_cannot_push_latest() {
+pub(crate) async fn a_robot_limited_to_pr_tags_cannot_push_latest() {
     let registry = Registry::guarded(None).await;
     let limited = json!([{"type": "repository", "name": "acme/web", "actions": ["pull"],
                           "limited": [{"actions": ["push", "delete"], "tags": ["pr-*"]}]}]);
@@ -119,18 +119,20 @@ async fn a_robot_limited_to_pr_tags_cannot_push_latest() {
     assert_eq!(refused.refused(), (403, "DENIED".into()));
     assert_eq!(refused.header("www-authenticate"), None);
     let sentence = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-    assert!(sentence.starts_with("alice may touch only tags matching pr-* in acme/web"), "{sentence}");
+    assert_eq!(sentence, "alice may push only tags matching pr-* in acme/web; latest does not match");
     let both = format!("{}?tag=pr-2&tag=latest", digest(document.as_bytes()));
     assert_eq!(put(&both).await.refused(), (403, "DENIED".into()));
     assert_eq!(send(Method::HEAD, "/v2/acme/web/manifests/pr-2".into(), String::new()).await.status, 404);
     let blob = send(Method::DELETE, format!("/v2/acme/web/blobs/{config}"), String::new()).await;
     assert_eq!(blob.refused(), (403, "DENIED".into()));
+    let sentence = "alice may delete only tags matching pr-* in acme/web; a blob is not deleted under a limit to tags";
+    assert_eq!(blob.json()["errors"][0]["message"], sentence);
     let tag = send(Method::DELETE, "/v2/acme/web/manifests/pr-1".into(), String::new()).await;
     assert_eq!(tag.status, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]
-async fn the_companion_answers_catalog_and_mounts() {
+pub(crate) async fn the_companion_answers_catalog_and_mounts() {
     let registry = Registry::guarded(Some(Arc::new(Acquaintance))).await;
     let body = b"{}";
     for repository in ["acme/web", "acme/secret", "other"] {
@@ -171,4 +173,46 @@ async fn deleting_needs_its_own_right() {
     let location = started.expect("location").to_owned();
     let cancelled = as_alice(&registry, &json!([on("a", &["push"])]), Method::DELETE, &location).await;
     assert_eq!(cancelled.status, StatusCode::NO_CONTENT, "who may push may give up");
+}
+
+/// Panics when it is asked, as a fault of ours would.
+struct Broken;
+
+impl Companion for Broken {
+    fn readable<'a>(
+        &'a self,
+        _token: &'a VerifiedToken,
+        _raw: &'a str,
+    ) -> BoxFuture<'a, Result<Readable, CompanionUnavailable>> {
+        async { panic!("the secret is 42") }.boxed()
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        _credentials: &'a BasicCredentials,
+        _scopes: &'a [Scope],
+        _peer: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<Exchanged, CompanionUnavailable>> {
+        async { panic!("the secret is 42") }.boxed()
+    }
+
+    fn revocations(&self, _after: u64) -> BoxFuture<'_, Result<Vec<Revocation>, CompanionUnavailable>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_request_and_tells_its_number_alone() {
+    let registry = Registry::guarded(Some(Arc::new(Broken))).await;
+    let headers = [("authorization", "Basic YWxpY2U6eA=="), ("x-request-id", "seen-by-a-proxy-1")];
+    let failed = registry.get_with("/v2/", &headers).await;
+    assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(failed.expect("x-request-id"), "seen-by-a-proxy-1");
+    let expected =
+        json!({"errors": [{"code": "UNKNOWN", "message": "unknown error", "detail": {"id": "seen-by-a-proxy-1"}}]});
+    assert_eq!(failed.json(), expected);
+    let own = registry.get_with("/v2/", &headers[..1]).await;
+    assert_eq!(own.json()["errors"][0]["detail"]["id"], own.expect("x-request-id"), "one number, also if it is ours");
+    let bearer = registry.bearer(&json!([]));
+    assert_eq!(registry.get_with("/v2/", &[("authorization", &bearer)]).await.status, StatusCode::OK);
 }

@@ -1,6 +1,6 @@
 //! A registry in a directory of its own, and somebody who speaks to it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,9 +23,13 @@ use shared::{
     clock::{Clock, Timestamp},
     digest::{Algorithm, Digest},
     listen::Peer,
+    shutdown::CancellationToken,
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tower::ServiceExt;
+
+use crate::postgres;
 
 /// When the tests take place.
 pub(crate) const NOW: i64 = 1_767_225_600;
@@ -35,6 +39,7 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(crate) struct Registry {
     router: Router,
+    server: server::Registry,
     key: Key,
     _directory: TempDir,
 }
@@ -68,6 +73,9 @@ impl Registry {
         let mut tree = json!({
             "storage": {"filesystem": {"rootdirectory": directory.path()}, "delete": {"enabled": true}},
         });
+        if let Some(database) = postgres::database() {
+            tree["portreeve"] = json!({ "database": database });
+        }
         merge(&mut tree, part);
         if let Some(token) = tree.pointer_mut("/auth/token") {
             token["jwks"] = json!(jwks);
@@ -76,7 +84,7 @@ impl Registry {
         let settings = Settings::try_from(raw).unwrap();
         let clock = Clock::fixed(Timestamp::from_seconds(NOW));
         let registry = server::Registry::build(&settings, companion, clock).await.unwrap();
-        Self { router: registry.router(), key, _directory: directory }
+        Self { router: registry.router(), server: registry, key, _directory: directory }
     }
 
     pub(crate) async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Body) -> Reply {
@@ -96,6 +104,16 @@ impl Registry {
         let reply = Reply { status: parts.status, headers: parts.headers, body };
         reply.check_always();
         reply
+    }
+
+    /// Tells a story while the registry does what it does beside requests.
+    pub(crate) async fn with_background(&self, story: impl Future<Output = ()>) {
+        let cancelled = CancellationToken::new();
+        let told = async {
+            timeout(Duration::from_secs(20), story).await.expect("the story does not end");
+            cancelled.cancel();
+        };
+        tokio::join!(told, self.server.background(cancelled.clone()));
     }
 
     pub(crate) async fn get(&self, target: &str) -> Reply {

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client::Registry;
 
 #[tokio::test]
-async fn tags_come_in_pages() {
+pub(crate) async fn tags_come_in_pages() {
     let registry = Registry::with(json!({"tags": {"maxtags": 2}}), None).await;
     for tag in ["b", "a", "C", "d"] {
         registry.push_image("acme/web", tag).await;
@@ -31,7 +31,7 @@ async fn tags_come_in_pages() {
 
 /// T09: a page is never larger than the operator allows.
 #[tokio::test]
-async fn the_catalog_comes_in_pages() {
+pub(crate) async fn the_catalog_comes_in_pages() {
     let registry = Registry::with(json!({"catalog": {"maxentries": 3}}), None).await;
     assert_eq!(registry.get("/v2/_catalog").await.json(), json!({"repositories": []}));
     for repository in ["b", "a/b", "a", "a-b"] {

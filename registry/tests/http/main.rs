@@ -11,4 +11,6 @@ mod lists;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod settings;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client::{INDEX, MANIFEST, Registry, digest, image};
 
 #[tokio::test]
-async fn what_was_pushed_is_served_byte_for_byte_whatever_is_accepted() {
+pub(crate) async fn what_was_pushed_is_served_byte_for_byte_whatever_is_accepted() {
     let registry = Registry::open().await;
     let (digest, document) = registry.push_image("acme/web", "v1").await;
     for reference in ["v1", &digest.to_string()] {
@@ -41,7 +41,7 @@ async fn what_was_pushed_is_served_byte_for_byte_whatever_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_push_answers_where_the_manifest_is_and_what_it_is_about() {
+pub(crate) async fn a_push_answers_where_the_manifest_is_and_what_it_is_about() {
     let registry = Registry::open().await;
     let (subject, _) = registry.push_image("acme/web", "v1").await;
     let config = digest(b"{}");
@@ -76,7 +76,7 @@ async fn a_push_answers_where_the_manifest_is_and_what_it_is_about() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_one_by_one() {
+pub(crate) async fn what_is_missing_is_named_one_by_one() {
     let registry = Registry::open().await;
     let layer = json!({"layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 5, "digest": digest(b"layer")}]});
     let document = image(&digest(b"config"), 6, &layer);
@@ -125,7 +125,7 @@ async fn a_manifest_above_the_limit_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_tag_moves_only_as_its_condition_says() {
+pub(crate) async fn a_tag_moves_only_as_its_condition_says() {
     let registry = Registry::open().await;
     let (first, document) = registry.push_image("a", "v1").await;
     let put = async |condition: (&str, &str), tag: &str| {
@@ -142,7 +142,7 @@ async fn a_tag_moves_only_as_its_condition_says() {
 }
 
 #[tokio::test]
-async fn deleting_a_manifest_takes_its_tags_along() {
+pub(crate) async fn deleting_a_manifest_takes_its_tags_along() {
     let registry = Registry::open().await;
     let (digest, _) = registry.push_image("a", "v1").await;
     registry.push_image("a", "v2").await;
@@ -156,7 +156,7 @@ async fn deleting_a_manifest_takes_its_tags_along() {
 }
 
 #[tokio::test]
-async fn a_blob_that_a_manifest_names_is_not_deleted() {
+pub(crate) async fn a_blob_that_a_manifest_names_is_not_deleted() {
     let registry = Registry::open().await;
     registry.push_image("a", "v1").await;
     let refused = registry.delete(&format!("/v2/a/blobs/{}", digest(b"{}"))).await;

@@ -56,3 +56,30 @@ async fn headers_of_the_operator_are_on_every_answer_and_ours_not_twice() {
         assert_eq!(reply.headers.get_all("x-content-type-options").iter().count(), 1);
     }
 }
+
+/// As at the stock registries: everything is refused until the check holds again.
+#[tokio::test]
+async fn a_failing_check_takes_the_registry_out() {
+    let home = tempfile::tempdir().unwrap();
+    let down = home.path().join("down");
+    let registry = Registry::with(json!({"health": {"file": [{"file": down, "interval": "5ms"}]}}), None).await;
+    let answers = async |wanted: StatusCode| {
+        while registry.get("/v2/").await.status != wanted {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    let story = async {
+        answers(StatusCode::OK).await;
+        std::fs::write(&down, "").unwrap();
+        answers(StatusCode::SERVICE_UNAVAILABLE).await;
+        for target in ["/v2/", "/v2/_catalog", "/v2/a/manifests/v1", "/v2/nonsense"] {
+            let refused = registry.get(target).await;
+            assert_eq!(refused.refused(), (503, "UNAVAILABLE".into()), "{target}");
+            let detail = &refused.json()["errors"][0]["detail"];
+            assert_eq!(detail, "health check failed: please see /debug/health");
+        }
+        std::fs::remove_file(&down).unwrap();
+        answers(StatusCode::OK).await;
+    };
+    registry.with_background(story).await;
+}

@@ -47,6 +47,8 @@ pub struct Deleted {
 pub(super) struct Delete {
     pub(super) request: DeleteManifest,
     pub(super) remembered: Remembered,
+    /// How long children that the manifest lets go stay at least.
+    pub(super) grace: Duration,
 }
 
 /// The locked manifest, and how it will go.
@@ -91,7 +93,7 @@ impl Operation for Delete {
             tags::step(tx, repository.id, &Move { tag, from: *version, to: None, actor }).await?;
         }
         match &locked {
-            Locked::Purge(_, locked) => manifests::purge(tx, locked).await?,
+            Locked::Purge(_, locked) => manifests::purge(tx, locked, self.grace).await?,
             Locked::Hide(id) => {
                 let purge_at = tx.now() + self.request.undelete_window;
                 manifests::delete(tx, *id, purge_at).await?;

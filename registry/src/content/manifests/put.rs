@@ -1,7 +1,7 @@
 //! The operation behind a push of a manifest, in the order of locks that everybody keeps: repository, blobs and their links,
 //! manifests, tags, usage (design.md section 6).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use shared::{
     database::{Failure, Operation, Transaction},
@@ -12,12 +12,12 @@ use shared::{
 
 use super::{Condition, PutManifest, Remembered, references};
 use crate::{
-    content::{Error, manifest::Manifest, tags::limits},
+    content::{Content, Error, manifest::Manifest, tags::limits},
     metadata::{
         BlobId,
         events::{self, Event},
         links::{self, Linked},
-        manifests::{self, Affected, MANIFEST_GRACE, ManifestId, NewManifest},
+        manifests::{self, Affected, ManifestId, NewManifest},
         repositories::{self, Repository},
         stored_bytes,
         tags::{self, Move, State, States, Target},
@@ -43,6 +43,8 @@ pub(super) struct Put {
     manifest: Manifest,
     tags: BTreeSet<Tag>,
     remembered: Remembered,
+    /// How long it, and what its tags leave, stays at least once no tag points there.
+    grace: Duration,
 }
 
 /// What the operation has locked, as it stood then.
@@ -54,12 +56,13 @@ struct Locked {
 }
 
 impl Put {
-    pub(super) fn new(request: PutManifest, digest: Digest, manifest: Manifest, remembered: Remembered) -> Self {
+    pub(super) fn new(request: PutManifest, digest: Digest, manifest: Manifest, content: &Content) -> Self {
         let mut tags: BTreeSet<Tag> = request.tags.iter().cloned().collect();
         if let Reference::Tag(tag) = &request.reference {
             tags.insert(tag.clone());
         }
-        Self { request, digest, manifest, tags, remembered }
+        let (remembered, grace) = (content.manifests.clone(), content.lives.grace);
+        Self { request, digest, manifest, tags, remembered, grace }
     }
 
     fn subject(&self) -> Option<&Digest> {
@@ -111,7 +114,7 @@ impl Put {
             }
             Some(held) => {
                 if let Some(locked) = manifests::lock_to_purge(tx, held.id).await? {
-                    manifests::purge(tx, &locked).await?;
+                    manifests::purge(tx, &locked, self.grace).await?;
                 }
                 Ok((self.insert(tx, locked).await?, true))
             }
@@ -187,7 +190,7 @@ impl Operation for Put {
         links::reference(tx, locked.repository.id, &blobs, &self.request.pusher.holder).await?;
         let (id, new) = self.store(tx, &locked).await?;
         let moved = self.move_tags(tx, &locked, Target { manifest: id, digest: self.digest }).await?;
-        let until = tx.now() + MANIFEST_GRACE;
+        let until = tx.now() + self.grace;
         manifests::settle(tx, &self.touched(&locked, id), until).await?;
         if new || !moved.is_empty() {
             events::record(tx, &self.event(&moved)).await?;

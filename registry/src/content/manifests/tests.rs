@@ -6,7 +6,7 @@ use shared::{
     reference::Reference,
 };
 
-use super::{Condition, DeleteManifest, MANIFEST_GRACE, PutManifest, References};
+use super::{Condition, DeleteManifest, PutManifest, References};
 use crate::{
     content::{
         Error, Promise, Pusher, TagLimits,
@@ -14,7 +14,7 @@ use crate::{
         manifest::MediaType,
         tags::{DeleteTag, Denial},
     },
-    metadata::manifests::{Due, Purge, purgeable},
+    metadata::manifests::{Due, MANIFEST_GRACE, Purge, purgeable},
 };
 
 mod concurrency;
@@ -71,7 +71,8 @@ impl Fixture {
         drop(reader);
         let mut purged = 0;
         for manifest in ids {
-            purged += usize::from(self.content.metadata.write(Purge { manifest, due }).await.unwrap());
+            purged +=
+                usize::from(self.content.metadata.write(Purge { manifest, due, grace: MANIFEST_GRACE }).await.unwrap());
         }
         purged
     }

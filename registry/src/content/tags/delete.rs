@@ -1,6 +1,6 @@
 //! The operation behind DELETE of a tag.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use shared::{
     database::{Failure, Operation, Transaction},
@@ -14,7 +14,7 @@ use crate::{
     content::{Error, TagLimits, manifests::Remembered},
     metadata::{
         events::{self, Event},
-        manifests::{self, Affected, MANIFEST_GRACE},
+        manifests::{self, Affected},
         repositories,
         tags::{self, Move},
     },
@@ -36,6 +36,8 @@ pub struct DeleteTag {
 pub(super) struct Delete {
     pub(super) request: DeleteTag,
     pub(super) remembered: Remembered,
+    /// How long the manifest stays at least if this was its last tag.
+    pub(super) grace: Duration,
 }
 
 impl Operation for Delete {
@@ -60,7 +62,7 @@ impl Operation for Delete {
         }
         limits::check(tx, limits, &wanted, None, &locked).await?;
         tags::step(tx, repository.id, &Move { tag, from: state.version, to: None, actor }).await?;
-        let until = tx.now() + MANIFEST_GRACE;
+        let until = tx.now() + self.grace;
         manifests::settle(tx, &[target.manifest], until).await?;
         events::record(tx, &Event::TagDeleted { repository: name, tag, digest: &target.digest, actor }).await?;
         Ok(())

@@ -18,13 +18,13 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// The tag matches none of the patterns.
-    #[error("the tag {tag} is none of those")]
+    #[error("{tag} does not match")]
     Tag {
         /// Which.
         tag: Tag,
     },
     /// What is pushed or deleted is about a manifest that carries a tag out of bounds.
-    #[error("{named} carries the tag {carried}, which is none of those")]
+    #[error("{named} carries the tag {carried}, which does not match")]
     Named {
         /// The manifest that a subject or a tag like `sha256-<hex>.sig` names.
         named: Digest,

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::{
     super::{Content, Error},
-    Chunk, MAX_BLOB_BYTES, UPLOAD_LIFE, UploadId, boot,
+    Chunk, MAX_BLOB_BYTES, UploadId, boot,
     gather::{Batch, End, Gather},
 };
 use crate::{
@@ -176,7 +176,7 @@ impl Session {
             received: writing.received,
             hash_state: writing.hasher.save(),
             boot: boot::id().to_owned(),
-            life: UPLOAD_LIFE,
+            life: self.content.lives.upload,
         };
         match self.content.metadata.write(save).await {
             Ok(()) => {

@@ -3,7 +3,7 @@
 //! A purge works on one manifest and takes its locks in everybody's order, so it waits for a push and a push waits for it, and
 //! neither is ever the victim of a deadlock.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use shared::{
     clock::Timestamp,
@@ -12,7 +12,7 @@ use shared::{
 };
 use sqlx::Error;
 
-use super::{MANIFEST_GRACE, ManifestId, settle, turn::take_turn_of};
+use super::{ManifestId, settle, turn::take_turn_of};
 use crate::metadata::{NamespaceId, RepositoryId, links::PROMISE_LIFE, locking, usage};
 
 /// Purges one deleted manifest, unless it has come back or is not due yet.
@@ -22,6 +22,8 @@ pub struct Purge {
     pub manifest: ManifestId,
     /// When it counts as due.
     pub due: Due,
+    /// How long the children that it lets go stay at least.
+    pub grace: Duration,
 }
 
 /// When a deleted manifest goes.
@@ -44,7 +46,7 @@ impl Operation for Purge {
         let Some(locked) = lock_to_purge(tx, self.manifest).await? else { return Ok(false) };
         let due = locked.deleted && (self.due == Due::AtOnce || locked.expires_at.is_some_and(|at| at < now));
         if due {
-            purge(tx, &locked).await?;
+            purge(tx, &locked, self.grace).await?;
         }
         Ok(due)
     }
@@ -135,11 +137,11 @@ async fn lock_family(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<V
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
-/// Removes a locked manifest that carries no tag, and lets go what it held.
+/// Removes a locked manifest that carries no tag, and lets go what it held: children without another hold stay for `grace`.
 ///
 /// # Errors
 /// What the database says.
-pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge) -> Result<(), Error> {
+pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge, grace: Duration) -> Result<(), Error> {
     let now = tx.now();
     let sql = "UPDATE link SET expires_at = $2
                WHERE repository_id = $3 AND (expires_at IS NULL OR expires_at < $2) AND blob_id IN (
@@ -152,7 +154,7 @@ pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge) -> Result
     let let_go: Vec<ManifestId> = family.into_iter().filter(|id| *id != manifest.id).collect();
     let sql = "DELETE FROM manifest WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(manifest.id).execute(c).await.map(drop))?;
-    settle(tx, &let_go, now + MANIFEST_GRACE).await?;
+    settle(tx, &let_go, now + grace).await?;
     usage::add(tx, manifest.namespace, -manifest.size).await
 }
 
