@@ -1,5 +1,6 @@
 //! What people and machines do with a registry, told in their order and with the clients that they use.
 
+mod apart;
 mod commands;
 mod compose;
 mod docker;
