@@ -10,7 +10,7 @@ use crate::client::{Registry, digest};
 const BYTES: &[u8] = b"0123456789abcdef";
 
 #[tokio::test]
-async fn a_pushed_blob_is_read_whole_and_in_parts() {
+pub(crate) async fn a_pushed_blob_is_read_whole_and_in_parts() {
     let registry = Registry::open().await;
     let digest = registry.push_blob("acme/web", BYTES).await;
     let target = format!("/v2/acme/web/blobs/{digest}");
@@ -50,7 +50,7 @@ async fn a_pushed_blob_is_read_whole_and_in_parts() {
 }
 
 #[tokio::test]
-async fn a_blob_belongs_to_its_repository() {
+pub(crate) async fn a_blob_belongs_to_its_repository() {
     let registry = Registry::open().await;
     let digest = registry.push_blob("acme/web", BYTES).await;
     let elsewhere = registry.get(&format!("/v2/acme/api/blobs/{digest}")).await;
@@ -81,7 +81,7 @@ async fn a_blob_belongs_to_its_repository() {
 }
 
 #[tokio::test]
-async fn chunks_go_on_where_the_upload_stands() {
+pub(crate) async fn chunks_go_on_where_the_upload_stands() {
     let registry = Registry::open().await;
     let started = registry.post("/v2/acme/web/blobs/uploads/").await;
     assert_eq!((started.status, started.expect("range")), (StatusCode::ACCEPTED, "0-0"));
@@ -126,7 +126,7 @@ async fn a_streamed_upload_says_nothing_of_its_length() {
 }
 
 #[tokio::test]
-async fn what_hashes_to_something_else_is_refused() {
+pub(crate) async fn what_hashes_to_something_else_is_refused() {
     let registry = Registry::open().await;
     let other = digest(b"other");
     let whole = registry.upload(Method::POST, &format!("/v2/a/blobs/uploads/?digest={other}"), None, BYTES).await;
@@ -141,7 +141,7 @@ async fn what_hashes_to_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn an_upload_can_be_given_up_in_its_own_repository_only() {
+pub(crate) async fn an_upload_can_be_given_up_in_its_own_repository_only() {
     let registry = Registry::open().await;
     let location = registry.post("/v2/acme/web/blobs/uploads/").await.expect("location").to_owned();
     let foreign = location.replace("acme/web", "acme/api");
