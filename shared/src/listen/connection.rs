@@ -1,18 +1,24 @@
 //! One connection, from the handshake to its end.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderMap, StatusCode, Version, header::EXPECT},
+    http::{
+        HeaderMap, StatusCode, Version,
+        header::{EXPECT, HOST},
+    },
     response::{IntoResponse, Response},
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+    server::{conn::auto::Builder, graceful::GracefulConnection},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -46,18 +52,23 @@ pub(super) struct Server {
 
 /// Which protocol a connection speaks is known beforehand, from ALPN or from the settings; only with `h2c` is it found out from the first bytes.
 struct Protocols {
-    http1: Builder<TokioExecutor>,
+    http1: http1::Builder,
     http2: Builder<TokioExecutor>,
     either: Builder<TokioExecutor>,
 }
 
+/// What a connection speaks, as far as that is known before its first byte.
+#[derive(Clone, Copy)]
+enum Spoken {
+    Http1,
+    Http2,
+    Either,
+}
+
 impl Server {
     pub(super) fn new(tls: Option<&Tls>, limits: &Limits) -> Result<Self, ListenError> {
-        let protocols = Protocols {
-            http1: builder(limits).http1_only(),
-            http2: builder(limits).http2_only(),
-            either: builder(limits),
-        };
+        let protocols =
+            Protocols { http1: http1_builder(limits), http2: builder(limits).http2_only(), either: builder(limits) };
         let tls = tls.map(|tls| tls.acceptor(limits.http2)).transpose()?;
         Ok(Self { tls, limits: *limits, protocols: Arc::new(protocols) })
     }
@@ -72,8 +83,8 @@ impl Server {
                     Err(_) => return tracing::debug!(?peer, "the TLS handshake took too long"),
                 };
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let protocol = if http2 { &self.protocols.http2 } else { &self.protocols.http1 };
-                self.speak(protocol, stream, peer, router, stop).await;
+                let spoken = if http2 { Spoken::Http2 } else { Spoken::Http1 };
+                self.speak(spoken, stream, peer, router, stop).await;
             }
             (Stream::Tcp(stream), None) => self.speak(self.plain(), stream, peer, router, stop).await,
             // The socket file never leaves the machine.
@@ -81,34 +92,40 @@ impl Server {
         }
     }
 
-    fn plain(&self) -> &Builder<TokioExecutor> {
-        if self.limits.h2c { &self.protocols.either } else { &self.protocols.http1 }
+    fn plain(&self) -> Spoken {
+        if self.limits.h2c { Spoken::Either } else { Spoken::Http1 }
     }
 
-    async fn speak<S>(
-        &self,
-        protocol: &Builder<TokioExecutor>,
-        stream: S,
-        peer: Peer,
-        router: Router,
-        stop: CancellationToken,
-    ) where
+    async fn speak<S>(&self, spoken: Spoken, stream: S, peer: Peer, router: Router, stop: CancellationToken)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let most = self.limits.head_bytes;
         let service = hyper::service::service_fn(move |request| answer(router.clone(), request, peer, most));
-        let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            // Clients hang up whenever they like.
-            tracing::debug!(?peer, error, "a connection ended early");
+        let (protocols, stream) = (&self.protocols, TokioIo::new(stream));
+        match spoken {
+            Spoken::Http1 => to_its_end(protocols.http1.serve_connection(stream, service), peer, stop).await,
+            Spoken::Http2 => to_its_end(protocols.http2.serve_connection(stream, service), peer, stop).await,
+            Spoken::Either => to_its_end(protocols.either.serve_connection(stream, service), peer, stop).await,
         }
+    }
+}
+
+async fn to_its_end<C>(connection: C, peer: Peer, stop: CancellationToken)
+where
+    C: GracefulConnection<Error: fmt::Display>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients hang up whenever they like.
+        tracing::debug!(?peer, %error, "a connection ended early");
     }
 }
 
@@ -121,6 +138,9 @@ async fn answer(
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
         return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+    }
+    if !names_one_host(request.version(), request.headers()) {
+        return Ok(StatusCode::BAD_REQUEST.into_response());
     }
     // On HTTP/2 a body that nobody reads is its stream's own matter.
     if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
@@ -139,14 +159,32 @@ fn request_of(mut request: Request, peer: Peer) -> Request {
     request
 }
 
+/// RFC 9112, section 3.2: of two hosts a proxy before us may have read the other, and realms and locations repeat what it says.
+fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => true,
+        (None, _) => version != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Bytes of names and values, with the four that each line adds.
 fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
+/// hyper's buffer for a head is also the one that bodies arrive in, where size is speed: `answer` measures a head, and what is
+/// more than a little too large is not read to its end, because every connection could hold so much.
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let most = usize::try_from(limits.head_bytes).unwrap_or(usize::MAX);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_header_size(most.saturating_mul(2));
+    builder
+}
+
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // hyper's buffer for a head is also the one that bodies arrive in, where size is speed; so the head is measured in `answer`.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
     builder
         .http2()

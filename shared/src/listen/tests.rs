@@ -107,6 +107,40 @@ async fn a_place_that_is_taken_is_named() {
     assert!(error.starts_with(&format!("cannot listen on {}", served.tcp())), "{error}");
 }
 
+/// What a request as it stands is answered with, from the first line on.
+async fn answer_to(served: &Served, request: &str) -> String {
+    let mut stream = served.connect().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let served = Served::plain(Limits::default(), who()).await;
+    for (hosts, expected) in
+        [("Host: a\r\n", "200"), ("", "400"), ("Host: a\r\nHost: a\r\n", "400"), ("Host: a\r\nHost: b\r\n", "400")]
+    {
+        let answer = answer_to(&served, &format!("GET /who HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{hosts:?}: {answer}");
+    }
+    let old = answer_to(&served, "GET /who HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
+    served.stop().await;
+}
+
+/// Eight thousand connections may each hold what is read of a head: it is not read on and on until it ends.
+#[tokio::test]
+async fn a_head_without_an_end_is_refused_before_it_fills_memory() {
+    let limits = Limits { head_bytes: 8192, ..Limits::default() };
+    let served = Served::plain(limits, who()).await;
+    let unfinished = format!("GET /who HTTP/1.1\r\nHost: a\r\nX-A: {}", "a".repeat(40_000));
+    let answer = answer_to(&served, &unfinished).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    served.stop().await;
+}
+
 #[tokio::test]
 async fn a_head_that_never_ends_is_not_waited_for() {
     let limits = Limits { head: Duration::from_millis(200), ..Limits::default() };
