@@ -22,7 +22,7 @@ use crate::{
         self, Accounts, CredentialId, PrincipalId, ServiceId,
         credentials::{Claimed, Credential, CredentialKind, NewCredential},
         events::FailedLogin,
-        names::{Label, folded},
+        names::{Label, MAX_HANDLE_BYTES, folded},
         networks::Network,
         principals::{AccountState, Principal, PrincipalKind},
         rules::About,
@@ -38,6 +38,11 @@ use throttle::{Neighbourhood, Throttle, Throttled};
 
 /// How much of an unknown name's HMAC stands in the audit: enough to tell names apart.
 const PSEUDONYM_BYTES: usize = 16;
+
+/// The longest name that is looked up, in bytes. Folding makes one byte of four at most (mathematical letters), so whatever could
+/// be somebody's handle is no longer.
+const MAX_CLAIMED_BYTES: usize = 4 * MAX_HANDLE_BYTES;
+
 /// What local passwords are remembered under.
 const LOCAL: &str = "local";
 
@@ -237,7 +242,11 @@ impl Parts {
     async fn foreign_secret(&self, attempt: &Attempt<'_>) -> Result<Identity, NotIdentified> {
         let Some(username) = attempt.username else { return Err(NotIdentified::Wrong) };
         let password = attempt.secret.expose();
-        // Nothing is hashed for these, whoever is meant, so no name can be told by them.
+        // Nothing is hashed for these, whoever is meant, so no name can be told by them. Nobody has a name that long, and the
+        // throttle need not remember what strangers make up.
+        if username.len() > MAX_CLAIMED_BYTES {
+            return Err(NotIdentified::Wrong);
+        }
         if password.is_empty() || password.len() > MAX_PASSWORD_BYTES || password.contains('\0') {
             return Err(NotIdentified::Wrong);
         }

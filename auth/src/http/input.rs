@@ -1,12 +1,16 @@
 //! What the admin API reads: JSON bodies and queries, strictly and within limits.
 
+use std::time::Duration;
+
 use axum::{
-    body::to_bytes,
+    body::{self, Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::strict_json;
+use thiserror::Error;
+use tokio::time::timeout;
 
 use super::error::ApiError;
 
@@ -14,6 +18,38 @@ use super::error::ApiError;
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Rows of a page if the client does not say.
 pub const DEFAULT_PAGE: u32 = 100;
+
+/// How long a body may take to arrive. None has more than 64 KiB, and before it there are no credentials: a connection must not be
+/// held by a byte now and then.
+pub const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Why a body is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoBody {
+    /// It has more bytes than allowed, or ended before its announced end.
+    #[error("the body is cut, or longer than {limit} bytes")]
+    TooLong {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// It came too slowly.
+    #[error("the body did not arrive within {} s", within.as_secs())]
+    TooSlow {
+        /// What is allowed.
+        within: Duration,
+    },
+}
+
+/// All of a body, within limits of size and time.
+///
+/// # Errors
+/// [`NoBody`].
+pub async fn whole(body: body::Body, limit: usize, within: Duration) -> Result<Bytes, NoBody> {
+    match timeout(within, to_bytes(body, limit)).await {
+        Ok(read) => read.map_err(|_| NoBody::TooLong { limit }),
+        Err(_) => Err(NoBody::TooSlow { within }),
+    }
+}
 
 /// A JSON body. Unknown members, members that stand twice and anything behind the value are refused.
 #[derive(Debug)]
@@ -30,9 +66,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(ApiError::MediaType);
         }
-        let bytes = to_bytes(request.into_body(), MAX_BODY_BYTES)
-            .await
-            .map_err(|_| ApiError::TooLarge { limit: MAX_BODY_BYTES })?;
+        let bytes = whole(request.into_body(), MAX_BODY_BYTES, BODY_TIME).await.map_err(|error| match error {
+            NoBody::TooLong { limit } => ApiError::TooLarge { limit },
+            NoBody::TooSlow { .. } => ApiError::Invalid(error.to_string()),
+        })?;
         let value = strict_json::parse(&bytes).map_err(|error| ApiError::Invalid(error.to_string()))?;
         serde_json::from_value(value).map(Self).map_err(|error| ApiError::Invalid(error.to_string()))
     }
@@ -100,5 +137,22 @@ impl Paging {
     pub fn after_number(&self) -> Result<Option<i64>, ApiError> {
         let number = self.after.as_deref().map(str::parse).transpose();
         number.map_err(|_| ApiError::Invalid("after is the next of an earlier page".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_not_waited_for() {
+        let drop = Ok::<_, std::io::Error>(Bytes::from_static(b"a"));
+        let dripping = body::Body::from_stream(stream::iter([drop]).chain(stream::pending()));
+        let within = Duration::from_millis(20);
+        assert_eq!(whole(dripping, 10, within).await, Err(NoBody::TooSlow { within }));
+        assert_eq!(whole("0123456789".into(), 10, BODY_TIME).await.unwrap(), "0123456789");
+        assert_eq!(whole("0123456789+".into(), 10, BODY_TIME).await, Err(NoBody::TooLong { limit: 10 }));
     }
 }

@@ -7,7 +7,7 @@ mod tests;
 
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{RawQuery, State},
     http::{
         HeaderMap,
@@ -18,7 +18,10 @@ use axum::{
 };
 use shared::{basic::BasicCredentials, token_response::TokenResponse};
 
-use super::{App, Peer};
+use super::{
+    App, Peer,
+    input::{BODY_TIME, whole},
+};
 use crate::{
     accounts::names::folded,
     tokens::{Shown, TokenRequest, Tokens},
@@ -57,8 +60,8 @@ async fn by_form(State(app): State<App>, peer: Peer, headers: HeaderMap, body: B
     if !is_form(&headers) {
         return Err(TokenError::Invalid("the body must be application/x-www-form-urlencoded".into()));
     }
-    let too_long = |_| TokenError::Invalid(format!("the form is cut, or longer than {MAX_REQUEST_BYTES} bytes"));
-    let form = to_bytes(body, MAX_REQUEST_BYTES).await.map_err(too_long)?;
+    let form = whole(body, MAX_REQUEST_BYTES, BODY_TIME).await;
+    let form = form.map_err(|error| TokenError::Invalid(error.to_string()))?;
     let mut parameters = Parameters::parse(&form)?;
     let grant = parameters.grant()?;
     let shown = match &grant {

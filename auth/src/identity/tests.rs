@@ -16,6 +16,7 @@ use crate::{
     accounts::{
         ServiceId,
         credentials::{CredentialKind, OtherKeys},
+        names::MAX_HANDLE_BYTES,
         principals::{AccountState, Principal},
         providers::ProviderKind,
         tests::fixture::{Fixture, new_credential, on_both},
@@ -29,6 +30,7 @@ on_both! {
     a_right_password_is_remembered_for_half_a_minute
     a_name_that_nobody_has_is_hashed_like_any_other
     failed_passwords_are_throttled_and_own_secrets_are_not
+    names_longer_than_any_name_are_neither_looked_up_nor_remembered
     strangers_do_not_lock_an_account_out_of_where_it_signs_in
     a_token_is_good_beside_its_owners_name_only
     a_robot_may_have_a_key_that_somebody_chose
@@ -202,6 +204,18 @@ async fn failed_passwords_are_throttled_and_own_secrets_are_not(fixture: &Fixtur
     fixture.pass(PER_ACCOUNT.forgiven_after);
     assert!(wrong(&door.sign_in("ALICE", "guess").await), "one try was forgiven, in any spelling");
     assert!(matches!(door.sign_in("Alice", "guess").await, Err(NotIdentified::Throttled { .. })));
+}
+
+/// The throttle keeps the names that were tried: strangers who send forty thousand bytes for each must not fill memory.
+async fn names_longer_than_any_name_are_neither_looked_up_nor_remembered(fixture: &Fixture) {
+    let door = Door::of(fixture).await;
+    let _blocked = door.block().await;
+    let endless = "a".repeat(40_000);
+    for _ in 0..=PER_ACCOUNT.burst {
+        assert!(wrong(&door.sign_in(&endless, "guess").await));
+    }
+    let longest = "\u{1d400}".repeat(MAX_HANDLE_BYTES);
+    assert!(matches!(door.sign_in(&longest, "guess").await, Err(NotIdentified::Busy(_))), "this might be somebody");
 }
 
 async fn strangers_do_not_lock_an_account_out_of_where_it_signs_in(fixture: &Fixture) {
