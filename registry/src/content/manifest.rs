@@ -136,8 +136,9 @@ impl Manifest {
         if nesting::deeper_than(payload, MAX_JSON_DEPTH) {
             return Err(ManifestInvalid::TooDeep);
         }
-        let body: Body<'_> =
-            serde_json::from_slice(payload).map_err(|error| ManifestInvalid::NotJson(error.to_string()))?;
+        // All of it: serde passes over what nobody asks for, and JSON that is not UTF-8 there is none either.
+        let text = str::from_utf8(payload).map_err(|error| ManifestInvalid::NotJson(error.to_string()))?;
+        let body: Body<'_> = serde_json::from_str(text).map_err(|error| ManifestInvalid::NotJson(error.to_string()))?;
         let media_type = body.media_type(content_type)?;
         let manifest = match media_type.shape() {
             Shape::Image => body.image(media_type),

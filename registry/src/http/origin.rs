@@ -75,8 +75,9 @@ impl Addresses {
         let forwarded = if self.trusts(peer) { Forwarded::read(headers) } else { Forwarded::default() };
         let scheme = forwarded.scheme.unwrap_or(self.scheme);
         let authority = forwarded.host.or_else(|| {
-            let field = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            field.or_else(|| uri.authority().map(Authority::as_str)).and_then(authority)
+            // A target that names an authority overrules the field (RFC 9112, section 3.2.2).
+            let named = uri.authority().map(Authority::as_str);
+            named.or_else(|| headers.get(header::HOST)?.to_str().ok()).and_then(authority)
         })?;
         Some(format!("{}://{authority}", scheme.text()))
     }
@@ -186,6 +187,13 @@ mod tests {
         for bad in ["a\"b", "a/b", "user@host", "", "a b", "a\\b"] {
             assert_eq!(origin(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_target_with_an_authority_overrules_the_field() {
+        let fields = headers(&[("host", "other.example")]);
+        let uri = Uri::from_static("http://reg.example:5000/v2/");
+        assert_eq!(addresses(&[]).origin(&fields, &uri, None).as_deref(), Some("http://reg.example:5000"));
     }
 
     #[test]

@@ -301,3 +301,13 @@ proptest! {
         }
     }
 }
+
+/// Also where nobody looks: a client that reads all of it would not take it for JSON.
+#[test]
+fn text_that_is_not_utf8_is_refused_in_members_without_meaning_too() {
+    let json = br#"{"schemaVersion":2,"manifests":[],"remark":"?"}"#;
+    let index: MediaType = MediaType::OCI_INDEX.parse().unwrap();
+    Manifest::parse(Some(&index), json).unwrap();
+    let broken: Vec<u8> = json.iter().map(|byte| if *byte == b'?' { 0xff } else { *byte }).collect();
+    assert!(matches!(Manifest::parse(Some(&index), &broken), Err(ManifestInvalid::NotJson(_))));
+}
