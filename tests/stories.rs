@@ -5,6 +5,7 @@ mod commands;
 mod compose;
 mod docker;
 mod foreign_issuers;
+mod hostile;
 mod kills;
 mod needs_go;
 mod robots;
