@@ -293,5 +293,5 @@ async fn a_registry_with_a_configuration_starts_and_warns_once() {
     })
     .start();
     let log = registry.log();
-    assert_eq!(log.matches("without TLS").count(), 1, "{log}");
+    assert_eq!(log.matches("NO TLS").count(), 1, "{log}");
 }

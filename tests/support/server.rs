@@ -61,6 +61,8 @@ impl Launch {
 
     /// Starts it and waits until it accepts connections.
     pub(crate) fn start(self) -> Portreeve {
+        // Whoever starts a server goes on to speak to it.
+        shared::crypto::install();
         let log = Log::default();
         let (child, url) = spawn(&self, &log);
         Portreeve { launch: self, child, url, log }

@@ -3,10 +3,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use tracing::{Event, Subscriber};
-use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    registry::LookupSpan,
-};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format::Writer};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::Format;
 
