@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests run, where they are missing: Debian's packages as root, and with Go 1.25 or newer
-# the clients that Debian does not carry. Says what it lacks and fails where it may not install.
+# what Debian does not carry: clients, and a newer stranger. Says what it lacks and fails where it may not install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,18 +50,19 @@ go_is_new_enough() {
 }
 
 # program=package@version
-clients=(
+go_programs=(
     crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1
     helm=helm.sh/helm/v3/cmd/helm@v3.22.0
     regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7
+    registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 )
 if go_is_new_enough; then
-    for entry in "${clients[@]}"; do
+    for entry in "${go_programs[@]}"; do
         if [ ! -x "target/tools/bin/${entry%%=*}" ]; then
             echo "building ${entry#*=}"
             GOBIN="$PWD/target/tools/bin" GOFLAGS=-mod=mod go install "${entry#*=}"
         fi
     done
 else
-    echo "no Go 1.25 or newer: the tests of crane, helm and regctl will not run"
+    echo "no Go 1.25 or newer: the tests of crane, helm, regctl and Distribution 3 will not run"
 fi

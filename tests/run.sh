@@ -17,8 +17,10 @@ if [ "$1" = everything ]; then
     step tests/install.sh
     # The tools that Go builds lie here; tests that need them are the only ones that may be left out, and by name.
     export PATH="$PWD/target/tools/bin:$PATH"
-    for tool in crane helm regctl; do
-        command -v "$tool" >/dev/null || skipped="${skipped:+$skipped, }$tool"
+    # program:tests
+    for entry in crane:crane helm:helm regctl:regctl registry:distribution; do
+        tool=${entry#*:}
+        command -v "${entry%%:*}" >/dev/null || skipped="${skipped:+$skipped, }$tool"
     done
 fi
 

@@ -4,13 +4,12 @@ use crate::support::{
     containers::{Containers, layout},
     docker::Docker,
     server::{Account, Portreeve},
-    stock::StockRegistry,
 };
 
 /// What everybody's client must print: who was refused, and what would have been allowed.
 const REFUSAL: [&str; 2] = ["denied: robot.acme.ci may", "only tags matching pr-* in acme/web"];
 
-async fn robot_for_pull_requests(portreeve: &Portreeve) -> Account {
+pub(super) async fn robot_for_pull_requests(portreeve: &Portreeve) -> Account {
     portreeve.private_namespace("acme").await;
     let robot = portreeve.robot("acme", "ci").await;
     assert_eq!(robot.name, "robot.acme.ci");
@@ -79,21 +78,6 @@ async fn a_deleted_pr_image_takes_nothing_else_along() {
     tools.skopeo(&["delete", &remote("pr-1")]).fails().await;
     tools.skopeo(&["delete", &remote("pr-2")]).succeeds().await;
     admin.skopeo(&["inspect", &remote("v1")]).succeeds().await;
-}
-
-/// A registry that does not know limits must not be talked into ignoring them.
-#[tokio::test]
-#[ignore = "needs docker-registry, skopeo"]
-async fn a_stock_registry_refuses_every_push_of_a_limited_robot() {
-    let portreeve = Portreeve::up();
-    let robot = robot_for_pull_requests(&portreeve).await;
-    let stock = StockRegistry::trusting(&portreeve).await;
-    let tools = Containers::new();
-    tools.login(stock.url().authority(), &robot).succeeds().await;
-    for tag in ["latest", "pr-123"] {
-        let remote = format!("docker://{}", stock.image(&format!("acme/web:{tag}")));
-        tools.skopeo(&["copy", &tools.layout().0, &remote]).fails().await;
-    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A stranger at the other end: Debian's `docker-registry`, version 2.8.2.
+//! A stranger at the other end: CNCF Distribution, as Debian packs it (2.8.2) and as Go builds its present release.
 
 use std::{
     fs::{self, File},
@@ -13,6 +13,24 @@ use url::Url;
 
 use super::server::{Portreeve, written};
 
+/// Which Distribution it is. They verify tokens with different libraries and know keys by different ids.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Edition {
+    /// 2.8.2, Debian's `docker-registry`.
+    Two,
+    /// 3.x, which Debian does not carry.
+    Three,
+}
+
+impl Edition {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Two => "docker-registry",
+            Self::Three => "registry",
+        }
+    }
+}
+
 /// A stock registry on a free port, with a directory of its own. Ends with the test.
 pub(crate) struct StockRegistry {
     child: Child,
@@ -23,11 +41,11 @@ pub(crate) struct StockRegistry {
 impl StockRegistry {
     /// One that asks nobody who they are, with deletes on.
     pub(crate) async fn open_to_all() -> Self {
-        Self::start("").await
+        Self::start(Edition::Two, "").await
     }
 
     /// One that trusts tokens of `portreeve`: its bundle, its realm, its names.
-    pub(crate) async fn trusting(portreeve: &Portreeve) -> Self {
+    pub(crate) async fn trusting(portreeve: &Portreeve, edition: Edition) -> Self {
         let bundle = portreeve.get("/certs/bundle.pem").await;
         let directory = TempDir::with_prefix("bundle-").expect("a temporary directory can be made");
         let path = written(directory.path(), "bundle.pem", &bundle);
@@ -36,11 +54,11 @@ impl StockRegistry {
             portreeve.url(),
         );
         // The bundle is read at the start and never again.
-        Self::start(&auth).await
+        Self::start(edition, &auth).await
     }
 
     /// `auth` is the configuration's own `auth:` block, or nothing.
-    async fn start(auth: &str) -> Self {
+    async fn start(edition: Edition, auth: &str) -> Self {
         let directory = TempDir::with_prefix("stock-registry-").expect("a temporary directory can be made");
         let port = free_port();
         let config = directory.path().join("config.yml");
@@ -52,14 +70,17 @@ impl StockRegistry {
         );
         fs::write(&config, text).expect("a small file can be written");
         let log = File::create(directory.path().join("log")).expect("a log file can be made");
-        let child = Command::new("docker-registry")
+        let program = edition.program();
+        let child = Command::new(program)
             .arg("serve")
             .arg(&config)
+            // Release 3 sends traces unless it is told not to.
+            .env("OTEL_TRACES_EXPORTER", "none")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log)
             .spawn()
-            .expect("docker-registry is installed");
+            .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
         let url = Url::parse(&format!("http://127.0.0.1:{port}/")).expect("a loopback address is a URL");
         let registry = Self { child, url, directory };
         registry.accepting(port).await;
@@ -78,7 +99,7 @@ impl StockRegistry {
     async fn accepting(&self, port: u16) {
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "docker-registry does not start:\n{}", self.log());
+            assert!(begun.elapsed() < Duration::from_secs(30), "the stock registry does not start:\n{}", self.log());
             sleep(Duration::from_millis(20)).await;
         }
     }
