@@ -51,6 +51,13 @@ impl StorageKey {
     }
 }
 
+/// As [`StorageKey::stored`].
+impl From<String> for StorageKey {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 impl fmt::Display for StorageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

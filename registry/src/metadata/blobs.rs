@@ -17,6 +17,7 @@ use super::{
     locking,
     manifests::ManifestId,
     parse_bytes, parse_digest, repositories,
+    trash::Place,
 };
 use crate::store::StorageKey;
 
@@ -24,6 +25,33 @@ use crate::store::StorageKey;
 pub(super) const LIVE: &str = "live";
 /// The state of a blob whose bytes were found missing or wrong. The next push of its digest heals it.
 pub(super) const DAMAGED: &str = "damaged";
+
+/// A blob's row.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Blob {
+    /// Its id.
+    pub(super) id: BlobId,
+    /// Its size in bytes.
+    #[sqlx(try_from = "i64")]
+    pub(super) size: u64,
+    /// Where its bytes lie.
+    #[sqlx(flatten)]
+    pub(super) place: Place,
+    state: String,
+}
+
+impl Blob {
+    /// Whether its bytes are there, as far as anybody knows.
+    pub(super) fn is_live(&self) -> bool {
+        self.state == LIVE
+    }
+}
+
+/// Finds a blob, whoever links it, and locks it.
+pub(super) async fn lock(tx: &mut Transaction<'_>, digest: &Digest) -> Result<Option<Blob>, sqlx::Error> {
+    let select = locking!(tx, "SELECT id, size, storage_key, store, state FROM blob WHERE digest = $1", "FOR UPDATE");
+    on!(tx, c => sqlx::query_as(select).bind(digest.to_string()).fetch_optional(c).await)
+}
 
 /// A blob that a repository links.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,18 +165,15 @@ impl Operation for MountBlob {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotHeld>> {
         let from = repositories::lock(tx, &self.from).await?.ok_or(Failure::Refused(NotHeld))?;
         let into = repositories::ensure(tx, &self.into).await?;
-        let select = locking!(tx, "SELECT id, size, state FROM blob WHERE digest = $1", "FOR UPDATE");
-        let blob: Option<(BlobId, i64, String)> =
-            on!(tx, c => sqlx::query_as(select).bind(self.digest.to_string()).fetch_optional(c).await)?;
-        let Some((blob, size, state)) = blob else { return Err(Failure::Refused(NotHeld)) };
+        let blob = lock(tx, &self.digest).await?.ok_or(Failure::Refused(NotHeld))?;
         // Whoever removes a link locks its blob first, so what is seen now stays until the end.
         let select = "SELECT 1 FROM link WHERE repository_id = $1 AND blob_id = $2";
         let link: Option<(i32,)> =
-            on!(tx, c => sqlx::query_as(select).bind(from.id).bind(blob).fetch_optional(c).await)?;
-        if link.is_none() || state != LIVE {
+            on!(tx, c => sqlx::query_as(select).bind(from.id).bind(blob.id).fetch_optional(c).await)?;
+        if link.is_none() || !blob.is_live() {
             return Err(Failure::Refused(NotHeld));
         }
-        links::promise(tx, into, blob, parse_bytes(size), &self.holder).await?;
+        links::promise(tx, into, blob.id, blob.size, &self.holder).await?;
         Ok(())
     }
 }

@@ -12,10 +12,12 @@ use shared::{
 };
 
 use super::{
-    BlobId, RepositoryId, blobs, json_list, parse_bytes, parse_digest, repositories::Repository, stored_bytes, trash,
+    BlobId, RepositoryId, blobs, json_list, parse_bytes, parse_digest,
+    repositories::Repository,
+    stored_bytes,
+    trash::{self, Place},
     usage,
 };
-use crate::store::StorageKey;
 
 pub mod collect;
 
@@ -211,9 +213,9 @@ pub async fn remove(
     on!(tx, c => sqlx::query(delete).bind(repository.id).bind(blob).execute(c).await.map(drop))?;
     let orphan = "DELETE FROM blob WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM link WHERE blob_id = $1) \
                   RETURNING storage_key, store";
-    let orphan: Option<(String, String)> = on!(tx, c => sqlx::query_as(orphan).bind(blob).fetch_optional(c).await)?;
-    if let Some((key, store)) = orphan {
-        trash::throw_away(tx, &StorageKey::stored(&key), &store).await?;
+    let orphan: Option<Place> = on!(tx, c => sqlx::query_as(orphan).bind(blob).fetch_optional(c).await)?;
+    if let Some(place) = orphan {
+        trash::throw_away(tx, &place).await?;
     }
     usage::link_removed(tx, repository.namespace, blob, size).await
 }

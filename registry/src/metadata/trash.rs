@@ -14,14 +14,24 @@ use shared::{
 use super::json_list;
 use crate::store::StorageKey;
 
-/// Throws away what lies under `key` in the store of that name.
+/// Where bytes lie, as rows of uploads and of blobs hold it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Place {
+    /// Under which key.
+    #[sqlx(rename = "storage_key", try_from = "String")]
+    pub key: StorageKey,
+    /// In the store of that name.
+    pub store: String,
+}
+
+/// Throws away what lies there.
 ///
 /// # Errors
 /// The database failed.
-pub async fn throw_away(tx: &mut Transaction<'_>, key: &StorageKey, store: &str) -> Result<(), sqlx::Error> {
+pub async fn throw_away(tx: &mut Transaction<'_>, place: &Place) -> Result<(), sqlx::Error> {
     let now = tx.now();
     let insert = "INSERT INTO trash (storage_key, store, since) VALUES ($1, $2, $3)";
-    on!(tx, c => sqlx::query(insert).bind(key.as_str()).bind(store).bind(now).execute(c).await.map(drop))
+    on!(tx, c => sqlx::query(insert).bind(place.key.as_str()).bind(&place.store).bind(now).execute(c).await.map(drop))
 }
 
 /// The oldest keys of a store that have been in the trash for at least `wait`, at most `limit`.

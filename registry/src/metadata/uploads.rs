@@ -17,7 +17,8 @@ pub use self::finish::{FinishUpload, Finished, Known, Looked, NotFinished};
 use super::{
     NamespaceId, RepositoryId, parse_bytes,
     repositories::{self, Repository},
-    stored_bytes, trash,
+    stored_bytes,
+    trash::{self, Place},
 };
 use crate::store::StorageKey;
 
@@ -261,7 +262,7 @@ impl Operation for EndUpload {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotYours>> {
         let id = self.id.get();
         let now = tx.now();
-        let row: Option<(String, String)> = match &self.ended {
+        let place: Option<Place> = match &self.ended {
             Ended::ByWriter(writer) => {
                 let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 RETURNING storage_key, store";
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(writer).fetch_optional(c).await)?
@@ -278,8 +279,7 @@ impl Operation for EndUpload {
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).fetch_optional(c).await)?
             }
         };
-        let (key, store) = row.ok_or(Failure::Refused(NotYours))?;
-        trash::throw_away(tx, &StorageKey::stored(&key), &store).await?;
+        trash::throw_away(tx, &place.ok_or(Failure::Refused(NotYours))?).await?;
         Ok(())
     }
 }

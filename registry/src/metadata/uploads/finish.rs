@@ -10,10 +10,11 @@ use super::UploadId;
 use crate::{
     metadata::{
         BlobId,
-        blobs::{HotBlobs, LIVE},
-        links, locking, parse_bytes,
+        blobs::{self, Blob, HotBlobs, LIVE},
+        links,
         repositories::Repository,
-        stored_bytes, trash,
+        stored_bytes,
+        trash::{self, Place},
     },
     store::StorageKey,
 };
@@ -87,27 +88,22 @@ impl Operation for FinishUpload {
     const NAME: &'static str = "finish_upload";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Finished, Failure<NotFinished>> {
-        let (key, store) = self.take_out(tx).await?.ok_or(Failure::Refused(NotFinished::NotYours))?;
-        if let Some(blob) = self.insert_blob(tx, &key, &store).await? {
+        let place = self.take_out(tx).await?.ok_or(Failure::Refused(NotFinished::NotYours))?;
+        if let Some(blob) = self.insert_blob(tx, &place).await? {
             links::add(tx, self.repository, blob, self.size, &self.holder).await?;
             return Ok(Finished::New);
         }
-        let select =
-            locking!(tx, "SELECT id, storage_key, store, size, state FROM blob WHERE digest = $1", "FOR UPDATE");
-        let row: Option<(BlobId, String, String, i64, String)> =
-            on!(tx, c => sqlx::query_as(select).bind(self.digest.to_string()).fetch_optional(c).await)?;
         // It was there a statement ago: its last link went in the meantime.
-        let Some((blob, old_key, old_store, size, state)) = row else { return Err(Failure::Again) };
-        let old_key = StorageKey::stored(&old_key);
-        let finished = if state == LIVE && self.is_sound(blob, &old_key, parse_bytes(size))? {
-            trash::throw_away(tx, &key, &store).await?;
+        let Some(known) = blobs::lock(tx, &self.digest).await? else { return Err(Failure::Again) };
+        let finished = if known.is_live() && self.is_sound(&known)? {
+            trash::throw_away(tx, &place).await?;
             Finished::Surplus
         } else {
-            heal(tx, blob, &key, &store).await?;
-            trash::throw_away(tx, &old_key, &old_store).await?;
+            heal(tx, known.id, &place).await?;
+            trash::throw_away(tx, &known.place).await?;
             Finished::Healed
         };
-        links::promise(tx, self.repository, blob, self.size, &self.holder).await?;
+        links::promise(tx, self.repository, known.id, self.size, &self.holder).await?;
         Ok(finished)
     }
 
@@ -121,7 +117,7 @@ impl Operation for FinishUpload {
 
 impl FinishUpload {
     /// Removes the upload's row, if it is still this writer's, and keeps its repository.
-    async fn take_out(&self, tx: &mut Transaction<'_>) -> Result<Option<(StorageKey, String)>, sqlx::Error> {
+    async fn take_out(&self, tx: &mut Transaction<'_>) -> Result<Option<Place>, sqlx::Error> {
         if tx.dialect() == Dialect::Postgres {
             let lock = "SELECT 1 FROM repository WHERE id = $1 FOR KEY SHARE";
             on!(tx, c => sqlx::query(lock).bind(self.repository.id).execute(c).await.map(drop))?;
@@ -129,32 +125,27 @@ impl FinishUpload {
         let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 \
                       AND EXISTS (SELECT 1 FROM repository WHERE id = $3 AND deleted_at IS NULL) \
                       RETURNING storage_key, store";
-        let row: Option<(String, String)> = on!(tx, c => {
+        on!(tx, c => {
             let query = sqlx::query_as(delete).bind(self.id.get()).bind(self.writer).bind(self.repository.id);
             query.fetch_optional(c).await
-        })?;
-        Ok(row.map(|(key, store)| (StorageKey::stored(&key), store)))
+        })
     }
 
     /// Inserts the blob, unless the digest is there already. One statement, because a look before it would have to be repeated after it.
-    async fn insert_blob(
-        &self,
-        tx: &mut Transaction<'_>,
-        key: &StorageKey,
-        store: &str,
-    ) -> Result<Option<BlobId>, sqlx::Error> {
+    async fn insert_blob(&self, tx: &mut Transaction<'_>, place: &Place) -> Result<Option<BlobId>, sqlx::Error> {
         let insert = "INSERT INTO blob (digest, size, store, storage_key, state, verified_at) \
                       VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest) DO NOTHING RETURNING id";
         let now = tx.now();
         let row: Option<(BlobId,)> = on!(tx, c => {
             let query = sqlx::query_as(insert).bind(self.digest.to_string()).bind(stored_bytes(self.size));
-            query.bind(store).bind(key.as_str()).bind(LIVE).bind(now).fetch_optional(c).await
+            query.bind(&place.store).bind(place.key.as_str()).bind(LIVE).bind(now).fetch_optional(c).await
         })?;
         Ok(row.map(|(blob,)| blob))
     }
 
     /// Whether the bytes that are there can stay; refuses if they are not the ones that were looked at.
-    fn is_sound(&self, blob: BlobId, key: &StorageKey, size: u64) -> Result<bool, Failure<NotFinished>> {
+    fn is_sound(&self, known: &Blob) -> Result<bool, Failure<NotFinished>> {
+        let (blob, key, size) = (known.id, &known.place.key, known.size);
         match &self.looked {
             Some(looked) if looked.blob == blob && looked.key == *key => Ok(looked.sound),
             _ => Err(Failure::Refused(NotFinished::LookFirst(Known { blob, key: key.clone(), size }))),
@@ -162,11 +153,11 @@ impl FinishUpload {
     }
 }
 
-async fn heal(tx: &mut Transaction<'_>, blob: BlobId, key: &StorageKey, store: &str) -> Result<(), sqlx::Error> {
+async fn heal(tx: &mut Transaction<'_>, blob: BlobId, place: &Place) -> Result<(), sqlx::Error> {
     let update = "UPDATE blob SET storage_key = $2, store = $3, state = $4, verified_at = $5 WHERE id = $1";
     let now = tx.now();
     on!(tx, c => {
-        let query = sqlx::query(update).bind(blob).bind(key.as_str()).bind(store).bind(LIVE).bind(now);
+        let query = sqlx::query(update).bind(blob).bind(place.key.as_str()).bind(&place.store).bind(LIVE).bind(now);
         query.execute(c).await.map(drop)
     })
 }
