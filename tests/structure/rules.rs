@@ -2,11 +2,10 @@
 
 use super::source::{SourceFile, mentions};
 
-/// Who may import whom within the registry and within auth. A module that stands on no line (the command line, the
-/// server that joins everything, the settings) may import anything; one that stands here may import what follows it,
-/// and what stands on no line except `server` and `cli`.
-const DIRECTIONS: [(&str, &str, &[&str]); 13] = [
-    ("registry", "http", &["access", "content", "gc", "lifecycle"]),
+/// Who may import whom within the registry and within auth: a module may name what follows it, and nothing else of its
+/// crate. Every module of the two stands here.
+const DIRECTIONS: [(&str, &str, &[&str]); 25] = [
+    ("registry", "http", &["access", "content", "gc", "lifecycle", "health", "settings"]),
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store"]),
     ("registry", "gc", &["metadata", "store"]),
@@ -14,17 +13,40 @@ const DIRECTIONS: [(&str, &str, &[&str]); 13] = [
     // Keys and digests of bytes are written down; the bytes are the store's alone.
     ("registry", "metadata", &["store"]),
     ("registry", "store", &[]),
-    ("auth", "http", &["identity", "permissions", "issuer", "accounts", "audit"]),
+    // The checks are the operator's; one of them asks whether content is ready.
+    ("registry", "health", &["content", "settings"]),
+    // Settings are values. What a way of access is made of, access knows.
+    ("registry", "settings", &["access"]),
+    ("registry", "server", EVERYTHING),
+    ("registry", "cli", &["server", "settings"]),
+    (
+        "auth",
+        "http",
+        &["identity", "permissions", "issuer", "accounts", "audit", "tokens", "pki", "secrets", "first_start"],
+    ),
     // Permissions are pure values: whoever stores or proves something may speak of them.
-    ("auth", "identity", &["accounts", "audit", "permissions"]),
+    ("auth", "identity", &["accounts", "audit", "permissions", "secrets"]),
     ("auth", "permissions", &[]),
     ("auth", "issuer", &[]),
-    // An audit event commits with the change it tells of, and names accounts by their ids.
+    // An audit event commits with its change, and names accounts by their ids.
     ("auth", "accounts", &["audit", "permissions"]),
     ("auth", "audit", &["accounts"]),
+    // A token: who asks, what they may do, the signature.
+    ("auth", "tokens", &["accounts", "identity", "issuer", "permissions", "secrets"]),
+    ("auth", "pki", &["issuer", "key_files"]),
+    ("auth", "secrets", &["key_files"]),
+    ("auth", "key_files", &[]),
+    ("auth", "settings", &["accounts", "issuer", "permissions", "pki"]),
+    ("auth", "first_start", &["accounts", "identity", "key_files", "permissions"]),
+    ("auth", "server", EVERYTHING),
+    // The command line is a client of the admin API, and speaks its types.
+    ("auth", "cli", &["server", "settings", "http", "first_start"]),
 ];
 
-/// The modules that join everything: nothing below them may look up.
+/// What joins the parts may name all of them, but for the command line, which starts it.
+const EVERYTHING: &[&str] = &["*"];
+
+/// The modules that join everything.
 const COMPOSITION: [&str; 2] = ["server", "cli"];
 
 /// Crates that one file each may know, and the words that show it.
@@ -141,53 +163,102 @@ fn manifest(file: &SourceFile) -> Vec<Finding> {
 
 /// The arrows of the architecture's picture.
 fn directions(file: &SourceFile) -> Vec<Finding> {
-    let Some((package, module, allowed)) = DIRECTIONS.iter().find(|(p, m, _)| file.is_below(p, m)) else {
+    let (package, module) = (file.package(), file.module());
+    if !["registry", "auth"].contains(&package) || file.module_path().is_empty() || file.is_for_tests() {
         return Vec::new();
+    }
+    let Some((.., allowed)) = DIRECTIONS.iter().find(|(p, m, _)| file.is_below(p, m)) else {
+        return vec![(format!("{package}: {module} stands in no rule: say what it may import"), 1)];
     };
-    let layered = DIRECTIONS.iter().filter(|(p, ..)| p == package).map(|(_, m, _)| *m);
-    let mut forbidden: Vec<&str> = layered.chain(COMPOSITION).filter(|m| m != module && !allowed.contains(m)).collect();
-    forbidden.dedup();
-    imports_of_crate(file)
+    let modules: Vec<&str> = DIRECTIONS.iter().filter(|(p, ..)| *p == package).map(|(_, m, _)| *m).collect();
+    let may = |imported: &str| {
+        imported == module || allowed.contains(&imported) || (*allowed == EVERYTHING && imported != "cli")
+    };
+    file_imports(file)
         .into_iter()
-        .filter(|(imported, _)| forbidden.contains(&imported.as_str()))
+        .filter(|(imported, _)| modules.contains(&imported.as_str()) && !may(imported))
         .map(|(imported, line)| (format!("{package}: {module} never imports {imported}"), line))
         .collect()
 }
 
-/// The first path elements behind `crate::`, of single imports, of groups and of paths in code, with their lines.
-fn imports_of_crate(file: &SourceFile) -> Vec<(String, usize)> {
-    let mut imports = Vec::new();
-    for (index, line) in file.lines.iter().enumerate() {
-        for (at, prefix) in line.match_indices("crate::") {
-            let rest = &line[at + prefix.len()..];
-            if rest.starts_with('{') {
-                let group: String = file.lines[index..].concat();
-                let group = group.split_once("crate::{").map_or("", |(_, group)| group);
-                imports.extend(heads_of_group(group).into_iter().map(|head| (head, index + 1)));
-            } else {
-                imports.push((head(rest), index + 1));
-            }
-        }
+/// The top modules of its own crate that a file names, with the lines: by `crate::` and by as many `super::` as lead to
+/// the root, in single imports, in groups and in code.
+fn file_imports(file: &SourceFile) -> Vec<(String, usize)> {
+    let text = file.lines.join("\n");
+    let own = file.module_path();
+    let (mut imports, mut from) = (Vec::new(), 0);
+    while let Some(at) = next_path(&text, from) {
+        let line = text[..at].matches('\n').count() + 1;
+        let mut leaves = Vec::new();
+        let rest = path_tree(&text[at..], &mut Vec::new(), &mut leaves);
+        from = text.len() - rest.len();
+        imports.extend(leaves.iter().filter_map(|leaf| top_module(&own, leaf)).map(|top| (top, line)));
     }
     imports
 }
 
-/// The heads of `access::{Permit, Verifier}, content::Content}`: `access` and `content`.
-fn heads_of_group(group: &str) -> Vec<String> {
-    let (mut depth, mut heads, mut element) = (0_usize, Vec::new(), String::new());
-    for character in group.chars() {
-        match (character, depth) {
-            ('{', _) => depth += 1,
-            ('}', 0) => break,
-            ('}', _) => depth -= 1,
-            (',', 0) => heads.push(head(std::mem::take(&mut element).trim())),
-            (_, 0) => element.push(character),
-            _ => {}
+/// Where a path of the crate's own begins, at `from` or behind it.
+fn next_path(text: &str, from: usize) -> Option<usize> {
+    let begins = |at: usize| {
+        let before = text[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    };
+    let anchors = ["crate::", "super::", "self::"];
+    let found = anchors
+        .iter()
+        .filter_map(|anchor| text[from..].match_indices(anchor).map(|(at, _)| from + at).find(|at| begins(*at)));
+    found.min()
+}
+
+/// Reads `a::{b, super::c::{d}}`: every path in it, as far as its names go. Gives back what follows.
+fn path_tree<'t>(text: &'t str, prefix: &mut Vec<String>, leaves: &mut Vec<Vec<String>>) -> &'t str {
+    let name = head(text);
+    let mut rest = &text[name.len()..];
+    let depth = prefix.len();
+    if !name.is_empty() {
+        prefix.push(name);
+    }
+    if let Some(behind) = rest.strip_prefix("::") {
+        rest = match behind.strip_prefix('{') {
+            Some(group) => path_group(group, prefix, leaves),
+            None => path_tree(behind, prefix, leaves),
+        };
+    } else {
+        leaves.push(prefix.clone());
+    }
+    prefix.truncate(depth);
+    rest
+}
+
+fn path_group<'t>(mut text: &'t str, prefix: &mut Vec<String>, leaves: &mut Vec<Vec<String>>) -> &'t str {
+    loop {
+        text = text.trim_start();
+        match text.chars().next() {
+            None => return text,
+            Some('}') => return &text[1..],
+            Some(c) if c.is_alphanumeric() || c == '_' => text = path_tree(text, prefix, leaves),
+            Some(c) => text = &text[c.len_utf8()..],
         }
     }
-    heads.push(head(element.trim()));
-    heads.retain(|head| !head.is_empty());
-    heads
+}
+
+/// The top module that a path leads to from the module `own`; none for the root itself and for what it cannot reach.
+fn top_module(own: &[&str], path: &[String]) -> Option<String> {
+    let mut place: Vec<&str> = own.to_vec();
+    for name in path {
+        match name.as_str() {
+            "crate" => place.clear(),
+            "self" => {}
+            "super" => {
+                place.pop()?;
+            }
+            name => {
+                place.push(name);
+                break;
+            }
+        }
+    }
+    place.first().map(|&top| top.to_owned())
 }
 
 fn head(path: &str) -> String {

@@ -15,8 +15,9 @@ impl SourceFile {
     /// Inline test modules, which stand at the end of their files, are left out.
     pub(super) fn new(path: &str, text: &str) -> Self {
         let text = text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(code, _)| code);
-        let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned()).collect();
-        Self { path: path.to_owned(), lines }
+        // A manifest has no comments of this kind, and addresses in its texts.
+        let text = if path.ends_with(".rs") { without_line_comments(text) } else { text.to_owned() };
+        Self { path: path.to_owned(), lines: text.lines().map(str::to_owned).collect() }
     }
 
     pub(super) fn is_manifest(&self) -> bool {
@@ -32,6 +33,13 @@ impl SourceFile {
     pub(super) fn module(&self) -> &str {
         let inside = self.path.split_once("src/").map_or("", |(_, inside)| inside);
         inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// Where the file stands below its crate's root: `registry/src/content/tags.rs` is `["content", "tags"]`, the root nothing.
+    pub(super) fn module_path(&self) -> Vec<&str> {
+        let inside = self.path.split_once("src/").map_or("", |(_, inside)| inside);
+        let inside = inside.strip_suffix(".rs").unwrap_or_default();
+        inside.split('/').filter(|part| !["", "lib", "main"].contains(part)).collect()
     }
 
     /// Whether only tests see the file: what they make certificates or tokens with is no part of the program.
@@ -77,6 +85,62 @@ pub(super) fn mentions(line: &str, word: &str) -> bool {
         let ends = !word.ends_with(char::is_alphanumeric) || !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
         starts && ends
     })
+}
+
+/// Takes line comments out. Two slashes within a text (an address, say) begin none.
+fn without_line_comments(text: &str) -> String {
+    let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(next) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+            continue;
+        }
+        let length = match next {
+            '"' => length_of_text(rest, hashes_before(&kept)),
+            '\'' => length_of_character(rest),
+            _ => next.len_utf8(),
+        };
+        kept.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    kept
+}
+
+/// How many hashes close the raw text that begins behind this; none if it is no raw one.
+fn hashes_before(kept: &str) -> Option<usize> {
+    let bare = kept.trim_end_matches('#');
+    let before = bare.strip_suffix('r')?.chars().next_back();
+    (!before.is_some_and(|c| c.is_alphanumeric() && c != 'b' || c == '_')).then(|| kept.len() - bare.len())
+}
+
+/// From the opening quote to the closing one; to the end of the file where it is missing.
+fn length_of_text(text: &str, raw: Option<usize>) -> usize {
+    let length = match raw {
+        Some(hashes) => {
+            let closing = format!("\"{}", "#".repeat(hashes));
+            text[1..].find(&closing).map(|end| 1 + end + closing.len())
+        }
+        None => {
+            let mut escaped = false;
+            let closes = |(_, c): &(usize, char)| {
+                let closes = *c == '"' && !escaped;
+                escaped = *c == '\\' && !escaped;
+                closes
+            };
+            text.char_indices().skip(1).find(closes).map(|(at, _)| at + 1)
+        }
+    };
+    length.unwrap_or(text.len())
+}
+
+/// `'"'`, `'\''` and their kin whole; of a lifetime the quote alone.
+fn length_of_character(text: &str) -> usize {
+    let mut characters = text.char_indices().skip(1);
+    match (characters.next(), characters.next()) {
+        (Some((_, '\\')), Some((escaped, _))) => text[escaped + 1..].find('\'').map_or(1, |end| escaped + end + 2),
+        (Some(_), Some((closing, '\''))) => closing + 1,
+        _ => 1,
+    }
 }
 
 /// Every `.rs` file and `Cargo.toml` of the packages.
