@@ -1,0 +1,63 @@
+//! What is written holds.
+
+use crate::{
+    scenarios::{
+        BY_HAND, GRACE, HEALING, LENIENT, LINKS, MANIFESTS, ONE_HOLDER, ONE_REPOSITORY, PATIENT, PROMISES, TAGS,
+    },
+    search::holds,
+};
+
+#[test]
+fn links_of_two_repositories() {
+    holds(LINKS);
+}
+
+#[test]
+fn links_of_patient_pushers() {
+    holds(PATIENT);
+}
+
+#[test]
+fn links_of_one_repository() {
+    holds(ONE_REPOSITORY);
+}
+
+#[test]
+fn links_collected_by_hand() {
+    holds(BY_HAND);
+}
+
+#[test]
+fn two_pushes_of_one_holder() {
+    holds(ONE_HOLDER);
+}
+
+#[test]
+fn promises() {
+    holds(PROMISES);
+}
+
+#[test]
+fn healing() {
+    holds(HEALING);
+}
+
+#[test]
+fn manifests() {
+    holds(MANIFESTS);
+}
+
+#[test]
+fn grace() {
+    holds(GRACE);
+}
+
+#[test]
+fn tags() {
+    holds(TAGS);
+}
+
+#[test]
+fn lenient_references() {
+    holds(LENIENT);
+}
