@@ -90,8 +90,9 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let companion: Arc<dyn Companion> = Arc::new(InProcess::new(auth.app().tokens.clone(), settings.service()));
     let registry = Registry::build(&settings.registry, Some(companion), clock).await?;
     let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
-    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
-    let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?;
+    let requests = settings.registry.log.requests;
+    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?.log_requests(requests);
+    let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     let scheme = if http.tls.is_some() { "https" } else { "http" };
     let address = format!("{scheme}://{}", network.address());

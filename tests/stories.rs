@@ -8,6 +8,7 @@ mod foreign_issuers;
 mod hostile;
 mod kills;
 mod needs_go;
+mod request_ids;
 mod robots;
 mod skopeo;
 mod strangers;

@@ -1,6 +1,7 @@
 //! What every test may lean on: starting the program, running foreign programs, making small images.
 
 mod admin;
+mod audit;
 pub(crate) mod containers;
 pub(crate) mod docker;
 pub(crate) mod issuer;

@@ -8,7 +8,7 @@ mod record;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use shared::clock::Timestamp;
+use shared::{clock::Timestamp, telemetry::RequestId};
 
 use crate::accounts::{CredentialId, NamespaceId, PrincipalId, stored::stored_words};
 pub(crate) use record::{Written, record, record_all};
@@ -27,8 +27,9 @@ pub struct Actor {
     pub credential: Option<CredentialId>,
     /// Where the request came from.
     pub address: Option<IpAddr>,
-    /// The request's id, as in the log.
-    pub request: Option<String>,
+    /// The request by which they did it, as in the log; None for what no request caused. Operations run in tasks of their own: an actor
+    /// is made where the request is answered, and handed to them.
+    pub request: Option<RequestId>,
 }
 
 impl Actor {
@@ -51,7 +52,7 @@ impl Actor {
     }
 
     fn named(name: &str) -> Self {
-        Self { principal: None, name: name.to_owned(), credential: None, address: None, request: None }
+        Self { principal: None, name: name.to_owned(), credential: None, address: None, request: RequestId::current() }
     }
 }
 
@@ -161,7 +162,7 @@ impl Event {
             "namespace": self.namespace,
             "outcome": self.outcome,
             "address": actor.address,
-            "request": actor.request,
+            "request": actor.request.as_ref().map(RequestId::as_str),
             "details": details,
         })
         .to_string()

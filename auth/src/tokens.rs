@@ -15,6 +15,7 @@ use shared::{
     revocation::Revocation,
     scope::{Scope, Scopes},
     secret::Secret,
+    telemetry::RequestId,
     token_response::TokenResponse,
 };
 use thiserror::Error;
@@ -166,6 +167,7 @@ impl Tokens {
             requested: request.scopes.to_string(),
             granted: answer.scope.clone(),
             whole: is_whole(request.scopes, &granted),
+            request: RequestId::current(),
         });
         Ok(answer)
     }

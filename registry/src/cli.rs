@@ -120,8 +120,9 @@ async fn serve(config: Option<PathBuf>) -> Result<(), CommandError> {
     let http = &settings.http;
     let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
     warn_of_plain_text(http);
-    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
-    let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?;
+    let requests = settings.log.requests;
+    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?.log_requests(requests);
+    let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     let scheme = if http.tls.is_some() { "https" } else { "http" };
     data.publish("address", &format!("{scheme}://{}", network.address()))?;

@@ -7,7 +7,6 @@ use shared::{
     database::{DatabaseError, Location},
     listen::{Limits, ListenError, Listener, Place},
     shutdown::CancellationToken,
-    telemetry::{AccessLog, Observe},
 };
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -73,7 +72,6 @@ pub struct Registry {
     router: axum::Router,
     content: Content,
     checks: Checks,
-    requests: AccessLog,
     access: Arc<Access>,
     jwks: Option<Url>,
     collector: Collector,
@@ -101,13 +99,13 @@ impl Registry {
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
-        let (requests, jwks) = (settings.log.requests, jwks_url(&settings.access));
-        Ok(Self { router, content, checks, requests, access, jwks, collector, clock })
+        let jwks = jwks_url(&settings.access);
+        Ok(Self { router, content, checks, access, jwks, collector, clock })
     }
 
-    /// The routes of the protocol. Each request gets its id, and its line in the log if the settings want one.
+    /// The routes of the protocol.
     pub fn router(&self) -> axum::Router {
-        self.router.clone().layer(Observe(self.requests))
+        self.router.clone()
     }
 
     /// The routes of a registry that has a port to itself: probes too.

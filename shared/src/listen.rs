@@ -39,7 +39,10 @@ pub use self::{
     place::{Address, Place},
     tls::{ClientCertificates, MinimumTls, Tls},
 };
-use crate::shutdown::CancellationToken;
+use crate::{
+    shutdown::CancellationToken,
+    telemetry::{AccessLog, Observe},
+};
 
 /// Who is at the other end of a connection; an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,13 +145,20 @@ impl Listener {
         Ok(Self { bound, server, limits })
     }
 
+    /// Writes an access line for every request, or none.
+    #[must_use]
+    pub fn log_requests(mut self, access: AccessLog) -> Self {
+        self.server.observe = Observe(access);
+        self
+    }
+
     /// Where it is: with port 0, the port that was given.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.bound.address
     }
 
-    /// Answers requests until `stop` is cancelled; then takes no more connections, lets running requests end within [`Limits::drain`], and cuts off what
+    /// Answers requests, each under an id of its own, until `stop` is cancelled; then takes no more connections, lets running requests end within [`Limits::drain`], and cuts off what
     /// remains.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let Self { bound, server, limits } = self;

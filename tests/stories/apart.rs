@@ -190,6 +190,10 @@ async fn the_companion_filters_exchanges_and_revokes_and_pulls_outlive_it() {
     let (status, list) = basic(&registry, "/v2/_catalog", Some((&robot.name, &robot.secret))).await;
     assert_eq!((status.as_u16(), list), (200, json!({"repositories": ["acme/web"]})));
     assert_eq!(basic(&registry, "/v2/", Some((&robot.name, "wrong"))).await.0, 401);
+    // It is asked under the number of the request that it is asked for.
+    let exchange = reqwest::Client::new().get(registry.url().join("/v2/").unwrap()).header("x-request-id", "both-logs");
+    assert_eq!(exchange.basic_auth(&owner.name, Some(&owner.secret)).send().await.unwrap().status(), 200);
+    assert_eq!(auth.audited("token.issue", "both-logs").await["actor"]["name"], "admin");
 
     // A mount without a source looks where the robot may read, and nowhere else.
     let client = as_account(&registry, &robot);

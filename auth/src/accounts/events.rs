@@ -13,6 +13,7 @@ use shared::{
     clock::Timestamp,
     database::{Operation, Transaction},
     on,
+    telemetry::RequestId,
 };
 
 use super::{Accounts, CredentialId, Error, Failure, PrincipalId, Refusal};
@@ -50,9 +51,11 @@ pub struct IssuedToken {
     pub granted: String,
     /// True if that is everything.
     pub whole: bool,
+    /// The request that asked.
+    pub request: Option<RequestId>,
 }
 
-/// A login that failed. Equal ones within a second are one event.
+/// A login that failed. Equal ones within a second are one event, which names the request of the first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FailedLogin {
     /// The name that was shown, folded; None where a secret was shown alone.
@@ -72,8 +75,18 @@ pub(super) struct Events(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     issued: Vec<IssuedToken>,
-    failed: HashMap<FailedLogin, (Timestamp, u64)>,
+    failed: HashMap<FailedLogin, Failures>,
     left_out: u64,
+}
+
+/// Equal failed logins.
+#[derive(Debug, Clone)]
+struct Failures {
+    /// When the first failed.
+    at: Timestamp,
+    /// The first one's request.
+    request: Option<RequestId>,
+    times: u64,
 }
 
 impl Events {
@@ -91,13 +104,13 @@ impl Waiting {
         }
     }
 
-    fn failure(&mut self, failed: FailedLogin, at: Timestamp, times: u64) {
-        if let Some((_, known)) = self.failed.get_mut(&failed) {
-            *known += times;
+    fn failure(&mut self, failed: FailedLogin, more: Failures) {
+        if let Some(known) = self.failed.get_mut(&failed) {
+            known.times += more.times;
         } else if self.failed.len() < MAX_WAITING {
-            self.failed.insert(failed, (at, times));
+            self.failed.insert(failed, more);
         } else {
-            self.left_out += times;
+            self.left_out += more.times;
         }
     }
 }
@@ -108,10 +121,10 @@ impl Accounts {
         self.events.with(|waiting| waiting.token(token));
     }
 
-    /// Notes that a login failed now.
+    /// Notes that a login failed now, by the request that is being answered.
     pub fn note_failed_login(&self, failed: FailedLogin) {
-        let now = self.clock.now();
-        self.events.with(|waiting| waiting.failure(failed, now, 1));
+        let first = Failures { at: self.clock.now(), request: RequestId::current(), times: 1 };
+        self.events.with(|waiting| waiting.failure(failed, first));
     }
 
     /// Writes the events noted so far.
@@ -137,13 +150,13 @@ impl Accounts {
     async fn write_events(
         &self,
         issued: &mut Vec<IssuedToken>,
-        failed: HashMap<FailedLogin, (Timestamp, u64)>,
+        failed: HashMap<FailedLogin, Failures>,
         left_out: u64,
     ) -> Result<(), Error> {
         if let Err(error) = self.write_failed(&failed, left_out).await {
             self.events.with(|waiting| {
                 waiting.left_out += left_out;
-                failed.into_iter().for_each(|(failed, (at, times))| waiting.failure(failed, at, times));
+                failed.into_iter().for_each(|(failed, failures)| waiting.failure(failed, failures));
             });
             return Err(error);
         }
@@ -155,14 +168,14 @@ impl Accounts {
         Ok(())
     }
 
-    async fn write_failed(&self, failed: &HashMap<FailedLogin, (Timestamp, u64)>, left_out: u64) -> Result<(), Error> {
+    async fn write_failed(&self, failed: &HashMap<FailedLogin, Failures>, left_out: u64) -> Result<(), Error> {
         let mut events = Vec::with_capacity(failed.len() + 1);
-        for (failed, (at, times)) in failed {
+        for (failed, failures) in failed {
             let known = match &failed.name {
                 Some(name) => self.principal_called(name).await?.map(|principal| principal.handle),
                 None => None,
             };
-            events.push(failed.written(known, *at, *times));
+            events.push(failed.written(known, failures));
         }
         if left_out > 0 {
             let event = Event::done(EventName::EventsLeftOut, "audit").with(json!({ "events": left_out }));
@@ -207,22 +220,23 @@ impl IssuedToken {
             name: handle,
             credential: self.credential,
             address: self.address,
-            request: None,
+            request: self.request.clone(),
         };
         Written { at: self.at, actor, event }
     }
 }
 
 impl FailedLogin {
-    fn written(&self, known: Option<String>, at: Timestamp, times: u64) -> Written {
+    fn written(&self, known: Option<String>, failures: &Failures) -> Written {
         let target = match (known, &self.name) {
             (Some(handle), _) => handle,
             (None, Some(_)) => format!("unknown:{}", self.pseudonym),
             (None, None) => "unnamed".to_owned(),
         };
-        let details = json!({ "reason": self.reason, "times": times });
+        let details = json!({ "reason": self.reason, "times": failures.times });
         let event = Event { outcome: Outcome::Refused, ..Event::done(EventName::LoginFailed, target).with(details) };
-        Written { at, actor: Actor { address: self.address, ..Actor::nobody() }, event }
+        let actor = Actor { address: self.address, request: failures.request.clone(), ..Actor::nobody() };
+        Written { at: failures.at, actor, event }
     }
 }
 

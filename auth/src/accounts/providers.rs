@@ -62,7 +62,7 @@ impl Accounts {
     /// [`Refusal::NameTaken`] if no free name is left.
     pub async fn provision(&self, provider: ProviderId, proved: Proved) -> Result<Stored, Error> {
         let external_id = proved.external_id.clone();
-        self.change(Provision { provider, proved }).await?;
+        self.change(Provision { actor: Actor::system(), provider, proved }).await?;
         // It can only be gone if it was deleted in this very moment.
         self.provided(provider, &external_id).await?.ok_or(Error::Refused(Refusal::PrincipalUnknown))
     }
@@ -73,7 +73,7 @@ impl Accounts {
     /// # Errors
     /// The database did not answer.
     pub async fn reconcile(&self, provider: ProviderId, known: Vec<Known>) -> Result<(), Error> {
-        self.change(Reconcile { provider, known }).await
+        self.change(Reconcile { actor: Actor::system(), provider, known }).await
     }
 }
 
@@ -96,6 +96,7 @@ impl Operation for Ensure {
 }
 
 struct Provision {
+    actor: Actor,
     provider: ProviderId,
     proved: Proved,
 }
@@ -115,7 +116,7 @@ impl Operation for Provision {
         let now = tx.now().micros();
         on!(tx, c => sqlx::query("UPDATE identity SET seen_at = $1 WHERE provider_id = $2 AND external_id = $3")
             .bind(now).bind(self.provider.0).bind(&self.proved.external_id).execute(c).await.map(drop))?;
-        renew_password(tx, &principal, &self.proved.fingerprint).await?;
+        renew_password(tx, &self.actor, &principal, &self.proved.fingerprint).await?;
         Ok(())
     }
 }
@@ -140,7 +141,7 @@ impl Provision {
             .execute(c).await.map(drop))?;
         let event = Event::done(EventName::UserCreated, &handle)
             .with(json!({ "provider": self.provider, "external_name": self.proved.name.as_str() }));
-        record(tx, &Actor::system(), &event).await?;
+        record(tx, &self.actor, &event).await?;
         Ok(principal)
     }
 
@@ -161,6 +162,7 @@ impl Provision {
 }
 
 struct Reconcile {
+    actor: Actor,
     provider: ProviderId,
     known: Vec<Known>,
 }
@@ -176,24 +178,32 @@ impl Operation for Reconcile {
         for (external_id, principal) in rows {
             let principal = principals::lock(tx, PrincipalId(principal)).await?;
             let known = self.known.iter().find(|known| known.external_id == external_id);
-            match (known, principal.state) {
-                (None, AccountState::Active) => set_state(tx, &principal, AccountState::Disabled).await?,
-                (Some(_), AccountState::Disabled) => set_state(tx, &principal, AccountState::Active).await?,
-                _ => {}
+            let state = match (known, principal.state) {
+                (None, AccountState::Active) => Some(AccountState::Disabled),
+                (Some(_), AccountState::Disabled) => Some(AccountState::Active),
+                _ => None,
+            };
+            if let Some(state) = state {
+                set_state(tx, &self.actor, &principal, state).await?;
             }
             if let Some(known) = known {
-                renew_password(tx, &principal, &known.fingerprint).await?;
+                renew_password(tx, &self.actor, &principal, &known.fingerprint).await?;
             }
         }
         Ok(())
     }
 }
 
-async fn set_state(tx: &mut Transaction<'_>, principal: &Principal, state: AccountState) -> Result<(), sqlx::Error> {
+async fn set_state(
+    tx: &mut Transaction<'_>,
+    actor: &Actor,
+    principal: &Principal,
+    state: AccountState,
+) -> Result<(), sqlx::Error> {
     principals::change_state(tx, principal, state).await?;
     let event = Event::done(EventName::StateChanged, &principal.handle)
         .with(json!({ "before": principal.state, "after": state }));
-    record(tx, &Actor::system(), &event).await?;
+    record(tx, actor, &event).await?;
     if state != AccountState::Active {
         revoke_principal(tx, principal.id).await?;
     }
@@ -201,7 +211,12 @@ async fn set_state(tx: &mut Transaction<'_>, principal: &Principal, state: Accou
 }
 
 /// The credential that stands for the provider's password. A new fingerprint is a changed password.
-async fn renew_password(tx: &mut Transaction<'_>, principal: &Principal, fingerprint: &str) -> Result<(), sqlx::Error> {
+async fn renew_password(
+    tx: &mut Transaction<'_>,
+    actor: &Actor,
+    principal: &Principal,
+    fingerprint: &str,
+) -> Result<(), sqlx::Error> {
     let current: Option<(String,)> = on!(tx, c => sqlx::query_as(
         "SELECT verifier FROM credential WHERE principal_id = $1 AND kind = 'password' AND revoked_at IS NULL")
         .bind(principal.id.0).fetch_optional(c).await)?;
@@ -211,7 +226,7 @@ async fn renew_password(tx: &mut Transaction<'_>, principal: &Principal, fingerp
     let ended = credentials::end_all(tx, principal.id, &[CredentialKind::Password, CredentialKind::Identity]).await?;
     credentials::insert_password(tx, principal.id, fingerprint).await?;
     if current.is_some() {
-        record(tx, &Actor::system(), &Event::done(EventName::PasswordSet, &principal.handle)).await?;
+        record(tx, actor, &Event::done(EventName::PasswordSet, &principal.handle)).await?;
     }
     credentials::revoke_each(tx, &ended).await
 }

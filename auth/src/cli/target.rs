@@ -9,7 +9,10 @@ use axum::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use shared::listen::Peer;
+use shared::{
+    listen::Peer,
+    telemetry::{AccessLog, Observe},
+};
 use tokio::net::UnixStream;
 use tower::ServiceExt;
 use url::Url;
@@ -106,7 +109,7 @@ async fn in_process(auth: &Auth, mut request: Request<Body>) -> Response {
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();
     request.extensions_mut().insert(Peer::Unix { uid, gid, pid: None });
-    match auth.socket_router().oneshot(request).await {
+    match auth.socket_router().layer(Observe(AccessLog::Off)).oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

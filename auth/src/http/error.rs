@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use shared::database::DatabaseError;
+use shared::{database::DatabaseError, telemetry::RequestId};
 use thiserror::Error;
 use tracing::error;
 
@@ -164,12 +164,15 @@ impl IntoResponse for ApiError {
             }
             error => error.to_string(),
         };
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "detail": detail,
         });
+        if let Some(id) = RequestId::current().filter(|_| status.is_server_error()) {
+            body["request"] = id.as_str().into();
+        }
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

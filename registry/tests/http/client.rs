@@ -24,6 +24,7 @@ use shared::{
     digest::{Algorithm, Digest},
     listen::Peer,
     shutdown::CancellationToken,
+    telemetry::{AccessLog, Observe},
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -84,7 +85,7 @@ impl Registry {
         let settings = Settings::try_from(raw).unwrap();
         let clock = Clock::fixed(Timestamp::from_seconds(NOW));
         let registry = server::Registry::build(&settings, companion, clock).await.unwrap();
-        Self { router: registry.router(), server: registry, key, _directory: directory }
+        Self { router: registry.router().layer(Observe(AccessLog::Off)), server: registry, key, _directory: directory }
     }
 
     pub(crate) async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Body) -> Reply {

@@ -1,6 +1,12 @@
 //! One connection, from the handshake to its end.
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     Router,
@@ -26,10 +32,13 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tower::Service;
+use tower::{Layer as _, Service};
 
 use super::{Limits, ListenError, Peer, tls::Tls, unread};
-use crate::shutdown::CancellationToken;
+use crate::{
+    shutdown::CancellationToken,
+    telemetry::{AccessLog, Observe, Observed},
+};
 
 /// How much of a body a client may send ahead on one stream of HTTP/2, and on all of them. The default of 64 KiB halves the speed of an upload.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -48,6 +57,7 @@ pub(super) struct Server {
     tls: Option<TlsAcceptor>,
     limits: Limits,
     protocols: Arc<Protocols>,
+    pub(super) observe: Observe,
 }
 
 /// Which protocol a connection speaks is known beforehand, from ALPN or from the settings; only with `h2c` is it found out from the first bytes.
@@ -70,7 +80,7 @@ impl Server {
         let protocols =
             Protocols { http1: http1_builder(limits), http2: builder(limits).http2_only(), either: builder(limits) };
         let tls = tls.map(|tls| tls.acceptor(limits.http2)).transpose()?;
-        Ok(Self { tls, limits: *limits, protocols: Arc::new(protocols) })
+        Ok(Self { tls, limits: *limits, protocols: Arc::new(protocols), observe: Observe(AccessLog::Off) })
     }
 
     /// Serves the connection to its end; when `stop` is cancelled, to the end of its running requests.
@@ -101,13 +111,51 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let most = self.limits.head_bytes;
-        let service = hyper::service::service_fn(move |request| answer(router.clone(), request, peer, most));
+        let service = Heard { peer, answers: self.observe.layer(Answers { router, most }) };
         let (protocols, stream) = (&self.protocols, TokioIo::new(stream));
         match spoken {
             Spoken::Http1 => to_its_end(protocols.http1.serve_connection(stream, service), peer, stop).await,
             Spoken::Http2 => to_its_end(protocols.http2.serve_connection(stream, service), peer, stop).await,
             Spoken::Either => to_its_end(protocols.either.serve_connection(stream, service), peer, stop).await,
         }
+    }
+}
+
+/// What a connection asks, each request with who asks it.
+struct Heard {
+    peer: Peer,
+    answers: Observed<Answers>,
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Heard {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <Observed<Answers> as Service<hyper::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.answers.clone().call(request)
+    }
+}
+
+/// The router, behind what is refused before anybody reads it.
+#[derive(Clone)]
+struct Answers {
+    router: Router,
+    most: u32,
+}
+
+impl Service<hyper::Request<Incoming>> for Answers {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: hyper::Request<Incoming>) -> Self::Future {
+        Box::pin(answer(self.router.clone(), request, self.most))
     }
 }
 
@@ -129,12 +177,7 @@ where
     }
 }
 
-async fn answer(
-    mut router: Router,
-    request: hyper::Request<Incoming>,
-    peer: Peer,
-    most: u32,
-) -> Result<Response, Infallible> {
+async fn answer(mut router: Router, request: hyper::Request<Incoming>, most: u32) -> Result<Response, Infallible> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
         return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
@@ -144,19 +187,14 @@ async fn answer(
     }
     // On HTTP/2 a body that nobody reads is its stream's own matter.
     if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
-        return router.call(request_of(request.map(Body::new), peer)).await;
+        return router.call(request.map(Body::new)).await;
     }
     let waits = request.headers().contains_key(EXPECT);
     let (head, body) = request.into_parts();
     let (body, loan) = unread::lend(body, waits);
-    let mut answer = router.call(request_of(Request::from_parts(head, Body::new(body)), peer)).await?;
+    let mut answer = router.call(Request::from_parts(head, Body::new(body))).await?;
     loan.settle(&mut answer).await;
     Ok(answer)
-}
-
-fn request_of(mut request: Request, peer: Peer) -> Request {
-    request.extensions_mut().insert(peer);
-    request
 }
 
 /// RFC 9112, section 3.2: of two hosts a proxy before us may have read the other, and realms and locations repeat what it says.

@@ -124,6 +124,7 @@ async fn a_request_names_one_host() {
     {
         let answer = answer_to(&served, &format!("GET /who HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n")).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{hosts:?}: {answer}");
+        assert!(answer.contains("\r\nx-request-id: "), "a refusal of ours has a number too: {answer}");
     }
     let old = answer_to(&served, "GET /who HTTP/1.0\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200 "), "{old}");

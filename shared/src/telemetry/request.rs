@@ -25,6 +25,10 @@ use crate::{listen::Peer, random};
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+tokio::task_local! {
+    static CURRENT: RequestId;
+}
+
 /// Names one request in log lines and in the answer's `X-Request-Id`; an extension of every request.
 ///
 /// A sensible id that comes with the request is kept, so that a line here can be found by what a proxy wrote.
@@ -36,6 +40,14 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id of the request that this task is answering. None outside of every request, and in tasks that a request left behind.
+    ///
+    /// For what is written down or told about a request (the audit, an error of ours); nothing is decided by it.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
     }
 
     /// An id of our own: a number of this process and one of the request. Unique, not secret.
@@ -108,7 +120,8 @@ pub enum AccessLog {
     Off,
 }
 
-/// Gives every request its id and its span, to be laid around a whole router: `router.layer(Observe(AccessLog::On))`.
+/// Gives every request its id and its span. Every listener lays it around all that it serves ([`crate::listen::Listener`]), so that
+/// no answer goes without.
 #[derive(Clone, Copy, Debug)]
 pub struct Observe(pub AccessLog);
 
@@ -127,9 +140,9 @@ pub struct Observed<S> {
     access: AccessLog,
 }
 
-impl<S> Service<Request> for Observed<S>
+impl<S, B> Service<Request<B>> for Observed<S>
 where
-    S: Service<Request, Response = Response>,
+    S: Service<Request<B>, Response = Response>,
     S::Future: Send + 'static,
     S::Error: 'static,
 {
@@ -141,30 +154,32 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = request.headers().get(X_REQUEST_ID).and_then(RequestId::given).unwrap_or_else(RequestId::next);
         let span = span(&mut request, &id);
         let visit = (self.access == AccessLog::On).then(|| Visit::of(&request));
         request.extensions_mut().insert(id.clone());
-        let answer = span.in_scope(|| self.inner.call(request));
+        let answer = span.in_scope(|| CURRENT.sync_scope(id.clone(), || self.inner.call(request)));
+        let current = id.clone();
         Box::pin(
-            async move {
-                let mut response = answer.await?;
-                if let Some(visit) = visit {
-                    visit.write(&response);
-                }
-                if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-                    response.headers_mut().insert(X_REQUEST_ID, value);
-                }
-                Ok(response)
-            }
-            .instrument(span),
+            CURRENT
+                .scope(current, async move {
+                    let mut response = answer.await?;
+                    if let Some(visit) = visit {
+                        visit.write(&response);
+                    }
+                    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+                        response.headers_mut().insert(X_REQUEST_ID, value);
+                    }
+                    Ok(response)
+                })
+                .instrument(span),
         )
     }
 }
 
 /// At the level of errors, so that the gravest line still says which request it was.
-fn span(request: &mut Request, id: &RequestId) -> Span {
+fn span<B>(request: &mut Request<B>, id: &RequestId) -> Span {
     let span = tracing::error_span!("request", %id, trace = field::Empty);
     let given = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse::<TraceParent>().ok());
     if let Some(parent) = given {
@@ -184,7 +199,7 @@ struct Visit {
 }
 
 impl Visit {
-    fn of(request: &Request) -> Self {
+    fn of<B>(request: &Request<B>) -> Self {
         Self {
             begun: Instant::now(),
             method: request.method().clone(),
@@ -219,6 +234,7 @@ mod tests {
     fn router(access: AccessLog) -> Router {
         let handler = |Extension(id): Extension<RequestId>, trace: Option<Extension<TraceParent>>| async move {
             tracing::warn!("inside");
+            assert_eq!(RequestId::current().as_ref(), Some(&id), "whoever asks in passing is told the same");
             format!("{id} {}", trace.is_some())
         };
         Router::new().route("/v2/", get(handler)).layer(Observe(access))
@@ -274,6 +290,15 @@ mod tests {
         assert_eq!(access["span"]["id"], id.as_str());
         assert!(access["micros"].is_u64());
         assert!(access["agent"].as_str().unwrap().contains("docker/28"));
+    }
+
+    #[tokio::test]
+    async fn outside_of_a_request_there_is_no_id() {
+        assert_eq!(RequestId::current(), None);
+        let left_behind = || async { tokio::spawn(async { format!("{:?}", RequestId::current()) }).await.unwrap() };
+        let mut router = Router::new().route("/", get(left_behind)).layer(Observe(AccessLog::Off));
+        let answer = router.call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(axum::body::to_bytes(answer.into_body(), 1024).await.unwrap(), "None");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use shared::{
     database::{Operation, Transaction},
     on,
     revocation::Revoked,
+    telemetry::RequestId,
 };
 
 use super::{
@@ -59,7 +60,7 @@ impl Accounts {
         proved_by: CredentialId,
     ) -> Result<Credential, Error> {
         self.flush_uses().await?;
-        self.change(IssueIdentityToken { new, service, proved_by }).await
+        self.change(IssueIdentityToken { new, service, proved_by, request: RequestId::current() }).await
     }
 
     /// Revokes one credential of an account.
@@ -147,6 +148,7 @@ struct IssueIdentityToken {
     new: NewCredential,
     service: ServiceId,
     proved_by: CredentialId,
+    request: Option<RequestId>,
 }
 
 impl Operation for IssueIdentityToken {
@@ -183,7 +185,7 @@ impl Operation for IssueIdentityToken {
             principal: Some(owner.id),
             name: owner.handle.clone(),
             address: None,
-            request: None,
+            request: self.request.clone(),
         };
         record(tx, &actor, &created(&made, &owner.handle)).await?;
         revoke_each(tx, &ended).await?;

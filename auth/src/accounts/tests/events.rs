@@ -30,6 +30,7 @@ fn token(fixture: &Fixture, requested: &str, granted: &str) -> IssuedToken {
         requested: requested.to_owned(),
         granted: granted.to_owned(),
         whole: requested == granted,
+        request: None,
     }
 }
 

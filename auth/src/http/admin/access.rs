@@ -14,6 +14,7 @@ use shared::{
     access::{Action, Resource},
     scope::Scope,
     secret::Secret,
+    telemetry::RequestId,
 };
 
 use crate::{
@@ -28,9 +29,6 @@ use crate::{
     identity::{Attempt, NotIdentified},
     permissions::{ApiLevel, Caller, CallerKind, Subject, SystemRole, decide},
 };
-
-/// Where the request's id stands, which the listener's layers set.
-const REQUEST_ID: &str = "x-request-id";
 
 /// Somebody who may use the admin API, for themselves at least.
 #[derive(Debug, Clone)]
@@ -48,14 +46,8 @@ pub struct ApiCaller {
 impl ApiCaller {
     async fn identify(app: &App, parts: &Parts) -> Result<Self, ApiError> {
         let peer = parts.extensions.get::<Peer>().copied().unwrap_or(Peer::Unknown);
-        let request = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         if peer == Peer::Socket {
-            return Ok(Self {
-                caller: local(),
-                about: None,
-                principal: None,
-                actor: Actor { request, ..Actor::local() },
-            });
+            return Ok(Self { caller: local(), about: None, principal: None, actor: Actor::local() });
         }
         let secret = bearer(&parts.headers).ok_or(ApiError::Unauthenticated)?;
         let attempt = Attempt { username: None, secret: &secret, service: None, peer: peer.address() };
@@ -73,7 +65,7 @@ impl ApiCaller {
             name: identity.principal.handle.clone(),
             credential: Some(identity.credential),
             address: peer.address(),
-            request,
+            request: RequestId::current(),
         };
         Ok(Self { caller, about: Some(identity.about()), principal: Some(identity.principal), actor })
     }

@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use shared::telemetry::RequestId;
 use tracing::error;
 
 use crate::{identity::NotIdentified, identity::queue::Busy, tokens::NotIssued};
@@ -124,15 +125,16 @@ impl TokenError {
             },
             Self::Unavailable => Form {
                 header: retry(UNAVAILABLE_RETRY),
-                ..form(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "UNAVAILABLE",
-                    "temporarily_unavailable",
-                    "the token server cannot answer at the moment; try again",
-                )
+                ..form(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "temporarily_unavailable", &unavailable())
             },
         }
     }
+}
+
+/// Docker prints the sentence and nothing else, so the number to look for in the log stands in it.
+fn unavailable() -> String {
+    let sentence = "the token server cannot answer at the moment; try again";
+    RequestId::current().map_or_else(|| sentence.to_owned(), |id| format!("{sentence} (request {id})"))
 }
 
 impl IntoResponse for TokenError {

@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     basic::BasicCredentials, readable::Readable, revocation::Revocation, scope::Scope, secret::Secret,
-    token_response::TokenResponse,
+    telemetry::RequestId, token_response::TokenResponse,
 };
 use url::Url;
 
@@ -136,7 +136,12 @@ pub(in crate::access) async fn fetch(url: &Url, limit: usize) -> Result<Vec<u8>,
     body(successful(answer)?, limit).await
 }
 
+/// What is asked for a request of ours is asked under its id, so that the logs of both services can be laid side by side.
 async fn send(request: RequestBuilder) -> Result<Response, CompanionUnavailable> {
+    let request = match RequestId::current() {
+        Some(id) => request.header("X-Request-Id", id.as_str()),
+        None => request,
+    };
     // The URL of an error may hold what was asked; the error's own text says enough.
     request.send().await.map_err(|error| CompanionUnavailable(error.without_url().to_string()))
 }
