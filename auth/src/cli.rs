@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::{
     http::error::ApiError,
     server::{self, Auth, StartError},
-    settings::{ProcessSettings, SettingsError},
+    settings::{ProcessSettings, Settings, SettingsError},
 };
 use arguments::{GrantCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand, UserCommand};
 use request::Request;
@@ -102,6 +102,9 @@ pub enum CliError {
     /// The accounts that belong to the data directory lie in a database that the command was not told of.
     #[error("the accounts of {} are not in its auth.db: name the configuration that its server runs with, --config FILE", .0.display())]
     Elsewhere(PathBuf),
+    /// The data directory is a registry's alone.
+    #[error("{} has no accounts: auth was never started there; name the data directory that it runs with (--data)", .0.display())]
+    NoAccounts(PathBuf),
     /// The data directory cannot be had.
     #[error(transparent)]
     Data(#[from] DataDirectoryError),
@@ -152,6 +155,9 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
     let (target, _held) = match DataDirectory::holder(&settings.data)? {
         Holder::Server { socket } => (Target::Socket(socket), None),
         Holder::Caller(held) => {
+            if !Settings::have_begun(held.path()) {
+                return Err(CliError::NoAccounts(held.path().to_owned()));
+            }
             if settings.auth.are_elsewhere(held.path()) {
                 return Err(CliError::Elsewhere(held.path().to_owned()));
             }

@@ -135,12 +135,18 @@ impl Settings {
         }
     }
 
+    /// True if auth was ever started over the data directory: its keys are there.
+    #[must_use]
+    pub fn have_begun(data: &Path) -> bool {
+        data.join("keys/master").exists()
+    }
+
     /// True if the data directory has been used, but not with these settings: it has keys, and no accounts where they say accounts lie. A
     /// command would otherwise begin new ones there.
     #[must_use]
     pub fn are_elsewhere(&self, data: &Path) -> bool {
         match self.location(data) {
-            Location::Sqlite { path } => data.join("keys/master").exists() && !path.exists(),
+            Location::Sqlite { path } => Self::have_begun(data) && !path.exists(),
             Location::Postgres { .. } => false,
         }
     }

@@ -29,6 +29,12 @@ pub enum DataDirectoryError {
         /// Who holds it, in words ("process 4711", where it said so).
         holder: String,
     },
+    /// No server was ever started there: the name is mistyped, most likely.
+    #[error("{} is no data directory of Portreeve: no server was ever started there; name the one that yours runs with (--data)", path.display())]
+    NotOne {
+        /// The directory asked for, as it was named.
+        path: PathBuf,
+    },
     /// The directory cannot be made or opened.
     #[error("{}: {source}", path.display())]
     Io {
@@ -63,7 +69,7 @@ impl DataDirectory {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
         let path = path.canonicalize().map_err(at(path))?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(LOCK);
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -83,11 +89,14 @@ impl DataDirectory {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Finds out who answers for `path`: the server that holds it, or the caller, who holds it from now on.
+    /// Finds out who answers for `path`: the server that holds it, or the caller, who holds it from now on. Nothing is made there.
     ///
     /// # Errors
-    /// As [`DataDirectory::claim`], the holder without a socket included.
+    /// [`DataDirectoryError::NotOne`] where no server has ever been; else as [`DataDirectory::claim`], the holder without a socket included.
     pub fn holder(path: &Path) -> Result<Holder, DataDirectoryError> {
+        if let Ok(false) = path.join(LOCK).try_exists() {
+            return Err(DataDirectoryError::NotOne { path: path.to_owned() });
+        }
         match Self::claim(path) {
             Ok(directory) => Ok(Holder::Caller(directory)),
             Err(DataDirectoryError::Held { path, holder }) => {
@@ -140,6 +149,9 @@ impl DataDirectory {
     }
 }
 
+/// The lock's name inside the directory. Every server makes it there, and nobody removes it.
+const LOCK: &str = "lock";
+
 /// The command socket's name inside the directory.
 const SOCKET: &str = "portreeve.sock";
 
@@ -186,6 +198,17 @@ mod tests {
         assert!(matches!(DataDirectory::holder(home.path()), Ok(Holder::Server { socket }) if socket == held.socket()));
         drop(held);
         assert!(matches!(DataDirectory::holder(home.path()), Ok(Holder::Caller(_))));
+    }
+
+    #[test]
+    fn a_command_makes_no_directory_of_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let mistyped = home.path().join("dta");
+        for path in [mistyped.as_path(), home.path()] {
+            let refused = DataDirectory::holder(path).unwrap_err();
+            assert!(refused.to_string().starts_with(&format!("{} is no data directory", path.display())), "{refused}");
+        }
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "and leaves nothing behind");
     }
 
     #[test]

@@ -153,6 +153,10 @@ impl SettingsError {
     }
 }
 
+/// Variables of other programs whose names look like settings. `REGISTRY_AUTH_FILE` is where skopeo, podman and buildah keep what their
+/// logins left; it would be read as the file that holds the registry's `auth`.
+const FOREIGN: [&str; 1] = ["REGISTRY_AUTH_FILE"];
+
 /// Settings are written by hand; what is larger is something else.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -238,11 +242,13 @@ impl Source {
         self
     }
 
-    /// Lays the environment variables over it that begin with `prefix` and `_`.
+    /// Lays the environment variables over it that begin with `prefix` and `_`, those of other programs left out.
     #[must_use]
     pub fn overlay(mut self, prefix: &str, environment: impl IntoIterator<Item = (String, String)>) -> Self {
         prefix.clone_into(&mut self.prefix);
-        let ours = |(name, _): &(String, String)| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_'));
+        let ours = |(name, _): &(String, String)| {
+            name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')) && !FOREIGN.contains(&name.as_str())
+        };
         self.variables = environment.into_iter().filter(ours).collect();
         // A section before its parts, and always in one order.
         self.variables.sort();

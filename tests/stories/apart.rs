@@ -19,11 +19,11 @@ use crate::{
 /// What both call the registry.
 const SERVICE: &str = "registry.test";
 
-/// How soon a revocation is to be felt. The promise is about a second; the machine is busy with other tests.
+/// How soon a change is to be felt. The promises are about seconds; the machine is busy with other tests.
 const SOON: Duration = Duration::from_secs(10);
 
 /// `portreeve auth serve` on a free port.
-fn auth() -> Portreeve {
+pub(super) fn auth() -> Portreeve {
     let words = |data: &Path| {
         ["auth", "serve", "--listen", "127.0.0.1:0", "--data"]
             .map(str::to_owned)
@@ -35,7 +35,7 @@ fn auth() -> Portreeve {
 }
 
 /// `portreeve registry serve` with `more` behind the part of the configuration that every registry has.
-fn registry(more: &str) -> Portreeve {
+pub(super) fn registry(more: &str) -> Portreeve {
     let words = |data: &Path| {
         let root = data.join("registry").display().to_string();
         let config = format!(
@@ -47,35 +47,35 @@ fn registry(more: &str) -> Portreeve {
     Launch::command(words).start()
 }
 
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
 /// `auth.token` of a registry that believes `auth`, by a bundle or by a key set.
-fn believing(auth: &Portreeve, trust: &str) -> String {
+pub(super) fn believing(auth: &Portreeve, trust: &str) -> String {
     let port = auth.url().port().expect("a server of a test has a port");
     format!(
         "auth:\n  token:\n    realm: http://localhost:{port}/token\n    issuer: portreeve\n    service: {SERVICE}\n    {trust}\n"
     )
 }
 
-fn bundle(auth: &Portreeve) -> PathBuf {
+pub(super) fn bundle(auth: &Portreeve) -> PathBuf {
     auth.data().join("keys/bundle.pem")
 }
 
 /// Makes the registry known to auth, and the section that joins them.
-async fn companion(auth: &Portreeve) -> String {
+pub(super) async fn companion(auth: &Portreeve) -> String {
     let added = auth.auth(&["service", "add", SERVICE]).await;
     let secret = added["secret"].as_str().unwrap_or_else(|| panic!("a new service shows its credential: {added}"));
     format!("portreeve:\n  companion:\n    url: {}\n    credential: {secret}\n", auth.url())
 }
 
-fn as_account(registry: &Portreeve, account: &Account) -> Client {
+pub(super) fn as_account(registry: &Portreeve, account: &Account) -> Client {
     let login = Login::Account { user: account.name.clone(), password: account.secret.clone() };
     Client::new(registry.url().clone(), login)
 }
 
-async fn push(client: &Client, repository: &str, tag: &str) -> u16 {
+pub(super) async fn push(client: &Client, repository: &str, tag: &str) -> u16 {
     let config = Blob::of(Algorithm::Sha256, "{}");
     let upload = client.request(Method::POST, &format!("{repository}/blobs/uploads/")).query("digest", &config.digest);
     let pushed = upload.body(&config.bytes).send().await.unwrap();
@@ -88,12 +88,12 @@ async fn push(client: &Client, repository: &str, tag: &str) -> u16 {
     put.body(&image.to_string().into()).send().await.unwrap().status
 }
 
-async fn pull(client: &Client, image: &str) -> u16 {
+pub(super) async fn pull(client: &Client, image: &str) -> u16 {
     client.request(Method::GET, image).send().await.unwrap().status
 }
 
 /// Asks again until the answer is `wanted`, and says how long that took.
-async fn until(wanted: u16, ask: impl AsyncFn() -> u16) -> Duration {
+pub(super) async fn until(wanted: u16, ask: impl AsyncFn() -> u16) -> Duration {
     let begun = Instant::now();
     loop {
         let answer = ask().await;
@@ -106,7 +106,7 @@ async fn until(wanted: u16, ask: impl AsyncFn() -> u16) -> Duration {
 }
 
 /// GET with Basic credentials, and no other kind.
-async fn basic(registry: &Portreeve, path: &str, account: Option<(&str, &str)>) -> (StatusCode, Value) {
+pub(super) async fn basic(registry: &Portreeve, path: &str, account: Option<(&str, &str)>) -> (StatusCode, Value) {
     let request = reqwest::Client::new().get(registry.url().join(path).unwrap());
     let request = match account {
         Some((name, password)) => request.basic_auth(name, Some(password)),
@@ -117,7 +117,7 @@ async fn basic(registry: &Portreeve, path: &str, account: Option<(&str, &str)>) 
 }
 
 /// A token that its holder keeps, whatever the registry says of it later.
-async fn token(auth: &Portreeve, account: &Account, scope: &str) -> String {
+pub(super) async fn token(auth: &Portreeve, account: &Account, scope: &str) -> String {
     let request = reqwest::Client::new().get(auth.url().join("/token").unwrap());
     let request =
         request.query(&[("service", SERVICE), ("scope", scope)]).basic_auth(&account.name, Some(&account.secret));
@@ -125,7 +125,7 @@ async fn token(auth: &Portreeve, account: &Account, scope: &str) -> String {
     answer["token"].as_str().unwrap().to_owned()
 }
 
-async fn bearing(registry: &Portreeve, token: &str, path: &str) -> u16 {
+pub(super) async fn bearing(registry: &Portreeve, token: &str, path: &str) -> u16 {
     let request = reqwest::Client::new().get(registry.url().join(path).unwrap()).bearer_auth(token);
     request.send().await.unwrap().status().as_u16()
 }

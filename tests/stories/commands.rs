@@ -208,3 +208,38 @@ async fn a_robots_chosen_secret_logs_in() {
     assert!(portreeve.log().contains("login failed peer=127.0.0.1 reason="), "{}", portreeve.log());
     assert!(!portreeve.log().contains(CHOSEN), "{}", portreeve.log());
 }
+
+/// A mistyped `--data` must not begin new accounts beside the ones that are meant.
+#[tokio::test]
+async fn a_command_refuses_a_directory_that_no_server_ever_had() {
+    let home = tempfile::tempdir().unwrap();
+    let list = |data: &std::path::Path| {
+        let program = crate::support::program::Program::new(crate::support::server::program());
+        program.args(["auth", "user", "list", "--data"]).arg(data)
+    };
+    let mistyped = home.path().join("dta");
+    for data in [mistyped.as_path(), home.path()] {
+        let refused = list(data).fails().await;
+        refused.says("is no data directory of Portreeve").says(&data.display().to_string());
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing was made");
+
+    let registry = super::apart::registry("auth: none\n");
+    let alone = registry.data().join("registry");
+    let mut registry = registry;
+    assert!(registry.stop().success());
+    list(&alone).fails().await.says("has no accounts: auth was never started there");
+    assert!(!alone.join("auth.db").exists() && !alone.join("keys").exists());
+}
+
+/// skopeo, podman and buildah want that variable set; `up` in the same shell has nothing to say to it.
+#[tokio::test]
+async fn a_variable_of_skopeo_is_no_setting() {
+    let home = tempfile::tempdir().unwrap();
+    let kept = written(home.path(), "auth.json", r#"{"auths": {"localhost:5000": {"auth": "c2VjcmV0"}}}"#);
+    let portreeve =
+        crate::support::server::Launch::up().env("REGISTRY_AUTH_FILE", &kept).env("REGISTRY_AUTHFILE", &kept).start();
+    assert!(portreeve.log().contains("REGISTRY_AUTHFILE is unknown"), "{}", portreeve.log());
+    assert!(!portreeve.log().contains("REGISTRY_AUTH_FILE"), "{}", portreeve.log());
+    assert_eq!(portreeve.auth(&["user", "list"]).await["items"][0]["name"], "admin");
+}

@@ -303,6 +303,16 @@ fn what_nothing_reads_is_found_with_what_was_probably_meant() {
     assert_eq!(read.unknown.iter().filter(|unknown| unknown.is_in_file()).count(), 2);
 }
 
+/// Where skopeo keeps its logins is no setting of ours; what is like it, by one letter, may be meant for us.
+#[test]
+fn another_programs_variable_is_passed_over() {
+    let variables = [("REGISTRY_AUTH_FILE", "/root/auth.json"), ("REGISTRY_AUTH_FILES", "/root/auth.json")];
+    let read = read_with("version: 0.1\n", &variables).unwrap();
+    let unknown: Vec<String> = read.unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    assert!(unknown[0].contains("REGISTRY_AUTH_FILES"), "{unknown:?}");
+}
+
 #[test]
 fn an_unknown_name_within_a_variable_is_told_apart_from_an_unknown_variable() {
     let read = read_with(V, &[("REGISTRY_HTTP", "{adr: x}")]).unwrap();
