@@ -33,6 +33,14 @@ const STALE: Duration = Duration::from_secs(15);
 /// How long PostgreSQL keeps the locks of a process that fell silent in the middle of an operation.
 const SILENT_MS: &str = "60000";
 
+/// How long a reader's statement may take. Lists come a page at a time; what takes longer lost its index, and would hold its connection for good.
+const READ_MS: &str = "60000";
+
+/// PostgreSQL asks a connection that was silent for so many seconds whether it still lives, then so often, so many times: a process whose machine
+/// vanished gives its connections back within a minute. Over a socket file they mean nothing.
+const KEEPALIVES: [(&str, &str); 3] =
+    [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
+
 /// How long a statement of an operation waits for a lock that somebody else holds, as on SQLite: a person with a shell, who may have forgotten it.
 /// Migrations wait for each other as long as they take.
 const LOCK_MS: &str = "10000";
@@ -73,6 +81,7 @@ impl Doors {
                 ("default_transaction_isolation", ISOLATION),
                 ("idle_in_transaction_session_timeout", SILENT_MS),
             ])
+            .options(KEEPALIVES)
             .statement_cache_capacity(CACHED_STATEMENTS);
         let mut connection = options.connect().await.map_err(refused)?;
         make_schema(&mut connection, schema).await.map_err(refused)?;
@@ -81,8 +90,9 @@ impl Doors {
             .await
             .map_err(|reason| DatabaseError::Migrate { location: location.clone(), reason })?;
         connection.close().await?;
+        let reading = [("default_transaction_read_only", "on"), ("statement_timeout", READ_MS)];
         Ok(Self {
-            readers: pool().connect_lazy_with(options.clone().options([("default_transaction_read_only", "on")])),
+            readers: pool().connect_lazy_with(options.clone().options(reading)),
             writers: pool().connect_lazy_with(options.options([("lock_timeout", LOCK_MS)])),
             clock,
         })

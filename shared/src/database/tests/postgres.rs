@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock::Clock,
     database::{Database, DatabaseError, Location, WriteError},
+    on,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,5 +139,25 @@ async fn a_strangers_lock_is_waited_for_but_not_for_ever() {
     assert!(matches!(answer, Err(WriteError::Unavailable(DatabaseError::Query(_)))), "{answer:?}");
     sqlx::raw_sql("ROLLBACK").execute(&mut stranger).await.unwrap();
     raise().await.unwrap();
+    fixture.clear().await;
+}
+
+/// A reader that lost its index, and a process whose machine vanished, give their connections back by themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn readers_end_and_dead_connections_are_noticed() {
+    let fixture = Fixture::postgres().await;
+    let mut reader = fixture.database.reader().await.unwrap();
+    for (setting, expected) in [
+        ("statement_timeout", "1min"),
+        ("tcp_keepalives_idle", "30"),
+        ("tcp_keepalives_interval", "10"),
+        ("tcp_keepalives_count", "3"),
+    ] {
+        let (value,): (String,) =
+            on!(reader, c => sqlx::query_as("SELECT current_setting($1)").bind(setting).fetch_one(c).await).unwrap();
+        assert_eq!(value, expected, "{setting}");
+    }
+    drop(reader);
     fixture.clear().await;
 }
