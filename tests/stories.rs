@@ -6,6 +6,7 @@ mod compose;
 mod docker;
 mod foreign_issuers;
 mod hostile;
+mod key_sets;
 mod kills;
 mod needs_go;
 mod request_ids;

@@ -21,6 +21,7 @@ use shared::{
     key_id,
     watched::{WatchError, Watched},
 };
+use tokio::sync::Notify;
 use tracing::{info, warn};
 use x509_parser::pem::Pem;
 
@@ -83,6 +84,12 @@ struct Bundle(Vec<Certificate>);
 
 /// The keys of a document.
 struct KeySet(Vec<JsonWebKey>);
+
+/// What an address answered.
+struct Fetched {
+    document: Box<[u8]>,
+    keys: Arc<KeySet>,
+}
 
 impl Bundle {
     /// Like the stock registries we take certificates alone and pass over whatever else lies in the file.
@@ -163,8 +170,10 @@ pub struct TrustStore {
     bundle: Option<Watched<Bundle, BundleError>>,
     jwks: Option<Watched<KeySet, JwksError>>,
     /// What an address answered last, and how often that has changed.
-    fetched: ArcSwapOption<KeySet>,
+    fetched: ArcSwapOption<Fetched>,
     fetches: AtomicU64,
+    /// Told when a token names a key that nobody here knows.
+    missed: Notify,
     current: ArcSwap<Trust>,
     /// One merge at a time, so that an older one cannot replace a newer one.
     merging: Mutex<()>,
@@ -182,6 +191,7 @@ impl TrustStore {
             jwks: jwks.map(|path| Watched::open(path, KeySet::read)).transpose()?,
             fetched: ArcSwapOption::empty(),
             fetches: AtomicU64::new(0),
+            missed: Notify::new(),
             current: ArcSwap::default(),
             merging: Mutex::new(()),
         };
@@ -205,14 +215,28 @@ impl TrustStore {
         self.current.load_full()
     }
 
-    /// Takes a key set that an address answered.
+    /// Takes a key set that an address answered. The same again changes nothing: what was verified stays remembered.
     ///
     /// # Errors
     /// [`JwksError`], with nothing changed.
     pub fn take_fetched(&self, document: &[u8]) -> Result<(), JwksError> {
-        self.fetched.store(Some(Arc::new(KeySet::read(document)?)));
+        if self.fetched.load().as_ref().is_some_and(|fetched| *fetched.document == *document) {
+            return Ok(());
+        }
+        let keys = Arc::new(KeySet::read(document)?);
+        self.fetched.store(Some(Arc::new(Fetched { document: document.into(), keys })));
         self.fetches.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Says that a token named a key that is unknown here: its issuer may have a new one.
+    pub(super) fn note_miss(&self) {
+        self.missed.notify_one();
+    }
+
+    /// Waits until a token names an unknown key; at once if one did since the last wait.
+    pub(super) async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     /// Looks at the files now.
@@ -229,6 +253,10 @@ impl TrustStore {
         1 + files.into_iter().flatten().sum::<u64>() + self.fetches.load(Ordering::Acquire)
     }
 
+    fn fetched_keys(&self) -> Option<Arc<KeySet>> {
+        self.fetched.load().as_ref().map(|fetched| Arc::clone(&fetched.keys))
+    }
+
     fn merge(&self) {
         let _one_at_a_time = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         // The generation is read first: what is newer than it is merged again by the next one who looks.
@@ -236,8 +264,7 @@ impl TrustStore {
         if self.current.load().generation == generation {
             return;
         }
-        let sets: Vec<_> =
-            self.jwks.as_ref().map(Watched::current).into_iter().chain(self.fetched.load_full()).collect();
+        let sets: Vec<_> = self.jwks.as_ref().map(Watched::current).into_iter().chain(self.fetched_keys()).collect();
         let trust = Trust::of(generation, self.bundle.as_ref().map(Watched::current), &sets);
         self.current.store(Arc::new(trust));
     }

@@ -3,17 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use shared::clock::Clock;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use url::Url;
 
 use super::{Access, companion, jwks::MAX_JWKS_BYTES, revocations, trust::TrustStore};
 
-/// How old a fetched key set gets. A new key is published long before it signs.
+/// How old a fetched key set gets, where no token names a key that is missing in it. A new key is best published long before it signs.
 const JWKS_AGE: Duration = Duration::from_secs(300);
 
-/// How long to wait after an address did not answer.
-const JWKS_RETRY: Duration = Duration::from_secs(5);
+/// How long to wait after an address was asked, whatever becomes of that: who makes up key ids makes us ask so often, and no oftener.
+const JWKS_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until cancelled. `jwks` is the address of the key set, if it has one.
 pub async fn upkeep(access: Arc<Access>, jwks: Option<Url>, clock: Clock, cancelled: CancellationToken) {
@@ -38,14 +39,15 @@ pub async fn upkeep(access: Arc<Access>, jwks: Option<Url>, clock: Clock, cancel
 async fn keep_fetching(trust: &TrustStore, url: &Url) {
     shared::crypto::install();
     loop {
-        let pause = match fetch(trust, url).await {
-            Ok(()) => JWKS_AGE,
-            Err(reason) => {
-                warn!(%url, reason, "the key set cannot be fetched; the last one stays");
-                JWKS_RETRY
-            }
-        };
-        tokio::time::sleep(pause).await;
+        let fetched = fetch(trust, url).await;
+        if let Err(reason) = &fetched {
+            warn!(%url, reason, "the key set cannot be fetched; the last one stays");
+        }
+        sleep(JWKS_PAUSE).await;
+        if fetched.is_ok() {
+            // However the wait ends, it is time to ask again.
+            let _ = timeout(JWKS_AGE, trust.missed()).await;
+        }
     }
 }
 

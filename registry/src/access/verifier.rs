@@ -139,7 +139,11 @@ impl Verifier {
         if let Some(known) = self.tokens.get(&memory_key).filter(|known| now.seconds() < known.fresh_until) {
             return Ok(known);
         }
-        let verified = Arc::new(self.verify_anew(token, &trust, now)?);
+        let verified = self.verify_anew(token, &trust, now);
+        if let Err(TokenRefused::UnknownKey) = verified {
+            self.trust.note_miss();
+        }
+        let verified = Arc::new(verified?);
         self.tokens.insert(memory_key, Arc::clone(&verified));
         Ok(verified)
     }
