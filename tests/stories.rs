@@ -10,6 +10,7 @@ mod key_sets;
 mod kills;
 mod needs_go;
 mod request_ids;
+mod revocations;
 mod robots;
 mod skopeo;
 mod strangers;

@@ -16,6 +16,12 @@ impl Portreeve {
         self.auth(&["namespace", "add", name, "--visibility", "private"]).await;
     }
 
+    /// A person with a password of their own.
+    pub(crate) async fn person(&self, name: &str) -> Account {
+        let made = self.auth(&["user", "add", name]).await;
+        Account::new(name, made["password"].as_str().unwrap_or_else(|| panic!("a new user has a password: {made}")))
+    }
+
     /// A robot `robot.NAMESPACE.NAME` with one key.
     pub(crate) async fn robot(&self, namespace: &str, name: &str) -> Account {
         let robot = self.auth(&["robot", "add", &format!("{namespace}/{name}")]).await;

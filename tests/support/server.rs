@@ -145,10 +145,32 @@ impl Portreeve {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// Stops its clockwork: connections stay open and nobody answers. Lasts until [`Portreeve::go_on`].
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends [`Portreeve::freeze`].
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
+    }
+
+    /// A line of the kernel's about its memory (`VmRSS`, `VmHWM`), in KiB.
+    pub(crate) fn memory(&self, line: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a running process has a status");
+        let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        let number = found.and_then(|text| text.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {line} in\n{status}"))
+    }
+
     /// Asks it to stop (SIGTERM) and returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("a child can be signalled");
+        self.signal(Signal::TERM);
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {

@@ -5,7 +5,11 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +37,8 @@ pub struct Revocations {
     rows: ArcSwap<HashMap<Revoked, Row>>,
     /// The last row that was taken; guards writers, too.
     last: Mutex<u64>,
+    /// Whether the feed's silence was reported and lasts.
+    silent: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -67,6 +73,12 @@ impl Revocations {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the feed has been silent for [`SILENCE`] and is so still.
+    #[must_use]
+    pub fn feed_is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
     /// Takes rows of the feed, and forgets those whose last token has expired.
     pub fn take(&self, feed: Vec<Revocation>, now: Timestamp) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,10 +100,12 @@ pub async fn follow(
     clock: Clock,
     cancelled: CancellationToken,
 ) {
-    let mut feed = Feed { heard: clock.now(), alarmed: false };
+    let mut feed = Feed { heard: clock.now(), revocations: &revocations };
     while !cancelled.is_cancelled() {
         let answer = tokio::select! {
             answer = companion.revocations(revocations.last()) => answer,
+            // A companion that is asked and never answers is as silent as one that refuses.
+            never = feed.watch(&clock) => match never {},
             () = cancelled.cancelled() => return,
         };
         let now = clock.now();
@@ -116,26 +130,44 @@ pub async fn follow(
     }
 }
 
-/// When the feed answered last, and whether its silence was reported.
-struct Feed {
+/// When the feed answered last.
+struct Feed<'a> {
     heard: Timestamp,
-    alarmed: bool,
+    revocations: &'a Revocations,
 }
 
-impl Feed {
+impl Feed<'_> {
     fn answered(&mut self, now: Timestamp) {
         self.heard = now;
-        if std::mem::take(&mut self.alarmed) {
+        if self.revocations.silent.swap(false, Ordering::Relaxed) {
             info!("the companion's revocation feed answers again");
         }
     }
 
-    fn failed(&mut self, now: Timestamp, reason: &dyn std::fmt::Display) {
-        let silence = now.since(self.heard);
-        if silence < SILENCE {
+    fn failed(&self, now: Timestamp, reason: &dyn std::fmt::Display) {
+        if now.since(self.heard) < SILENCE {
             warn!(%reason, "the companion's revocation feed does not answer");
-        } else if !std::mem::replace(&mut self.alarmed, true) {
-            error!(%reason, seconds = silence.as_secs(), "the companion's revocation feed is silent: revoked tokens stay good until they expire");
+        } else {
+            self.alarm(now, reason);
+        }
+    }
+
+    /// Looks at the time while an answer is waited for.
+    async fn watch(&self, clock: &Clock) -> Infallible {
+        loop {
+            sleep(PAUSE).await;
+            let now = clock.now();
+            if now.since(self.heard) >= SILENCE {
+                self.alarm(now, &"no answer comes");
+            }
+        }
+    }
+
+    /// Said once, until it answers again.
+    fn alarm(&self, now: Timestamp, reason: &dyn std::fmt::Display) {
+        if !self.revocations.silent.swap(true, Ordering::Relaxed) {
+            let seconds = now.since(self.heard).as_secs();
+            error!(%reason, seconds, "the companion's revocation feed is silent: revoked tokens stay good until they expire");
         }
     }
 }

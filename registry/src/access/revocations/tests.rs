@@ -1,7 +1,13 @@
+use std::net::IpAddr;
+
+use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::json;
+use shared::{basic::BasicCredentials, readable::Readable, scope::Scope};
+use tokio::{sync::Notify, time::timeout};
 
 use super::*;
 use crate::access::{
+    companion::{CompanionUnavailable, Exchanged},
     testing::{self, ISSUER, SERVICE, authority, chained, claims_with, later, leaf, now, root},
     trust::TrustStore,
     verifier::Verifier,
@@ -75,4 +81,73 @@ fn rows_are_forgotten_when_their_last_token_has_expired() {
     revocations.take(Vec::new(), later(301));
     assert!(!revocations.refuse(&token, std::iter::empty()));
     assert_eq!(revocations.last(), 7);
+}
+
+/// A companion whose feed is asked and says nothing until it is told to go on; then each answer has one row.
+#[derive(Default)]
+struct Speechless(Notify);
+
+impl Companion for Speechless {
+    fn readable<'a>(
+        &'a self,
+        _: &'a VerifiedToken,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Readable, CompanionUnavailable>> {
+        async { Err(CompanionUnavailable("not asked here".into())) }.boxed()
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        _: &'a BasicCredentials,
+        _: &'a [Scope],
+        _: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<Exchanged, CompanionUnavailable>> {
+        async { Ok(Exchanged::Refused) }.boxed()
+    }
+
+    fn revocations(&self, after: u64) -> BoxFuture<'_, Result<Vec<Revocation>, CompanionUnavailable>> {
+        async move {
+            self.0.notified().await;
+            Ok(vec![row(after + 1, Revoked::Everyone)])
+        }
+        .boxed()
+    }
+}
+
+/// Waits until the feed counts as silent, or no longer does.
+async fn until_silent_is(revocations: &Revocations, silent: bool) {
+    let becomes = async {
+        while revocations.feed_is_silent() != silent {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), becomes).await.unwrap();
+}
+
+/// One that refuses connections is found out by its refusals; this one takes the question and hangs.
+#[tokio::test]
+async fn a_feed_that_hangs_is_an_alarm_after_a_minute_and_goes_on_where_it_was() {
+    let (clock, companion) = (Clock::fixed(now()), Arc::new(Speechless::default()));
+    let (revocations, stop) = (Arc::new(Revocations::default()), CancellationToken::new());
+    let asked = Arc::clone(&companion) as Arc<dyn Companion>;
+    let following = tokio::spawn(follow(asked, Arc::clone(&revocations), clock.clone(), stop.clone()));
+    companion.0.notify_one();
+    timeout(Duration::from_secs(20), async {
+        while revocations.last() != 1 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+
+    clock.advance(SILENCE - Duration::from_secs(1));
+    sleep(2 * PAUSE).await;
+    assert!(!revocations.feed_is_silent(), "59 seconds are no alarm");
+    clock.advance(Duration::from_secs(1));
+    until_silent_is(&revocations, true).await;
+    companion.0.notify_one();
+    until_silent_is(&revocations, false).await;
+    assert_eq!(revocations.last(), 2);
+    stop.cancel();
+    following.await.unwrap();
 }
