@@ -1,13 +1,17 @@
 //! What people and machines do with a registry, told in their order and with the clients that they use.
 
 mod apart;
+mod command_socket;
 mod commands;
 mod compose;
+mod deletes;
 mod docker;
 mod foreign_issuers;
+mod guests;
 mod hostile;
 mod key_sets;
 mod kills;
+mod many_uploads;
 mod needs_go;
 mod request_ids;
 mod revocations;
