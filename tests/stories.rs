@@ -7,6 +7,7 @@ mod compose;
 mod deletes;
 mod docker;
 mod foreign_issuers;
+mod guessing;
 mod guests;
 mod hostile;
 mod key_sets;

@@ -276,7 +276,7 @@ impl Parts {
         stored: &str,
     ) -> Result<Identity, NotIdentified> {
         let proof = Proof { provider: LOCAL, account: principal.id, credential: credential.id };
-        if !self.remembered.knows(&proof, attempt.secret) {
+        if !self.remembers(attempt, &principal.handle, &proof).await? {
             self.compare(
                 attempt,
                 &principal.handle,
@@ -300,7 +300,7 @@ impl Parts {
         let current = provided.filter(|stored| stored.verifier == entry.fingerprint());
         let proof = |account, credential| Proof { provider: htpasswd::PROVIDER, account, credential };
         if let Some(stored) = &current
-            && self.remembered.knows(&proof(stored.principal.id, stored.credential.id), attempt.secret)
+            && self.remembers(attempt, entry.name.as_str(), &proof(stored.principal.id, stored.credential.id)).await?
         {
             return self.active(&stored.principal, &stored.credential, attempt);
         }
@@ -350,6 +350,22 @@ impl Parts {
         let digest = self.keys.current().verifier(&format!("time of {name}"));
         let number = u64::from_str_radix(digest.get(..15).unwrap_or_default(), 16).unwrap_or_default();
         usize::try_from(number % count.max(1) as u64).unwrap_or_default()
+    }
+
+    /// Whether the password was proved a moment ago; asked of the throttle first, as if it were to be compared. Where its own network's
+    /// failures are at their end, a known account is looked at apart, as [`Self::compare`] does.
+    async fn remembers(&self, attempt: &Attempt<'_>, account: &str, proof: &Proof<'_>) -> Result<bool, NotIdentified> {
+        if let Some(peer) = attempt.peer {
+            let account = folded(account);
+            if let Err(throttled) = self.throttle.look(&account, peer, Neighbourhood::Strange) {
+                let known = self.accounts.is_known_network(proof.account, &Network::around(peer)).await?;
+                if !known {
+                    return Err(throttled.into());
+                }
+                self.throttle.look(&account, peer, Neighbourhood::Known)?;
+            }
+        }
+        Ok(self.remembered.knows(proof, attempt.secret))
     }
 
     /// Compares a password, if the throttle lets it.

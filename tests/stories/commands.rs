@@ -205,7 +205,7 @@ async fn a_robots_chosen_secret_logs_in() {
         let login = http().get(url.clone()).header("authorization", basic(&Account::new(name, CHOSEN)));
         assert_eq!(login.send().await.unwrap().status(), expected, "{name}");
     }
-    assert!(portreeve.log().contains("login failed peer=127.0.0.1 reason="), "{}", portreeve.log());
+    portreeve.says(&["login failed peer=127.0.0.1 reason="]).await;
     assert!(!portreeve.log().contains(CHOSEN), "{}", portreeve.log());
 }
 

@@ -139,6 +139,19 @@ impl Portreeve {
         self.log.text()
     }
 
+    /// Waits for a line with all of these words, and returns it: what a server prints arrives a moment after what it answers.
+    pub(crate) async fn says(&self, words: &[&str]) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.to_owned();
+            }
+            assert!(begun.elapsed() < PATIENCE, "no line says {words:?}:\n{log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Kills it as power loss of the process would, without a chance to finish anything, and waits for its end.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");

@@ -93,6 +93,22 @@ impl Throttle {
     }
 }
 
+impl Throttle {
+    /// Whether a try would be let through; nothing is taken. For what is not hashed: a password that is remembered must not be found out
+    /// by somebody who may not try any more.
+    ///
+    /// # Errors
+    /// [`Throttled`] if a bucket is empty.
+    pub fn look(&self, account: &str, from: IpAddr, neighbourhood: Neighbourhood) -> Result<(), Throttled> {
+        let (now, network) = (self.clock.now(), Network::around(from));
+        locked(&self.accounts.of((account.to_owned(), network))).look(now, PER_ACCOUNT)?;
+        match neighbourhood {
+            Neighbourhood::Known => Ok(()),
+            Neighbourhood::Strange => locked(&self.networks.of(network)).look(now, PER_NETWORK),
+        }
+    }
+}
+
 impl Try {
     /// It was no failure.
     pub fn succeeded(mut self) {
@@ -131,13 +147,18 @@ struct Bucket {
 
 impl Bucket {
     fn take(&mut self, now: Timestamp, allowance: Allowance) -> Result<(), Throttled> {
-        self.forgive(now, allowance);
-        if self.failures >= allowance.burst {
-            let since = self.since.unwrap_or(now);
-            return Err(Throttled { retry_after: (since + allowance.forgiven_after).since(now) });
-        }
+        self.look(now, allowance)?;
         self.failures += 1;
         Ok(())
+    }
+
+    fn look(&mut self, now: Timestamp, allowance: Allowance) -> Result<(), Throttled> {
+        self.forgive(now, allowance);
+        if self.failures < allowance.burst {
+            return Ok(());
+        }
+        let since = self.since.unwrap_or(now);
+        Err(Throttled { retry_after: (since + allowance.forgiven_after).since(now) })
     }
 
     fn forgive(&mut self, now: Timestamp, allowance: Allowance) {
