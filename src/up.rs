@@ -104,14 +104,12 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
 }
 
 async fn serve(registry: &Registry, auth: &Auth, network: Listener, socket: Listener, stop: CancellationToken) {
-    let common = registry.router().merge(health::router(registry, auth));
+    let anywhere = registry.router().merge(health::router(registry, auth)).merge(auth.router());
+    let data_directory = registry.socket_router().merge(health::router(registry, auth)).merge(auth.socket_router());
     // Background work ends after the last request: what a request leaves to be written is written.
     let done = CancellationToken::new();
     let requests = async {
-        tokio::join!(
-            network.serve(common.clone().merge(auth.router()), stop.clone()),
-            socket.serve(common.clone().merge(auth.socket_router()), stop.clone())
-        );
+        tokio::join!(network.serve(anywhere, stop.clone()), socket.serve(data_directory, stop.clone()));
         done.cancel();
     };
     // Whoever waits for news of the revocation feed would hold up the end by half a minute.

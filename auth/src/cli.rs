@@ -11,6 +11,7 @@ use std::{io, path::PathBuf};
 use clap::{Args, Subcommand};
 use shared::{
     clock::Clock,
+    command::NotAnswered,
     data_directory::{DataDirectory, DataDirectoryError, Holder},
     shutdown, telemetry,
 };
@@ -111,22 +112,9 @@ pub enum CliError {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The server answered no.
-    #[error("{detail}")]
-    Refused {
-        /// The status it answered with.
-        status: u16,
-        /// Why.
-        detail: String,
-    },
-    /// The server cannot be reached, or its answer not read.
-    #[error("the server at {} did not answer: {reason}", socket.display())]
-    Unreachable {
-        /// Its socket.
-        socket: PathBuf,
-        /// What went wrong.
-        reason: String,
-    },
+    /// There is no answer to print.
+    #[error(transparent)]
+    NotAnswered(#[from] NotAnswered),
     /// What was to be read or printed was not.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -153,7 +141,7 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
         return serve(&settings).await;
     }
     let (target, _held) = match DataDirectory::holder(&settings.data)? {
-        Holder::Server { socket } => (Target::Socket(socket), None),
+        Holder::Server { socket } => (Target::socket(socket), None),
         Holder::Caller(held) => {
             if !Settings::have_begun(held.path()) {
                 return Err(CliError::NoAccounts(held.path().to_owned()));
@@ -162,7 +150,7 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
                 return Err(CliError::Elsewhere(held.path().to_owned()));
             }
             let auth = Auth::build(&settings.auth, held.path(), Clock::system()).await?;
-            (Target::Direct(Box::new(auth)), Some(held))
+            (Target::direct(auth), Some(held))
         }
     };
     let done = run(command, &target, json, &mut io::stdout()).await;
@@ -177,8 +165,10 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
 pub async fn run(command: Command, target: &Target, json: bool, out: &mut impl io::Write) -> Result<(), CliError> {
     let Request { method, url, body, columns, about } = command.request()?;
     let answer = target.ask(&method, &url, body.as_ref()).await.map_err(|error| match (error, about) {
-        (CliError::Refused { status: NOT_FOUND, detail }, Some(about)) if detail == ApiError::NotFound.to_string() => {
-            CliError::Refused { status: NOT_FOUND, detail: format!("there is no {about}") }
+        (CliError::NotAnswered(NotAnswered::Refused { status: NOT_FOUND, detail }), Some(about))
+            if detail == ApiError::NotFound.to_string() =>
+        {
+            NotAnswered::Refused { status: NOT_FOUND, detail: format!("there is no {about}") }.into()
         }
         (error, _) => error,
     })?;

@@ -3,6 +3,7 @@
 //! The registry believes nobody. [`Access::authorize`] turns what a request presents into a [`Caller`], and a
 //! [`Caller`] is the only thing that answers what its owner may do; there is no other way to get one.
 
+mod administration;
 pub mod chain;
 pub mod companion;
 mod exchange;
@@ -71,6 +72,12 @@ pub enum Refusal {
 impl Refusal {
     fn nothing_presented() -> Self {
         Self::Unauthorized { error: None, reason: "no credentials".to_owned() }
+    }
+
+    fn insufficient(caller: &Caller) -> Self {
+        let holder = caller.name().unwrap_or("nobody in particular");
+        let reason = format!("the token of {holder} does not cover the request");
+        Self::Unauthorized { error: Some(ChallengeError::InsufficientScope), reason }
     }
 }
 

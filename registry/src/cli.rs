@@ -130,9 +130,11 @@ async fn serve(config: Option<PathBuf>) -> Result<(), CommandError> {
     info!(address = %network.address(), configuration = %path.display(), "serving");
     // Background work ends after the last request: what a request leaves to be written is written.
     let done = CancellationToken::new();
-    let router = registry.router_alone();
     let requests = async {
-        tokio::join!(network.serve(router.clone(), stop.clone()), socket.serve(router, stop.clone()));
+        tokio::join!(
+            network.serve(registry.router().merge(registry.probes()), stop.clone()),
+            socket.serve(registry.socket_router().merge(registry.probes()), stop.clone())
+        );
         done.cancel();
     };
     tokio::join!(requests, debug.serve(stop.clone()), registry.background(done.clone()));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    metadata::{Metadata, manifests::MANIFEST_GRACE},
+    metadata::{Metadata, manifests::MANIFEST_GRACE, waiting},
     store::{Store, StoreError},
 };
 
@@ -21,6 +21,8 @@ mod links;
 mod manifests;
 mod trash;
 mod uploads;
+
+pub use crate::metadata::waiting::{Queue, Waiting};
 
 /// How the collector works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,14 @@ impl Collector {
                 () = tokio::time::sleep(self.settings.interval) => {}
             }
         }
+    }
+
+    /// Counts what waits for a collector.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn waiting(&self) -> Result<Waiting, DatabaseError> {
+        waiting::waiting(&mut self.metadata.read().await?, self.clock.now()).await
     }
 
     /// Removes everything that is due now, a bounded batch at a time; `stop` ends it between two of them.

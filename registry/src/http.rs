@@ -4,6 +4,7 @@
 //! thing does stands in the module of that name; none of them decides anything that [`content`](crate::content)
 //! could decide.
 
+pub mod admin;
 mod answer;
 mod blobs;
 mod code;
@@ -40,6 +41,7 @@ use self::{
 use crate::{
     access::{Access, Presented, Refusal},
     content::Content,
+    gc::Collector,
     health::Checks,
     settings::{Deletes, Settings, Writes},
 };
@@ -62,6 +64,23 @@ const ALWAYS: [(HeaderName, HeaderValue); 3] = [
 #[error("http.headers: {0:?} is no header, or its value is none")]
 pub struct InvalidHeader(String);
 
+/// The admin API over the same access.
+pub fn administration(
+    settings: &Settings,
+    access: Arc<Access>,
+    collector: Collector,
+    clock: Clock,
+) -> admin::Administration {
+    admin::Administration::new(access, addresses(settings), collector, clock)
+}
+
+fn addresses(settings: &Settings) -> Addresses {
+    let http = &settings.http;
+    let scheme = if http.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let proxies = http.trusted_proxies.clone();
+    Addresses::new(http.host.as_ref(), &http.prefix, http.relative_urls, proxies, scheme)
+}
+
 /// The routes of the protocol, below the configured prefix.
 ///
 /// # Errors
@@ -73,10 +92,7 @@ pub fn router(
     checks: Checks,
     clock: Clock,
 ) -> Result<Router, InvalidHeader> {
-    let http = &settings.http;
-    let scheme = if http.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let proxies = http.trusted_proxies.clone();
-    let addresses = Addresses::new(http.host.as_ref(), &http.prefix, http.relative_urls, proxies, scheme);
+    let addresses = addresses(settings);
     let prefix = addresses.prefix.clone();
     let registry = Arc::new(Registry { content, access, checks, clock, addresses, rules: rules(settings)? });
     let routes = Router::new()

@@ -29,6 +29,7 @@ pub mod tags;
 pub mod trash;
 pub mod uploads;
 pub mod usage;
+pub mod waiting;
 
 static SQLITE: Migrator = sqlx::migrate!("../migrations/registry/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/registry/postgres");

@@ -23,7 +23,10 @@ use crate::{
     content::{Content, Lives, pulls::FLUSH_EVERY},
     gc::{self, Collector},
     health::{Checks, Readiness},
-    http::{self, InvalidHeader},
+    http::{
+        self, InvalidHeader,
+        admin::{Administration, Door},
+    },
     metadata::Metadata,
     settings::{AccessSettings, DatabaseSettings, HttpSettings, JwksPlace, Settings, TokenSettings},
     store::{Store, filesystem::Filesystem},
@@ -70,6 +73,7 @@ impl DebugServer {
 /// A registry that is ready to serve.
 pub struct Registry {
     router: axum::Router,
+    administration: Administration,
     content: Content,
     checks: Checks,
     access: Arc<Access>,
@@ -99,18 +103,28 @@ impl Registry {
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
+        let administration = http::administration(settings, Arc::clone(&access), collector.clone(), clock.clone());
         let jwks = jwks_url(&settings.access);
-        Ok(Self { router, content, checks, access, jwks, collector, clock })
+        Ok(Self { router, administration, content, checks, access, jwks, collector, clock })
     }
 
-    /// The routes of the protocol.
+    /// The routes of the protocol and of the admin API, for listeners that anybody reaches.
     pub fn router(&self) -> axum::Router {
-        self.router.clone()
+        self.behind(Door::Anywhere)
     }
 
-    /// The routes of a registry that has a port to itself: probes too.
-    pub fn router_alone(&self) -> axum::Router {
-        self.router().merge(http::probes(self.readiness(), self.checks.clone()))
+    /// The same for the data directory's socket and for nothing else: root and the server's own user administer there.
+    pub fn socket_router(&self) -> axum::Router {
+        self.behind(Door::DataDirectory)
+    }
+
+    fn behind(&self, door: Door) -> axum::Router {
+        self.router.clone().merge(self.administration.router(door))
+    }
+
+    /// What a registry that has a port to itself answers besides.
+    pub fn probes(&self) -> axum::Router {
+        http::probes(self.readiness(), self.checks.clone())
     }
 
     /// Tells whether the registry can serve.

@@ -7,6 +7,7 @@ pub mod basic;
 pub mod challenge;
 pub mod claims;
 pub mod clock;
+pub mod command;
 pub mod crypto;
 pub mod data_directory;
 pub mod database;

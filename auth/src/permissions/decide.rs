@@ -42,6 +42,7 @@ pub fn decide(now: Timestamp, caller: &Caller, rules: &Rules, requested: &[Scope
         let access = match &scope.resource.kind {
             ResourceKind::Repository => repository(now, caller, rules, scope)?,
             ResourceKind::Registry if scope.resource == Resource::catalog() => catalog(caller, rules, scope)?,
+            ResourceKind::Registry if scope.resource == Resource::system() => system(caller, scope),
             ResourceKind::Namespace => namespace(now, caller, rules, scope),
             ResourceKind::Registry | ResourceKind::Other(_) => return None,
         };
@@ -150,16 +151,31 @@ fn catalog(caller: &Caller, rules: &Rules, scope: &Scope) -> Option<Access> {
 }
 
 fn namespace(now: Timestamp, caller: &Caller, rules: &Rules, scope: &Scope) -> Access {
-    let name = scope.resource.name.as_str();
-    let held = namespace_actions(now, caller, rules, name);
+    let held = namespace_actions(now, caller, rules, scope.resource.name.as_str());
+    asked_for(scope, held)
+}
+
+/// What the caller may do with the registry as a whole through its API: a system role, and a credential confined to nothing.
+fn system(caller: &Caller, scope: &Scope) -> Access {
+    let role = caller.system_role.filter(|_| caller.credential_scope.is_none());
+    let held: &[Action] = match (caller.api, role) {
+        (ApiLevel::None, _) | (_, None) => &[],
+        (ApiLevel::Write, Some(SystemRole::Administrator)) => BOTH,
+        (ApiLevel::Read, Some(_)) | (ApiLevel::Write, Some(SystemRole::Auditor)) => READ,
+    };
+    asked_for(scope, held)
+}
+
+fn asked_for(scope: &Scope, held: &[Action]) -> Access {
     let asked = |action: &Action| scope.actions.contains(action) || scope.actions.contains(&Action::Any);
     Access::new(scope.resource.clone(), held.iter().filter(|action| asked(action)).cloned())
 }
 
+const BOTH: &[Action] = &[Action::Read, Action::Admin];
+const READ: &[Action] = &[Action::Read];
+
 /// What the caller may do with a namespace through the API, given its credential.
 fn namespace_actions(now: Timestamp, caller: &Caller, rules: &Rules, name: &str) -> &'static [Action] {
-    const BOTH: &[Action] = &[Action::Read, Action::Admin];
-    const READ: &[Action] = &[Action::Read];
     if !caller.confined(name, Actions::ADMIN).contains(Actions::ADMIN) {
         return &[];
     }

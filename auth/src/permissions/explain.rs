@@ -159,6 +159,7 @@ impl Explaining<'_> {
             ResourceKind::Repository => self.on_repository(scope.resource.name.as_str(), action),
             ResourceKind::Namespace => self.on_namespace(scope.resource.name.as_str(), action),
             ResourceKind::Registry if scope.resource == Resource::catalog() => self.on_catalog(scope, action),
+            ResourceKind::Registry if scope.resource == Resource::system() => self.on_system(action),
             ResourceKind::Registry | ResourceKind::Other(_) => Err(Reason::Meaningless),
         };
         match outcome {
@@ -238,6 +239,23 @@ impl Explaining<'_> {
                 Ok(role.filter(|_| whole).map(|role| self.why(Origin::SystemRole(role), None)).into_iter().collect())
             }
         }
+    }
+
+    fn on_system(&self, action: &Action) -> Result<Vec<Why>, Reason> {
+        let level = match action {
+            Action::Read => ApiLevel::Read,
+            Action::Admin => ApiLevel::Write,
+            _ => return Err(Reason::Meaningless),
+        };
+        let suffices = |role: &SystemRole| *role == SystemRole::Administrator || level == ApiLevel::Read;
+        let role = self.caller.system_role.filter(suffices).ok_or(Reason::NoGrant(None))?;
+        if self.caller.api < level {
+            return Err(Reason::ApiLevel);
+        }
+        if self.caller.credential_scope.is_some() {
+            return Err(Reason::CredentialScope);
+        }
+        Ok(vec![self.why(Origin::SystemRole(role), None)])
     }
 
     fn nearest_miss(&self, name: &str, namespace: i64, single: Actions) -> Option<NearestMiss> {
@@ -320,6 +338,9 @@ fn spelled_out(scope: &Scope) -> Vec<Action> {
     let of_any = |action: &Action| match (&scope.resource.kind, action) {
         (ResourceKind::Repository, Action::Any) => Actions::CONTENT.iter().collect(),
         (ResourceKind::Namespace, Action::Any) => vec![Action::Read, Action::Admin],
+        (ResourceKind::Registry, Action::Any) if scope.resource == Resource::system() => {
+            vec![Action::Read, Action::Admin]
+        }
         (_, one) => vec![one.clone()],
     };
     let all: BTreeSet<Action> = scope.actions.iter().flat_map(of_any).collect();

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use shared::{
     access::{self as granted, ResourceKind},
+    basic::BasicCredentials,
     challenge::{BearerChallenge, ChallengeError},
     clock::Timestamp,
     scope::Scope,
@@ -57,36 +58,50 @@ impl TokenAccess {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
-        match (presented, &self.companion) {
-            (Presented::Bearer(token), _) => self.check(token, required, now),
-            (Presented::Basic(credentials), Some(companion)) => {
-                let scopes = scopes(required);
-                match self.exchanges.exchange(companion.as_ref(), &credentials, &scopes, peer).await {
-                    Ok(Exchanged::Token(token)) => self.check(token.expose(), required, now),
-                    Ok(Exchanged::Refused) => Err(Refusal::Unauthorized {
-                        error: None,
-                        // Not the name: people paste passwords into it.
-                        reason: "the companion does not accept the credentials".to_owned(),
-                    }),
-                    Err(error) => Err(Refusal::Unavailable { reason: error.to_string() }),
-                }
-            }
-            (Presented::Basic(_) | Presented::Nothing | Presented::Unknown, _) => Err(Refusal::nothing_presented()),
+        match presented {
+            Presented::Bearer(token) => self.check(token, required, now),
+            Presented::Basic(credentials) => match self.exchange(&credentials, required, peer).await? {
+                Exchanged::Token(token) => self.check(token.expose(), required, now),
+                Exchanged::Refused => Err(Refusal::Unauthorized {
+                    error: None,
+                    // Not the name: people paste passwords into it.
+                    reason: "the companion does not accept the credentials".to_owned(),
+                }),
+            },
+            Presented::Nothing | Presented::Unknown => Err(Refusal::nothing_presented()),
         }
     }
 
+    /// A token for credentials, from the companion; without one nobody has any.
+    pub(super) async fn exchange(
+        &self,
+        credentials: &BasicCredentials,
+        required: &[granted::Access],
+        peer: Option<IpAddr>,
+    ) -> Result<Exchanged, Refusal> {
+        let Some(companion) = &self.companion else { return Err(Refusal::nothing_presented()) };
+        let exchanged = self.exchanges.exchange(companion.as_ref(), credentials, &scopes(required), peer).await;
+        exchanged.map_err(|error| Refusal::Unavailable { reason: error.to_string() })
+    }
+
     fn check(&self, token: &str, required: &[granted::Access], now: Timestamp) -> Result<Caller, Refusal> {
+        let caller = Caller(Identity::Token(self.verified(token, required, now)?));
+        if caller.may(required) { Ok(caller) } else { Err(Refusal::insufficient(&caller)) }
+    }
+
+    /// A token that is believed, and not revoked for what it is shown for.
+    pub(super) fn verified(
+        &self,
+        token: &str,
+        shown_for: &[granted::Access],
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedToken>, Refusal> {
         let invalid = |reason| Refusal::Unauthorized { error: Some(ChallengeError::InvalidToken), reason };
         let token = self.verifier.verify(token, now).map_err(|error| invalid(error.to_string()))?;
-        if self.revocations.refuse(&token, namespaces(required)) {
+        if self.revocations.refuse(&token, namespaces(shown_for)) {
             return Err(invalid(format!("the token of {} is revoked", holder(&token))));
         }
-        let subject = Arc::clone(&token);
-        let caller = Caller(Identity::Token(token));
-        if caller.may(required) {
-            return Ok(caller);
-        }
-        Err(insufficient(&subject))
+        Ok(token)
     }
 
     pub(super) fn challenge(
@@ -97,13 +112,6 @@ impl TokenAccess {
     ) -> String {
         let realm = self.realm.for_request(origin);
         BearerChallenge { realm, service: self.service.clone(), scope: scopes(required), error }.to_string()
-    }
-}
-
-fn insufficient(token: &VerifiedToken) -> Refusal {
-    Refusal::Unauthorized {
-        error: Some(ChallengeError::InsufficientScope),
-        reason: format!("the token of {} does not cover the request", holder(token)),
     }
 }
 
@@ -118,7 +126,9 @@ fn scopes(required: &[granted::Access]) -> Vec<Scope> {
 }
 
 fn namespaces(required: &[granted::Access]) -> impl Iterator<Item = &str> {
-    required.iter().filter(|access| access.resource.kind == ResourceKind::Repository).map(|access| {
+    let lies_in_one =
+        |access: &&granted::Access| matches!(access.resource.kind, ResourceKind::Repository | ResourceKind::Namespace);
+    required.iter().filter(lies_in_one).map(|access| {
         let name = access.resource.name.as_str();
         name.split_once('/').map_or(name, |(namespace, _)| namespace)
     })

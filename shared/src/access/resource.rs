@@ -156,6 +156,11 @@ impl Resource {
         Self { kind: ResourceKind::Registry, name: ResourceName("catalog".into()) }
     }
 
+    /// The registry as a whole, for its API: `registry:system`.
+    pub fn system() -> Self {
+        Self { kind: ResourceKind::Registry, name: ResourceName("system".into()) }
+    }
+
     /// A namespace.
     ///
     /// # Errors

@@ -187,6 +187,29 @@ fn namespaces_are_administered_with_an_api_level_only() {
 }
 
 #[test]
+fn the_registry_as_a_whole_is_administered_by_role_and_api_level() {
+    let book = company().grant(ACME, Subject::Principal(1), "acme", "admin");
+    let request = "registry:system:read,admin";
+    assert_eq!(granted(&administrator(), &book, request), "registry:system:admin read");
+    assert_eq!(granted(&administrator(), &book, "registry:system:*"), "registry:system:admin read");
+    let at = |api| Caller { api, ..administrator() };
+    assert_eq!(granted(&at(ApiLevel::Read), &book, request), "registry:system:read");
+    assert_eq!(granted(&at(ApiLevel::None), &book, request), "", "what docker login leaves in a file");
+    let auditor = Caller { system_role: Some(SystemRole::Auditor), ..administrator() };
+    assert_eq!(granted(&auditor, &book, request), "registry:system:read");
+    let confined = Caller { credential_scope: Some("acme/**:admin".parse().unwrap()), ..administrator() };
+    assert_eq!(granted(&confined, &book, request), "");
+    assert_eq!(granted(&Caller { api: ApiLevel::Write, ..alice() }, &book, request), "", "one namespace is not all");
+
+    let explained = |caller: &Caller| explain(NOW, caller, &book.rules(), &scopes(request), &View::Own).remove(0);
+    let by = explained(&administrator()).why.iter().map(|why| why.by.clone()).collect::<Vec<_>>();
+    assert_eq!(by, vec![RuleSeen::SystemRole(SystemRole::Administrator); 2]);
+    assert_eq!(explained(&at(ApiLevel::None)).why_not[0].reason, Reason::ApiLevel);
+    assert_eq!(explained(&confined).why_not[0].reason, Reason::CredentialScope);
+    assert_eq!(explained(&auditor).why_not[0].reason, Reason::NoGrant(None));
+}
+
+#[test]
 fn unknown_kinds_and_impossible_names_are_no_error_and_get_nothing() {
     let book = company().grant(SYSTEM_NAMESPACE, Subject::Everyone, "**", "pull");
     for request in [

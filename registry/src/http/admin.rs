@@ -1,0 +1,114 @@
+//! The registry's part of the admin API, `/api/v1/registry` (design.md sections 4 and 8).
+//!
+//! To add a route: write its handler in a module below this one, whose first parameter is the one of [`access`] that its caller must be; add a line to
+//! [`routes!`]; which begins with who that is. The tests call every line as nobody and as what `docker login` leaves in a file. A handler translates; what it decides stands in `gc`, `lifecycle` or `content`. Names of repositories contain slashes, so routes about one take
+//! it as `?repository=`. A command of the command line is a request to one of these routes: see `registry/src/cli/request.rs`.
+
+pub mod access;
+pub mod error;
+mod garbage;
+pub mod input;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    routing::{self, any},
+};
+use shared::clock::Clock;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use self::error::ApiError;
+use super::origin::Addresses;
+use crate::{access::Access, gc::Collector};
+
+/// What the handlers of this API work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Administration(Arc<Parts>);
+
+struct Parts {
+    access: Arc<Access>,
+    addresses: Addresses,
+    collector: Collector,
+    clock: Clock,
+}
+
+/// Through which door a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A listener that anybody reaches, a socket file of the settings too: proxies are at its other end.
+    Anywhere,
+    /// The data directory's socket: root and the server's own user are system administrators there.
+    DataDirectory,
+}
+
+/// What a handler's state is: the API behind one of its doors.
+#[derive(Clone)]
+pub struct Desk {
+    administration: Administration,
+    door: Door,
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// [`access::SystemAdmin`]
+    System,
+    /// [`access::NamespaceAdmin`] or [`access::RepositoryAdmin`]
+    Namespace,
+    /// [`access::RepositoryReader`]
+    Reader,
+}
+
+/// One route of this API, for the tests that try them all.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The path, with `{…}` where names stand.
+    pub path: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// Who may call it.
+    pub needs: Needs,
+}
+
+macro_rules! routes {
+    ($($needs:ident $method:ident $path:literal => $handler:path;)+) => {
+        /// Every route.
+        pub const ROUTES: &[Route] =
+            &[$(Route { path: $path, method: stringify!($method), needs: Needs::$needs }),+];
+
+        fn table() -> Router<Desk> {
+            Router::new()$(.route($path, routing::$method($handler)))+
+        }
+    };
+}
+
+routes! {
+    System get "/api/v1/registry/garbage" => garbage::waiting;
+}
+
+impl Desk {
+    fn collector(&self) -> &Collector {
+        &self.administration.0.collector
+    }
+}
+
+impl Administration {
+    /// Lets in whom `access` lets in.
+    pub(super) fn new(access: Arc<Access>, addresses: Addresses, collector: Collector, clock: Clock) -> Self {
+        Self(Arc::new(Parts { access, addresses, collector, clock }))
+    }
+
+    /// The routes, behind one of the doors. Answers tell what not everybody may know, so nobody keeps them.
+    pub fn router(&self, door: Door) -> Router {
+        let no_store = SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let desk = Desk { administration: self.clone(), door };
+        table().route("/api/v1/registry/{*path}", any(nowhere)).layer(no_store).with_state(desk)
+    }
+}
+
+/// Paths that nobody serves.
+async fn nowhere() -> ApiError {
+    ApiError::NotFound
+}

@@ -1,0 +1,104 @@
+//! Errors of `/api/v1/registry`, as problem+json (RFC 9457). This is the one place where what went wrong there becomes a status.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use shared::database::DatabaseError;
+use thiserror::Error;
+use tracing::error;
+
+/// Seconds after which another try is worth it when something is down.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Why the admin API did not do what was asked.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// Nobody who may use this API asked.
+    #[error("show a registry token, or a credential with an API level: Authorization: Bearer …")]
+    Unauthenticated,
+    /// This registry asks for no tokens, so there is nobody to recognise.
+    #[error("without token access this is answered on the data directory's socket only")]
+    SocketOnly,
+    /// Only system administrators may.
+    #[error("only a system administrator may do this, with a credential whose API level is write")]
+    SystemOnly,
+    /// There is no such thing, or it is not the caller's to know.
+    #[error("there is no such thing here, or it is not yours to see")]
+    NotFound,
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// What is asked for cannot be done as things stand.
+    #[error("{0}")]
+    Conflict(String),
+    /// The body is larger than any request's.
+    #[error("a request has at most {limit} bytes")]
+    TooLarge {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The body is not JSON.
+    #[error("the body must be application/json")]
+    MediaType,
+    /// Whoever would know who asks does not answer.
+    #[error("who you are cannot be found out at the moment")]
+    NobodyToAsk {
+        /// What stands in the log.
+        reason: String,
+    },
+    /// The database did not answer.
+    #[error("the registry's database cannot be reached at the moment")]
+    Unavailable(#[from] DatabaseError),
+}
+
+impl ApiError {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::SocketOnly | Self::SystemOnly => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NobodyToAsk { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What stays in the log and is no client's business.
+    fn log(&self) {
+        match self {
+            Self::NobodyToAsk { reason } => error!(reason, "a request to the admin API failed"),
+            Self::Unavailable(error) => {
+                error!(error = error as &dyn std::error::Error, "a request to the admin API failed");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
+        let status = self.status();
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}

@@ -1,0 +1,61 @@
+//! What the admin API reads: JSON bodies and queries, strictly and within limits.
+
+use std::time::Duration;
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::{header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use shared::strict_json;
+use tokio::time::timeout;
+
+use super::error::ApiError;
+
+/// Largest body of an admin request, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a body may take to arrive: a connection must not be held by a byte now and then.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// A JSON body; none at all is an empty object. Members that stand twice and anything behind the value are refused, and unknown members where the type
+/// says so.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let is_json = says_json(&request);
+        let bytes = timeout(BODY_TIME, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
+        let bytes = bytes.map_err(|_| ApiError::Invalid("the body came too slowly".to_owned()))?;
+        let bytes = bytes.map_err(|_| ApiError::TooLarge { limit: MAX_BODY_BYTES })?;
+        let value = match (bytes.as_ref(), is_json) {
+            (b"", _) => serde_json::Value::Object(serde_json::Map::new()),
+            // A form of another site cannot send this type without asking first.
+            (_, false) => return Err(ApiError::MediaType),
+            (bytes, true) => strict_json::parse(bytes).map_err(|error| ApiError::Invalid(error.to_string()))?,
+        };
+        serde_json::from_value(value).map(Self).map_err(|error| ApiError::Invalid(error.to_string()))
+    }
+}
+
+fn says_json(request: &Request) -> bool {
+    let field = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    field.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// A query. Unknown parameters are refused where the type says so.
+#[derive(Debug)]
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(value)| Self(value)).map_err(|error| ApiError::Invalid(error.body_text()))
+    }
+}
