@@ -191,11 +191,11 @@ impl Command {
         match self {
             Self::Serve { .. } => Err(CliError::Argument("serve is not a request".to_owned())),
             Self::User(command) => command.request(),
-            Self::Token(command) => command.request(),
+            Self::Token(command) => Ok(command.request()),
             Self::Robot(command) => command.request(),
             Self::Namespace(command) => Ok(command.request()),
-            Self::Team(command) => command.request(),
-            Self::Grant(command) => command.request(),
+            Self::Team(command) => Ok(command.request()),
+            Self::Grant(command) => Ok(command.request()),
             Self::Explain { principal, scope } => Ok(Request::get(&["explain"])
                 .about("account", &principal)
                 .asking("principal", &principal)

@@ -2,6 +2,8 @@
 //! decides who may do what must not be taken for none.
 
 mod raw;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -314,119 +316,4 @@ fn tls(raw: RawTls) -> Result<Tls, SettingsError> {
     let certificate = raw.certificate.ok_or_else(|| SettingsError::invalid("http.tls.certificate", both))?;
     let key = raw.key.ok_or_else(|| SettingsError::invalid("http.tls.key", both))?;
     Ok(Tls { certificate: certificate.into(), key: key.into(), clients: None, minimum: MinimumTls::default() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str, variables: &[(&str, &str)]) -> Result<ProcessSettings, SettingsError> {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        ProcessSettings::from_source(
-            Source::text("auth.yml", text).unwrap().version(VERSION)?.overlay(PREFIX, variables),
-        )
-    }
-
-    fn error(text: &str) -> String {
-        read(&format!("version: 0.1\n{text}"), &[]).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn without_a_file_everything_has_a_default() {
-        let settings = ProcessSettings::load(None, []).unwrap();
-        assert_eq!(settings.listen, Place::Tcp(DEFAULT_LISTEN.into()));
-        assert_eq!(settings.data, Path::new("./data"));
-        assert_eq!(settings.auth.issuer, "portreeve");
-        assert_eq!(settings.auth.services.len(), 1);
-        assert!(
-            matches!(settings.auth.location(Path::new("/d")), Location::Sqlite { path } if path == Path::new("/d/auth.db"))
-        );
-    }
-
-    #[test]
-    fn a_whole_file_is_read_and_overlaid() {
-        let text = "\
-version: 0.1
-data: /var/lib/auth
-http: {addr: ':5001', tls: {certificate: c.pem, key: k.pem}}
-log: {level: debug, formatter: json}
-database: {url: 'postgres://u:p@db/x', schema: auth}
-token: {issuer: https://auth.example.com, expiration: 600, bundle: /trust/bundle.pem}
-services: [{name: registry.example.com, catalog: admins}]
-htpasswd: /etc/htpasswd
-trustedproxies: [10.0.0.0/8]
-";
-        let settings =
-            read(text, &[("PORTREEVE_AUTH_TOKEN_EXPIRATION", "900"), ("PORTREEVE_AUTH_SERVICE_PORT", "80")]).unwrap();
-        assert_eq!(settings.auth.token_life, Duration::from_secs(900));
-        assert_eq!(settings.auth.issuer, "https://auth.example.com");
-        assert_eq!(settings.auth.bundle.as_deref(), Some(Path::new("/trust/bundle.pem")));
-        assert_eq!(settings.auth.services[0].1, Catalog::Admins);
-        assert_eq!(settings.auth.htpasswd.as_deref(), Some(Path::new("/etc/htpasswd")));
-        assert!(settings.tls.is_some());
-        let printed = format!("{settings:?}");
-        assert!(!printed.contains("u:p@"), "{printed}");
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_named_with_its_place() {
-        for (text, expected) in [
-            ("htpaswd: x", "htpaswd is unknown; did you mean htpasswd?"),
-            ("token: {expiraton: 5}", "token.expiraton is unknown"),
-            ("token: {expiration: 59}", "token.expiration: 60 to 3600"),
-            ("token: {expiration: 3601}", "token.expiration: 60 to 3600"),
-            ("token: {issuer: ''}", "token.issuer"),
-            ("services: [{name: ''}]", "services.name"),
-            ("services: [{name: a, catalog: all}]", "services.catalog"),
-            ("database: {url: 'mysql://secret'}", "database.url"),
-            ("database: {schema: 'a b'}", "database.schema"),
-            ("trustedproxies: [10.0.0.1/8]", "trustedproxies"),
-            ("http: {tls: {certificate: c.pem}}", "http.tls.key"),
-            ("log: {level: loud}", "log.level"),
-            ("log: {formatter: xml}", "log.formatter"),
-        ] {
-            assert!(error(text).contains(expected), "{text}: {}", error(text));
-        }
-        assert!(!error("database: {url: 'mysql://secret'}").contains("secret"));
-        assert!(read("token: {}", &[]).unwrap_err().to_string().contains("version"));
-    }
-
-    #[test]
-    fn commands_read_the_registrys_configuration_too() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("config.yml");
-        let read = |text: &str, variables: &[(&str, &str)]| {
-            std::fs::write(&file, text).unwrap();
-            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            ProcessSettings::for_commands(Some(&file), variables)
-        };
-        let both = "\
-version: 0.1
-http: {addr: ':5000', secret: x}
-storage: {filesystem: {rootdirectory: /srv/registry}, delete: {enabled: true}}
-portreeve: {undelete: 24h, auth: {htpasswd: /etc/htpasswd}}
-";
-        let settings = read(both, &[("PORTREEVE_AUTH_TOKEN_ISSUER", "us")]).unwrap();
-        assert_eq!(settings.data, Path::new("/srv/registry"));
-        assert_eq!(settings.auth.htpasswd.as_deref(), Some(Path::new("/etc/htpasswd")));
-        assert_eq!(settings.auth.issuer, "us");
-        let elsewhere = read(both, &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/mnt")]).unwrap();
-        assert_eq!(elsewhere.data, Path::new("/mnt"));
-        assert_eq!(read("version: 0.1\nportreeve: {}", &[]).unwrap().data, Path::new(DEFAULT_DATA));
-        assert_eq!(read("version: 0.1\ndata: /own", &[]).unwrap().data, Path::new("/own"));
-
-        let refused = |text: &str| read(text, &[]).unwrap_err().to_string();
-        assert!(refused("version: 0.1\nportreeve: {auth: {htpaswd: x}}").contains("htpaswd is unknown"));
-        assert!(refused("version: 0.1\nportreeve: {auth: {data: x}}").contains("of the registry"));
-        assert!(refused("version: 0.1\ndatta: x").contains("did you mean data?"));
-    }
-
-    #[test]
-    fn what_belongs_to_the_process_is_the_registrys_where_both_are_one() {
-        for key in ["data: /d", "http: {}", "log: {}"] {
-            let raw = Source::text("config.yml", key).unwrap().read::<RawSettings>().unwrap().value;
-            assert!(Settings::together(raw).unwrap_err().to_string().contains("of the registry"), "{key}");
-        }
-        assert!(Settings::together(RawSettings::default()).is_ok());
-    }
 }

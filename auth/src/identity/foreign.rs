@@ -1,0 +1,201 @@
+//! Secrets that are none of ours: passwords, and keys of robots that somebody chose. The name beside the secret says who compares it.
+
+use shared::secret::Secret;
+use tracing::warn;
+
+use super::{
+    Attempt, Identity, NotIdentified, Parts,
+    htpasswd::{self, Entry, Htpasswd},
+    passwords::MAX_PASSWORD_BYTES,
+    queue::Busy,
+    remembered::Proof,
+    throttle::Neighbourhood,
+};
+use crate::accounts::{
+    PrincipalId,
+    credentials::{Claimed, Credential, CredentialKind},
+    names::{MAX_HANDLE_BYTES, folded},
+    networks::Network,
+    principals::{Principal, PrincipalKind},
+};
+
+/// The longest name that is looked up, in bytes. Folding makes one byte of four at most (mathematical letters), so whatever could
+/// be somebody's handle is no longer.
+const MAX_CLAIMED_BYTES: usize = 4 * MAX_HANDLE_BYTES;
+
+/// What local passwords are remembered under.
+const LOCAL: &str = "local";
+
+impl Parts {
+    /// A secret that is none of ours: a password, or a robot's key that somebody chose.
+    pub(super) async fn foreign_secret(&self, attempt: &Attempt<'_>) -> Result<Identity, NotIdentified> {
+        let Some(username) = attempt.username else { return Err(NotIdentified::Wrong) };
+        let password = attempt.secret.expose();
+        // Nothing is hashed for these, whoever is meant, so no name can be told by them. Nobody has a name that long, and the
+        // throttle need not remember what strangers make up.
+        if username.len() > MAX_CLAIMED_BYTES {
+            return Err(NotIdentified::Wrong);
+        }
+        if password.is_empty() || password.len() > MAX_PASSWORD_BYTES || password.contains('\0') {
+            return Err(NotIdentified::Wrong);
+        }
+        let claimed = self.accounts.claimed(username).await?;
+        if let Some(claimed) = &claimed {
+            if claimed.principal.kind == PrincipalKind::Robot {
+                return match self.chosen_key(attempt, claimed) {
+                    Some(credential) => self.active(&claimed.principal, credential, attempt),
+                    None => self.refuse(attempt, username).await,
+                };
+            }
+            if let Some((credential, stored)) = stored_here(claimed) {
+                return self.local_password(attempt, &claimed.principal, credential, stored).await;
+            }
+        }
+        match self.htpasswd.as_ref().and_then(|htpasswd| Some((htpasswd, htpasswd.entry(username)?))) {
+            Some((htpasswd, entry)) => self.htpasswd_password(attempt, htpasswd, entry).await,
+            None => self.refuse(attempt, username).await,
+        }
+    }
+
+    async fn local_password(
+        &self,
+        attempt: &Attempt<'_>,
+        principal: &Principal,
+        credential: &Credential,
+        stored: &str,
+    ) -> Result<Identity, NotIdentified> {
+        let proof = Proof { provider: LOCAL, account: principal.id, credential: credential.id };
+        if !self.remembers(attempt, &principal.handle, &proof).await? {
+            self.compare(
+                attempt,
+                &principal.handle,
+                Some(principal.id),
+                self.passwords.matches(attempt.secret, stored),
+            )
+            .await?;
+            self.remembered.insert(&proof, attempt.secret);
+        }
+        self.active(principal, credential, attempt)
+    }
+
+    async fn htpasswd_password(
+        &self,
+        attempt: &Attempt<'_>,
+        htpasswd: &Htpasswd,
+        entry: Entry,
+    ) -> Result<Identity, NotIdentified> {
+        let provided = self.accounts.provided(htpasswd.provider(), entry.name.as_str()).await?;
+        // What was proved by another line of the file is another credential.
+        let current = provided.filter(|stored| stored.verifier == entry.fingerprint());
+        let proof = |account, credential| Proof { provider: htpasswd::PROVIDER, account, credential };
+        if let Some(stored) = &current
+            && self.remembers(attempt, entry.name.as_str(), &proof(stored.principal.id, stored.credential.id)).await?
+        {
+            return self.active(&stored.principal, &stored.credential, attempt);
+        }
+        let account = current.as_ref().map(|stored| stored.principal.id);
+        self.compare(attempt, entry.name.as_str(), account, htpasswd.matches(&entry, attempt.secret)).await?;
+        let stored = match current {
+            Some(stored) => stored,
+            None => htpasswd.provision(&self.accounts, &entry).await?,
+        };
+        self.remembered.insert(&proof(stored.principal.id, stored.credential.id), attempt.secret);
+        self.active(&stored.principal, &stored.credential, attempt)
+    }
+
+    /// A robot's live key that somebody chose, if this is it. Each is compared, in constant time.
+    fn chosen_key<'c>(&self, attempt: &Attempt<'_>, claimed: &'c Claimed) -> Option<&'c Credential> {
+        let secret = attempt.secret.expose();
+        let mut found = None;
+        for (credential, verifier) in &claimed.proofs {
+            if self.keys.prove(secret, verifier) {
+                found = Some(credential);
+            }
+        }
+        found
+    }
+
+    /// Says no to a name that has no password here, in the time that a wrong password takes, and counts it as one.
+    async fn refuse(&self, attempt: &Attempt<'_>, username: &str) -> Result<Identity, NotIdentified> {
+        let name = folded(username);
+        let samples = self.htpasswd.as_ref().map(|htpasswd| (htpasswd, htpasswd.samples()));
+        let dummy = async {
+            match &samples {
+                Some((htpasswd, samples)) => match self.pick(&name, samples.len() + 1).checked_sub(1) {
+                    Some(index) => htpasswd.matches(&samples[index], attempt.secret).await.map(drop)?,
+                    None => self.passwords.refuse(attempt.secret).await?,
+                },
+                None => self.passwords.refuse(attempt.secret).await?,
+            }
+            Ok(false)
+        };
+        self.compare(attempt, &name, None, dummy).await?;
+        Err(NotIdentified::Wrong)
+    }
+
+    /// A number below `count` that is always the same for a name, and that nobody outside can compute: an unknown name always takes
+    /// the time that some known names take.
+    fn pick(&self, name: &str, count: usize) -> usize {
+        let digest = self.keys.current().verifier(&format!("time of {name}"));
+        let number = u64::from_str_radix(digest.get(..15).unwrap_or_default(), 16).unwrap_or_default();
+        usize::try_from(number % count.max(1) as u64).unwrap_or_default()
+    }
+
+    /// Whether the password was proved a moment ago; asked of the throttle first, as if it were to be compared. Where its own network's
+    /// failures are at their end, a known account is looked at apart, as [`Self::compare`] does.
+    async fn remembers(&self, attempt: &Attempt<'_>, account: &str, proof: &Proof<'_>) -> Result<bool, NotIdentified> {
+        if let Some(peer) = attempt.peer {
+            let account = folded(account);
+            if let Err(throttled) = self.throttle.look(&account, peer, Neighbourhood::Strange) {
+                let known = self.accounts.is_known_network(proof.account, &Network::around(peer)).await?;
+                if !known {
+                    return Err(throttled.into());
+                }
+                self.throttle.look(&account, peer, Neighbourhood::Known)?;
+            }
+        }
+        Ok(self.remembered.knows(proof, attempt.secret))
+    }
+
+    /// Compares a password, if the throttle lets it.
+    async fn compare(
+        &self,
+        attempt: &Attempt<'_>,
+        account: &str,
+        principal: Option<PrincipalId>,
+        comparison: impl Future<Output = Result<bool, Busy>>,
+    ) -> Result<(), NotIdentified> {
+        let Some(peer) = attempt.peer else {
+            return if comparison.await? { Ok(()) } else { Err(NotIdentified::Wrong) };
+        };
+        let network = Network::around(peer);
+        let known = match principal {
+            Some(id) => self.accounts.is_known_network(id, &network).await?,
+            None => false,
+        };
+        let neighbourhood = if known { Neighbourhood::Known } else { Neighbourhood::Strange };
+        let begun = self.throttle.begin(&folded(account), peer, neighbourhood)?;
+        match comparison.await {
+            Ok(true) => begun.succeeded(),
+            Ok(false) => return Err(NotIdentified::Wrong),
+            Err(busy) => {
+                begun.succeeded();
+                return Err(busy.into());
+            }
+        }
+        if let Some(id) = principal
+            && let Err(error) = self.accounts.note_network(id, &network).await
+        {
+            warn!(%error, "the network of a sign-in was not noted");
+        }
+        Ok(())
+    }
+}
+
+/// The password that is kept here, not the fingerprint of one that is kept elsewhere.
+fn stored_here(claimed: &Claimed) -> Option<(&Credential, &str)> {
+    let local = |(credential, verifier): &&(Credential, String)| {
+        credential.kind == CredentialKind::Password && verifier.starts_with("$argon2")
+    };
+    claimed.proofs.iter().find(local).map(|(credential, verifier)| (credential, verifier.as_str()))
+}
