@@ -257,12 +257,14 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// What a header may do: say which key to try.
-struct UnverifiedHeader {
+/// What a header may do: say which key to try. Public for the fuzz target alone: there is nothing else to do with one.
+#[derive(Debug)]
+pub struct UnverifiedHeader {
     algorithm: TokenAlgorithm,
     key: KeyHint,
 }
 
+#[derive(Debug)]
 enum KeyHint {
     /// `x5c`, which is the only judge where it is present.
     Chain(Vec<Vec<u8>>),
@@ -271,7 +273,11 @@ enum KeyHint {
 }
 
 impl UnverifiedHeader {
-    fn read(encoded: &str) -> Result<Self, TokenRefused> {
+    /// Reads a token's first part.
+    ///
+    /// # Errors
+    /// [`TokenRefused`]: the form, a member that brings a key along, or an algorithm that is not accepted.
+    pub fn read(encoded: &str) -> Result<Self, TokenRefused> {
         let Value::Object(header) = strict_json::parse(&decode(encoded)?).map_err(|_| TokenRefused::Header)? else {
             return Err(TokenRefused::Header);
         };
