@@ -12,6 +12,7 @@ mod media_type;
 mod nesting;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 pub use descriptor::Descriptor;
+use texts::Texts;
+
 pub use media_type::{InvalidMediaType, MediaType, Shape};
 
 /// The longest manifest accepted unless the settings say otherwise, in bytes. The specification asks for at least 4 MiB.
@@ -301,8 +304,13 @@ impl Body<'_> {
     }
 
     fn annotations(&self, subject: Option<&Descriptor>) -> Result<Option<String>, ManifestInvalid> {
+        if subject.is_none() {
+            // Nobody will be shown them: it is enough that they are what they should be.
+            member::<Texts>(self.annotations, "annotations")?;
+            return Ok(None);
+        }
         let annotations = member::<BTreeMap<String, String>>(self.annotations, "annotations")?;
-        let shown = annotations.filter(|map| subject.is_some() && !map.is_empty());
+        let shown = annotations.filter(|map| !map.is_empty());
         shown
             .map(|map| serde_json::to_string(&map).map_err(|error| ManifestInvalid::NotJson(error.to_string())))
             .transpose()
