@@ -13,7 +13,7 @@ use registry::{access::Companion, server::Registry};
 use shared::{
     clock::Clock,
     data_directory::{DataDirectory, DataDirectoryError},
-    listen::{Limits, ListenError, Listener, Place},
+    listen::{ListenError, Listener, Place},
     shutdown::{self, CancellationToken},
 };
 use tracing::{info, warn};
@@ -89,9 +89,10 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let auth = Auth::build(&settings.auth, data.path(), clock.clone()).await?;
     let companion: Arc<dyn Companion> = Arc::new(InProcess::new(auth.app().tokens.clone(), settings.service()));
     let registry = Registry::build(&settings.registry, Some(companion), clock).await?;
-    let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
+    let limits = http.limits();
     let requests = settings.registry.log.requests;
-    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?.log_requests(requests);
+    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
+    let network = network.exempting(http.trusted()).log_requests(requests);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     let scheme = if http.tls.is_some() { "https" } else { "http" };

@@ -268,7 +268,10 @@ pub async fn serve(
     }
     let data = DataDirectory::claim(&settings.data)?;
     let auth = Auth::build(&settings.auth, data.path(), clock).await?;
-    let network = Listener::bind(&settings.listen, settings.tls.as_ref(), Limits::default()).await?;
+    let proxies = settings.auth.trusted_proxies.clone();
+    let network = Listener::bind(&settings.listen, settings.tls.as_ref(), Limits::default())
+        .await?
+        .exempting(move |address| proxies.as_ref().is_some_and(|proxies| proxies.contains(address)));
     let socket = Listener::bind(&Place::Unix(data.socket()), None, Limits::default()).await?;
     info!(address = %network.address(), "auth is listening");
     listening(&auth, &network);

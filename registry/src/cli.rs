@@ -12,7 +12,7 @@ use clap::Subcommand;
 use shared::{
     clock::Clock,
     data_directory::{DataDirectory, DataDirectoryError},
-    listen::{Limits, ListenError, Listener, Place},
+    listen::{ListenError, Listener, Place},
     settings::{SettingsError as UnreadableSettings, Source, Unknown},
     shutdown::{self, CancellationToken},
     telemetry,
@@ -118,10 +118,11 @@ async fn serve(config: Option<PathBuf>) -> Result<(), CommandError> {
     let data = DataDirectory::claim(&settings.storage.root)?;
     let registry = Registry::build(&settings, None, Clock::system()).await?;
     let http = &settings.http;
-    let limits = Limits { drain: http.drain, http2: http.http2, h2c: http.h2c, ..Limits::default() };
+    let limits = http.limits();
     warn_of_plain_text(http);
     let requests = settings.log.requests;
-    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?.log_requests(requests);
+    let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
+    let network = network.exempting(http.trusted()).log_requests(requests);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     let scheme = if http.tls.is_some() { "https" } else { "http" };

@@ -100,7 +100,11 @@ impl TryFrom<RawSettings> for Settings {
             log: LogSettings::read(raw.log, raw.loglevel)?,
             database: DatabaseSettings::read(portreeve.database, &storage.root)?,
             storage,
-            http: HttpSettings::read(raw.http, portreeve.trustedproxies.as_deref().unwrap_or_default())?,
+            http: HttpSettings::read(
+                raw.http,
+                portreeve.trustedproxies.as_deref().unwrap_or_default(),
+                &portreeve.connections,
+            )?,
             access: AccessSettings::try_from(raw.auth)?,
             companion,
             catalog_entries: positive_or(raw.catalog.maxentries, DEFAULT_PAGE),

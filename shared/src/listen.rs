@@ -16,13 +16,21 @@
 //! ```
 
 mod connection;
+mod peers;
 mod place;
+mod progress;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod unread;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use tokio::{
@@ -33,10 +41,12 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     connection::{Server, Stream},
+    peers::{Admitted, Peers},
     place::Bound,
 };
 pub use self::{
     place::{Address, Place},
+    progress::Progress,
     tls::{ClientCertificates, MinimumTls, Tls},
 };
 use crate::{
@@ -69,6 +79,12 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Open connections at once, where nothing else is said.
+pub const DEFAULT_CONNECTIONS: usize = 8192;
+
+/// Open connections from one address, where nothing else is said: room for a build farm behind one address, and an eighth of all.
+pub const DEFAULT_CONNECTIONS_EACH: usize = 1024;
+
 /// What a client may take: time, memory, connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -80,6 +96,10 @@ pub struct Limits {
     pub head_bytes: u32,
     /// Open connections; more wait in the kernel's queue.
     pub connections: usize,
+    /// Open connections from one address, or from one network of IPv6 (/64); more are closed at once. See [`Listener::exempting`].
+    pub connections_each: usize,
+    /// What a client owes that reads an answer.
+    pub progress: Progress,
     /// What running requests get to end when the listener is to stop.
     pub drain: Duration,
     /// Whether HTTP/2 is offered under TLS.
@@ -95,7 +115,9 @@ impl Default for Limits {
             head: Duration::from_secs(60),
             // A token may have 16 KiB and a proxy adds its own.
             head_bytes: 64 << 10,
-            connections: 8192,
+            connections: DEFAULT_CONNECTIONS,
+            connections_each: DEFAULT_CONNECTIONS_EACH,
+            progress: Progress::default(),
             drain: Duration::from_secs(30),
             http2: true,
             h2c: false,
@@ -129,6 +151,7 @@ pub struct Listener {
     bound: Bound,
     server: Server,
     limits: Limits,
+    peers: Peers,
 }
 
 /// After a failed accept: the process is out of files, most likely, and gets some back when connections end.
@@ -142,7 +165,14 @@ impl Listener {
     pub async fn bind(place: &Place, tls: Option<&Tls>, limits: Limits) -> Result<Self, ListenError> {
         let server = Server::new(tls, &limits)?;
         let bound = Bound::at(place).await.map_err(|reason| ListenError::Place { place: place.clone(), reason })?;
-        Ok(Self { bound, server, limits })
+        Ok(Self { bound, server, limits, peers: Peers::new(limits.connections_each) })
+    }
+
+    /// Does not hold [`Limits::connections_each`] against those for whom `exempt` is true: a proxy that is trusted brings everybody's
+    /// requests.
+    #[must_use]
+    pub fn exempting(self, exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self { peers: self.peers.exempting(exempt), ..self }
     }
 
     /// Writes an access line for every request, or none.
@@ -161,7 +191,7 @@ impl Listener {
     /// Answers requests, each under an id of its own, until `stop` is cancelled; then takes no more connections, lets running requests end within [`Limits::drain`], and cuts off what
     /// remains.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let Self { bound, server, limits } = self;
+        let Self { bound, server, limits, peers } = self;
         // With its state the router is built once and for all, not at every request.
         let router = router.with_state(());
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
@@ -184,6 +214,10 @@ impl Listener {
                     continue;
                 }
             };
+            let Some(admitted) = admit(&peers, peer) else {
+                tracing::debug!(%peer, "a connection is closed: its peer has as many as it may");
+                continue;
+            };
             let serving = server.clone().serve(stream, peer, router.clone(), stop.clone());
             let cut = cut.clone();
             connections.spawn(async move {
@@ -191,7 +225,7 @@ impl Listener {
                     () = serving => {}
                     () = cut.cancelled() => {}
                 }
-                drop(place);
+                drop((place, admitted));
             });
         }
         drop(bound);
@@ -201,6 +235,14 @@ impl Listener {
             cut.cancel();
             connections.wait().await;
         }
+    }
+}
+
+/// Who speaks through the socket file is of this machine, and is not counted.
+fn admit(peers: &Peers, peer: Peer) -> Option<Option<Admitted>> {
+    match peer {
+        Peer::Tcp(address) => peers.admit(address.ip()).map(Some),
+        Peer::Unix { .. } => Some(None),
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use shared::listen::{ClientCertificates, Limits, MinimumTls, Place, Tls};
+use shared::listen::{
+    ClientCertificates, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_EACH, Limits, MinimumTls, Place, Tls,
+};
 use url::Url;
 
 use super::{
     SettingsError, asks_for_something,
-    raw::{OneOrMany, RawHttp, RawTls},
+    raw::{OneOrMany, RawConnections, RawHttp, RawTls},
 };
 
 /// An address range, as in `10.0.0.0/8`; a bare address is a range of one.
@@ -42,13 +44,39 @@ pub struct HttpSettings {
     pub h2c: bool,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Connections that may be open at once.
+    pub connections: usize,
+    /// Those of one address, unless it is a trusted proxy's.
+    pub connections_each: usize,
 }
+
+/// More than a process has files for, and still a number that a semaphore counts to.
+const MOST_CONNECTIONS: usize = 1 << 20;
 
 /// Where the stock image listens.
 const DEFAULT_ADDRESS: &str = ":5000";
 
 impl HttpSettings {
-    pub(super) fn read(raw: RawHttp, proxies: &[String]) -> Result<Self, SettingsError> {
+    /// What a listener holds its clients to.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            drain: self.drain,
+            http2: self.http2,
+            h2c: self.h2c,
+            connections: self.connections,
+            connections_each: self.connections_each,
+            ..Limits::default()
+        }
+    }
+
+    /// Whether an address is a trusted proxy's.
+    pub fn trusted(&self) -> impl Fn(IpAddr) -> bool + Send + Sync + 'static {
+        let proxies = self.trusted_proxies.clone();
+        move |address| proxies.iter().any(|network| network.contains(address))
+    }
+
+    pub(super) fn read(raw: RawHttp, proxies: &[String], connections: &RawConnections) -> Result<Self, SettingsError> {
         if raw.debug.prometheus.enabled == Some(true) {
             let _ = raw.debug.prometheus.path;
             return Err(SettingsError::later("http.debug.prometheus", "metrics"));
@@ -67,6 +95,12 @@ impl HttpSettings {
             h2c: raw.h2c.enabled.unwrap_or(false),
             http2: !raw.http2.disabled.unwrap_or(false),
             trusted_proxies: networks(proxies)?,
+            connections: most("portreeve.connections.total", connections.total, DEFAULT_CONNECTIONS)?,
+            connections_each: most(
+                "portreeve.connections.peraddress",
+                connections.peraddress,
+                DEFAULT_CONNECTIONS_EACH,
+            )?,
         })
     }
 }
@@ -161,6 +195,15 @@ fn client_certificates(
     };
     let authorities: Vec<_> = authorities.into_iter().map(PathBuf::from).collect();
     Ok((!authorities.is_empty()).then_some(ClientCertificates { authorities, required }))
+}
+
+fn most(key: &str, given: Option<usize>, default: usize) -> Result<usize, SettingsError> {
+    let most = given.unwrap_or(default);
+    if (1..=MOST_CONNECTIONS).contains(&most) {
+        Ok(most)
+    } else {
+        Err(SettingsError::new(key, format!("must be from 1 to {MOST_CONNECTIONS}")))
+    }
 }
 
 fn networks(texts: &[String]) -> Result<Vec<Network>, SettingsError> {

@@ -311,9 +311,17 @@ pub(super) struct RawPortreeve {
     pub(super) trash: Option<GoDuration>,
     pub(super) database: RawDatabase,
     pub(super) trustedproxies: Option<Vec<String>>,
+    pub(super) connections: RawConnections,
     /// The auth service's own tree, where one file serves both; it is read there.
     #[serde(rename = "auth")]
     pub(super) _auth: Later,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawConnections {
+    pub(super) total: Option<usize>,
+    pub(super) peraddress: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

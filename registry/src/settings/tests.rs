@@ -121,6 +121,8 @@ fn what_cannot_be_names_its_key() {
         ("portreeve.references", json!({"portreeve": {"references": "loose"}})),
         ("portreeve.manifestlimit", json!({"portreeve": {"manifestlimit": 1000}})),
         ("portreeve.database.url", json!({"portreeve": {"database": {"url": "mysql://x"}}})),
+        ("portreeve.connections.total", json!({"portreeve": {"connections": {"total": 0}}})),
+        ("portreeve.connections.peraddress", json!({"portreeve": {"connections": {"peraddress": 1_048_577}}})),
         ("portreeve.trustedproxies", json!({"portreeve": {"trustedproxies": ["10.0.0.1/8"]}})),
         ("portreeve.companion.credential", json!({"portreeve": {"companion": {"url": "http://auth"}}})),
         ("storage.maintenance.uploadpurging", json!({"storage": {"maintenance": {"uploadpurging": {"age": "0s"}}}})),

@@ -34,7 +34,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::{Layer as _, Service};
 
-use super::{Limits, ListenError, Peer, tls::Tls, unread};
+use super::{
+    Limits, ListenError, Peer,
+    progress::{Paced, Progress, Watched},
+    tls::Tls,
+    unread,
+};
 use crate::{
     shutdown::CancellationToken,
     telemetry::{AccessLog, Observe, Observed},
@@ -43,7 +48,16 @@ use crate::{
 /// How much of a body a client may send ahead on one stream of HTTP/2, and on all of them. The default of 64 KiB halves the speed of an upload.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-const STREAMS: u32 = 128;
+/// Requests of one HTTP/2 connection that run at once, as many as RFC 9113 wants at least. Their heads, at most
+/// [`Limits::head_bytes`] each, are what a connection can hold in memory.
+const STREAMS: u32 = 100;
+/// Streams that a client may reset before they were looked at; with more the connection ends (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+/// Streams that a client may make us reset, by what it sends on them; with more the connection ends.
+const PROVOKED_RESETS: usize = 128;
+
+/// hyper takes no smaller one.
+const LEAST_BUFFER: usize = 8192;
 
 /// What was accepted.
 pub(super) enum Stream {
@@ -85,8 +99,10 @@ impl Server {
 
     /// Serves the connection to its end; when `stop` is cancelled, to the end of its running requests.
     pub(super) async fn serve(self, stream: Stream, peer: Peer, router: Router, stop: CancellationToken) {
+        let progress = self.limits.progress;
         match (stream, self.tls.clone()) {
             (Stream::Tcp(stream), Some(tls)) => {
+                let stream = Paced::new(stream, progress);
                 let stream = match timeout(self.limits.handshake, tls.accept(stream)).await {
                     Ok(Ok(stream)) => stream,
                     Ok(Err(error)) => return tracing::debug!(?peer, %error, "no TLS handshake"),
@@ -96,7 +112,9 @@ impl Server {
                 let spoken = if http2 { Spoken::Http2 } else { Spoken::Http1 };
                 self.speak(spoken, stream, peer, router, stop).await;
             }
-            (Stream::Tcp(stream), None) => self.speak(self.plain(), stream, peer, router, stop).await,
+            (Stream::Tcp(stream), None) => {
+                self.speak(self.plain(), Paced::new(stream, progress), peer, router, stop).await;
+            }
             // The socket file never leaves the machine.
             (Stream::Unix(stream), _) => self.speak(self.plain(), stream, peer, router, stop).await,
         }
@@ -110,8 +128,8 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let most = self.limits.head_bytes;
-        let service = Heard { peer, answers: self.observe.layer(Answers { router, most }) };
+        let Limits { head_bytes, progress, .. } = self.limits;
+        let service = Heard { peer, answers: self.observe.layer(Answers { router, head_bytes, progress }) };
         let (protocols, stream) = (&self.protocols, TokioIo::new(stream));
         match spoken {
             Spoken::Http1 => to_its_end(protocols.http1.serve_connection(stream, service), peer, stop).await,
@@ -142,7 +160,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Heard {
 #[derive(Clone)]
 struct Answers {
     router: Router,
-    most: u32,
+    head_bytes: u32,
+    progress: Progress,
 }
 
 impl Service<hyper::Request<Incoming>> for Answers {
@@ -155,7 +174,7 @@ impl Service<hyper::Request<Incoming>> for Answers {
     }
 
     fn call(&mut self, request: hyper::Request<Incoming>) -> Self::Future {
-        Box::pin(answer(self.router.clone(), request, self.most))
+        Box::pin(answer(self.router.clone(), request, self.head_bytes, self.progress))
     }
 }
 
@@ -177,7 +196,12 @@ where
     }
 }
 
-async fn answer(mut router: Router, request: hyper::Request<Incoming>, most: u32) -> Result<Response, Infallible> {
+async fn answer(
+    mut router: Router,
+    request: hyper::Request<Incoming>,
+    most: u32,
+    progress: Progress,
+) -> Result<Response, Infallible> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
         return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
@@ -185,8 +209,16 @@ async fn answer(mut router: Router, request: hyper::Request<Incoming>, most: u32
     if !names_one_host(request.version(), request.headers()) {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     }
-    // On HTTP/2 a body that nobody reads is its stream's own matter.
-    if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
+    // On HTTP/2 a body that nobody reads is its stream's own matter, and so is an answer that nobody reads.
+    if request.version() >= Version::HTTP_2 {
+        let answer = router.call(request.map(Body::new)).await?;
+        return Ok(if answer.body().is_end_stream() {
+            answer
+        } else {
+            answer.map(|body| Body::new(Watched::new(body, progress)))
+        });
+    }
+    if request.body().is_end_stream() {
         return router.call(request.map(Body::new)).await;
     }
     let waits = request.headers().contains_key(EXPECT);
@@ -223,7 +255,9 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
+    // Where the protocol is found out from the first bytes, this buffer is the only bound that a head of HTTP/1 has.
+    let most = usize::try_from(limits.head_bytes).unwrap_or(usize::MAX).saturating_mul(2);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(most.max(LEAST_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -231,6 +265,8 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(limits.head_bytes)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(PROVOKED_RESETS)
         .keep_alive_interval(limits.head);
     builder
 }

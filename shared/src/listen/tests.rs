@@ -25,6 +25,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 
+mod http2;
+mod limits;
 mod unread;
 
 /// A listener being served.
