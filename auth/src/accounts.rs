@@ -113,6 +113,9 @@ pub enum Refusal {
     /// No such team.
     #[error("there is no such team")]
     TeamUnknown,
+    /// People administer; a key that lies in a pipeline does not.
+    #[error("the team administers a namespace, and a robot cannot: give the robot a grant of its own")]
+    RobotInAdminTeam,
     /// No such grant.
     #[error("there is no such grant")]
     GrantUnknown,

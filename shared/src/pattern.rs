@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::{repository::RepositoryName, text::serde_as_text};
 
 mod program;
+mod reach;
 
 use program::Program;
 
@@ -56,6 +57,17 @@ pub enum PatternError {
     /// More than [`MAX_ALTERNATIVES`] texts in one pair of braces.
     #[error("braces choose between at most {MAX_ALTERNATIVES} texts")]
     TooManyAlternatives,
+}
+
+/// A pattern that no repository name can match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "no repository name can match: character {position} makes a component that is none; components begin and end with a letter or a \
+     digit, and have '.', '_', '__' or dashes between"
+)]
+pub struct Unreachable {
+    /// Which character of the pattern stands where none of its kind can, counted from 1.
+    pub position: usize,
 }
 
 /// A pattern over whole repository names. Patterns compare as their texts do; cloning one is cheap.
@@ -102,6 +114,15 @@ impl RepositoryPattern {
         let mut texts = Vec::new();
         within(self.as_str(), namespace, &mut texts);
         texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Refuses a pattern whose literal characters already keep every name out, such as `acme/../x`. To be asked of what a person
+    /// writes: what is stored, or made of other patterns, may reach nothing and then gives nothing.
+    ///
+    /// # Errors
+    /// [`Unreachable`], with the character at fault.
+    pub fn check_reach(&self) -> Result<(), Unreachable> {
+        reach::check(self.as_str())
     }
 
     /// Whether `{username}` stands in the pattern.

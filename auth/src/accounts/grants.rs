@@ -10,9 +10,7 @@ use shared::{
 };
 
 use super::{
-    Accounts, Error, Failure, GrantId, NamespaceId, PrincipalId, Refusal, TeamId,
-    names::NamespaceName,
-    namespaces, principals,
+    Accounts, Error, Failure, GrantId, NamespaceId, PrincipalId, Refusal, TeamId, namespaces, principals,
     revocations::{revoke, revoke_members},
     stored::{stored_words, undecodable},
 };
@@ -35,7 +33,9 @@ stored_words! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRule {
     /// Where it is written; None for the system's own, whose first segment is a wildcard.
-    pub namespace: Option<NamespaceName>,
+    ///
+    /// The namespace whose administrator the writer was found to be, not its name: that may be somebody else's by now.
+    pub namespace: Option<NamespaceId>,
     /// Whom it is for; a guardrail is for everyone.
     pub subject: Subject,
     /// The repositories it is about.
@@ -213,10 +213,10 @@ impl Operation for Add {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<GrantId, Failure> {
         let rule = &self.rule;
-        let namespace = match &rule.namespace {
-            Some(name) => namespaces::lock(tx, name).await?,
-            None => NamespaceId::SYSTEM,
-        };
+        if let Some(namespace) = rule.namespace {
+            namespaces::lock_id(tx, namespace).await?;
+        }
+        let namespace = rule.namespace.unwrap_or(NamespaceId::SYSTEM);
         match rule.subject {
             Subject::Principal(id) => drop(principals::lock(tx, PrincipalId(id)).await?),
             Subject::Team(id) => team_exists(tx, TeamId(id)).await?,

@@ -216,6 +216,16 @@ pub(super) async fn lock(tx: &mut Transaction<'_>, name: &NamespaceName) -> Resu
     row.map(|(id,)| NamespaceId(id)).ok_or(Failure::Refused(Refusal::NamespaceUnknown))
 }
 
+/// Locks the living namespace of that id: one that has since been made under the same name is another.
+pub(super) async fn lock_id(tx: &mut Transaction<'_>, id: NamespaceId) -> Result<(), Failure> {
+    let query = match tx.dialect() {
+        Dialect::Sqlite => "SELECT id FROM namespace WHERE id = $1 AND deleted_at IS NULL",
+        Dialect::Postgres => "SELECT id FROM namespace WHERE id = $1 AND deleted_at IS NULL FOR UPDATE",
+    };
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(query).bind(id.0).fetch_optional(c).await)?;
+    row.map(drop).ok_or(Failure::Refused(Refusal::NamespaceUnknown))
+}
+
 /// How many may pull: the more, the higher.
 fn reach(visibility: Visibility) -> u8 {
     match visibility {

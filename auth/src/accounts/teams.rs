@@ -9,10 +9,15 @@ use shared::{
 use super::{
     Accounts, Error, Failure, NamespaceId, PrincipalId, Refusal, TeamId,
     names::{Label, NamespaceName},
-    namespaces, principals,
+    namespaces,
+    principals::{self, PrincipalKind},
     revocations::revoke_principal,
+    stored::undecodable,
 };
-use crate::audit::{Actor, Event, EventName, record};
+use crate::{
+    audit::{Actor, Event, EventName, record},
+    permissions::Actions,
+};
 
 /// Why somebody is a member who was added by hand.
 const BY_HAND: &str = "hand";
@@ -59,7 +64,7 @@ impl Accounts {
     /// Puts an account into a team, by hand. Twice is once.
     ///
     /// # Errors
-    /// [`Refusal::TeamUnknown`], [`Refusal::PrincipalUnknown`].
+    /// [`Refusal::TeamUnknown`], [`Refusal::PrincipalUnknown`], [`Refusal::RobotInAdminTeam`].
     pub async fn add_member(&self, actor: &Actor, team: TeamId, member: PrincipalId) -> Result<(), Error> {
         self.change(AddMember { actor: actor.clone(), team, member }).await
     }
@@ -171,6 +176,9 @@ impl Operation for AddMember {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
         let team = lock(tx, self.team).await?;
         let member = principals::lock(tx, self.member).await?;
+        if member.kind == PrincipalKind::Robot && gives_admin(tx, team.id).await? {
+            return Err(Failure::Refused(Refusal::RobotInAdminTeam));
+        }
         let added = on!(tx, c => sqlx::query("INSERT INTO team_member (team_id, principal_id, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
             .bind(team.id.0).bind(member.id.0).bind(BY_HAND).execute(c).await.map(|done| done.rows_affected()))?;
         if added > 0 {
@@ -181,6 +189,20 @@ impl Operation for AddMember {
         }
         Ok(())
     }
+}
+
+/// Whether a grant makes the team's members administrators, today or later.
+async fn gives_admin(tx: &mut Transaction<'_>, team: TeamId) -> Result<bool, sqlx::Error> {
+    let now = tx.now();
+    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(
+        "SELECT actions FROM grants WHERE subject = 'team' AND subject_id = $1 AND effect = 'allow' AND (expires_at IS NULL OR expires_at > $2)")
+        .bind(team.0).bind(now.micros()).fetch_all(c).await)?;
+    for (actions,) in rows {
+        if actions.parse::<Actions>().map_err(undecodable)?.contains(Actions::ADMIN) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 struct RemoveMember {

@@ -78,12 +78,24 @@ fn explained(answer: &Value, results: &[Value], out: &mut impl io::Write) -> io:
             write!(out, "  {}: no, {}", text(&line["action"]), text(&line["reason"]))?;
             let nearest = &line["nearest"];
             if nearest.is_object() {
-                write!(out, "; nearest is {}, lacking {}", rule(&nearest["rule"]), text(&nearest["missing"]))?;
+                write!(
+                    out,
+                    "; nearest is {}, lacking {}",
+                    rule(&nearest["rule"]),
+                    lacking(&nearest["missing"], &line["action"])
+                )?;
             }
             writeln!(out)?;
         }
     }
     Ok(())
+}
+
+fn lacking(missing: &Value, action: &Value) -> String {
+    match missing.as_str() {
+        Some("action") => format!("the action {}", text(action)),
+        _ => text(missing),
+    }
 }
 
 fn rule(rule: &Value) -> String {
@@ -103,5 +115,26 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_nearest_miss_lacks_is_named() {
+        let grant =
+            json!({"grant": 1, "subject": "robot.acme.ci", "repositories": "acme/**", "actions": ["pull", "push"]});
+        let line = |missing| json!({"action": "delete", "reason": "no grant allows it", "nearest": {"rule": grant, "missing": missing}});
+        let results =
+            [json!({"resource": "repository:acme/web", "why": [], "why_not": [line("action"), line("subject")]})];
+        let mut printed = Vec::new();
+        explained(&json!({"principal": "robot.acme.ci", "state": "active"}), &results, &mut printed).unwrap();
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(printed.contains("(robot.acme.ci may pull,push on acme/**), lacking the action delete\n"), "{printed}");
+        assert!(printed.contains("lacking subject\n"), "{printed}");
     }
 }

@@ -132,6 +132,7 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::TooManyKeys { .. }
         | Refusal::TooManyTokens { .. }
         | Refusal::LastAdministrator
+        | Refusal::RobotInAdminTeam
         | Refusal::AlreadyStarted
         | Refusal::ForeignPassword(_) => StatusCode::CONFLICT,
         Refusal::PrincipalUnknown

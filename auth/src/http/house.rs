@@ -12,7 +12,7 @@ use crate::{
         grants::Effect,
         principals::Principal,
         services::NewService,
-        tests::fixture::{Fixture, new_credential, rule},
+        tests::fixture::{Fixture, new_credential},
     },
     first_start::FirstPassword,
     identity::{Identities, queue::Queue},
@@ -104,7 +104,7 @@ impl House {
         actions: &str,
         tags: &str,
     ) {
-        let mut rule = rule(subject, pattern, actions, Effect::Allow);
+        let mut rule = fixture.rule(subject, pattern, actions, Effect::Allow).await;
         rule.tags = Some(tags.parse().unwrap());
         fixture.accounts.add_rule(&fixture.actor, rule).await.unwrap();
     }

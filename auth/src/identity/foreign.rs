@@ -1,6 +1,5 @@
 //! Secrets that are none of ours: passwords, and keys of robots that somebody chose. The name beside the secret says who compares it.
 
-use shared::secret::Secret;
 use tracing::warn;
 
 use super::{

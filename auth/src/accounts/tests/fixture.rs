@@ -100,7 +100,19 @@ impl Fixture {
     }
 
     pub(crate) async fn grant(&self, subject: Subject, pattern: &str, actions: &str) -> crate::accounts::GrantId {
-        self.accounts.add_rule(&self.actor, rule(subject, pattern, actions, Effect::Allow)).await.unwrap()
+        let rule = self.rule(subject, pattern, actions, Effect::Allow).await;
+        self.accounts.add_rule(&self.actor, rule).await.unwrap()
+    }
+
+    /// A rule, written where its pattern belongs.
+    pub(crate) async fn rule(&self, subject: Subject, pattern: &str, actions: &str, effect: Effect) -> NewRule {
+        let pattern: shared::pattern::RepositoryPattern = pattern.parse().unwrap();
+        let namespace = match pattern.namespace().filter(|_| effect == Effect::Allow) {
+            Some(name) => Some(self.accounts.namespace(&name.parse().unwrap()).await.unwrap().unwrap().id),
+            None => None,
+        };
+        let actions = actions.parse().unwrap();
+        NewRule { namespace, subject, pattern, actions, tags: None, effect, expires_at: None }
     }
 
     /// The live password of an account.
@@ -154,19 +166,6 @@ pub(crate) fn new_credential(owner: PrincipalId) -> NewCredential {
         scope: None,
         networks: None,
         api: ApiLevel::None,
-        expires_at: None,
-    }
-}
-
-pub(crate) fn rule(subject: Subject, pattern: &str, actions: &str, effect: Effect) -> NewRule {
-    let pattern: shared::pattern::RepositoryPattern = pattern.parse().unwrap();
-    NewRule {
-        namespace: pattern.namespace().filter(|_| effect == Effect::Allow).map(|name| name.parse().unwrap()),
-        subject,
-        pattern,
-        actions: actions.parse().unwrap(),
-        tags: None,
-        effect,
         expires_at: None,
     }
 }

@@ -1,10 +1,10 @@
 use shared::revocation::Revoked;
 
-use super::fixture::{Fixture, on_both, rule};
+use super::fixture::{Fixture, on_both};
 use crate::{
     accounts::{
         Error, NamespaceId, Refusal,
-        grants::{Effect, Wanted},
+        grants::{Effect, NewRule, Wanted},
         principals::Page,
         rules::{About, Reach},
     },
@@ -20,6 +20,8 @@ on_both! {
     a_recreated_namespace_has_none_of_the_old_grants
     deleting_a_team_takes_its_grants_and_is_felt_by_its_members
     rules_are_listed_with_names_and_removed_only_where_they_were_written
+    a_grant_does_not_reach_the_next_namespace_of_that_name
+    a_robot_does_not_join_a_team_that_administers
     an_api_level_is_read_from_tokens_and_keys_only
 }
 
@@ -53,7 +55,7 @@ async fn a_caller_gets_its_own_rules_and_nobody_elses(fixture: &Fixture) {
     fixture.grant(Subject::Everyone, "*/shared", "pull").await;
     fixture
         .accounts
-        .add_rule(&fixture.actor, rule(Subject::Everyone, "acme/frozen/**", "push", Effect::Deny))
+        .add_rule(&fixture.actor, fixture.rule(Subject::Everyone, "acme/frozen/**", "push", Effect::Deny).await)
         .await
         .unwrap();
 
@@ -142,7 +144,7 @@ async fn what_is_taken_away_is_revoked_for_those_who_had_it(fixture: &Fixture) {
         let before = fixture.epoch().await;
         let id = fixture
             .accounts
-            .add_rule(&fixture.actor, rule(Subject::Everyone, pattern, "push", Effect::Deny))
+            .add_rule(&fixture.actor, fixture.rule(Subject::Everyone, pattern, "push", Effect::Deny).await)
             .await
             .unwrap();
         fixture.accounts.remove_rule(&fixture.actor, NamespaceId::SYSTEM, id).await.unwrap();
@@ -221,7 +223,7 @@ async fn deleting_a_team_takes_its_grants_and_is_felt_by_its_members(fixture: &F
     assert!(fixture.accounts.rules(Wanted::within(acme.id), None, 10).await.unwrap().is_empty());
     let late = fixture
         .accounts
-        .add_rule(&fixture.actor, rule(Subject::Team(team.id.0), "acme/**", "pull", Effect::Allow))
+        .add_rule(&fixture.actor, fixture.rule(Subject::Team(team.id.0), "acme/**", "pull", Effect::Allow).await)
         .await;
     assert_eq!(refused(late), Refusal::TeamUnknown);
 }
@@ -230,7 +232,7 @@ async fn rules_are_listed_with_names_and_removed_only_where_they_were_written(fi
     let (acme, base) =
         (fixture.namespace("acme", Visibility::Private).await, fixture.namespace("base", Visibility::Private).await);
     let alice = fixture.user("alice").await;
-    let mut new = rule(Subject::Principal(alice.id.0), "acme/**", "pull,push", Effect::Allow);
+    let mut new = fixture.rule(Subject::Principal(alice.id.0), "acme/**", "pull,push", Effect::Allow).await;
     new.tags = Some("pr-*".parse().unwrap());
     new.expires_at = Some(fixture.clock.now() + std::time::Duration::from_secs(60));
     let id = fixture.accounts.add_rule(&fixture.actor, new.clone()).await.unwrap();
@@ -245,9 +247,34 @@ async fn rules_are_listed_with_names_and_removed_only_where_they_were_written(fi
     assert_eq!(refused(fixture.accounts.remove_rule(&fixture.actor, base.id, id).await), Refusal::GrantUnknown);
     fixture.accounts.remove_rule(&fixture.actor, acme.id, id).await.unwrap();
 
-    let nowhere =
-        fixture.accounts.add_rule(&fixture.actor, rule(Subject::Everyone, "nowhere/**", "pull", Effect::Allow)).await;
-    assert_eq!(refused(nowhere), Refusal::NamespaceUnknown);
+    let nowhere = NewRule { namespace: Some(NamespaceId(4711)), ..new };
+    assert_eq!(refused(fixture.accounts.add_rule(&fixture.actor, nowhere).await), Refusal::NamespaceUnknown);
+}
+
+async fn a_grant_does_not_reach_the_next_namespace_of_that_name(fixture: &Fixture) {
+    fixture.namespace("acme", Visibility::Private).await;
+    let meant = fixture.rule(Subject::Everyone, "acme/**", "pull", Effect::Allow).await;
+    fixture.accounts.delete_namespace(&fixture.actor, &"acme".parse().unwrap()).await.unwrap();
+    let next = fixture.namespace("acme", Visibility::Private).await;
+    assert_eq!(refused(fixture.accounts.add_rule(&fixture.actor, meant).await), Refusal::NamespaceUnknown);
+    assert!(fixture.accounts.rules(Wanted::within(next.id), None, 10).await.unwrap().is_empty());
+}
+
+async fn a_robot_does_not_join_a_team_that_administers(fixture: &Fixture) {
+    let acme = fixture.namespace("acme", Visibility::Private).await;
+    let robot = fixture.robot("acme", "ci").await;
+    let team = async |name: &str| {
+        fixture.accounts.create_team(&fixture.actor, &"acme".parse().unwrap(), name.parse().unwrap()).await.unwrap()
+    };
+    let (admins, pushers) = (team("admins").await, team("pushers").await);
+    let grant = fixture.grant(Subject::Team(admins.id.0), "acme", "admin").await;
+    fixture.grant(Subject::Team(pushers.id.0), "acme/**", "pull,push").await;
+    fixture.accounts.add_member(&fixture.actor, pushers.id, robot.id).await.unwrap();
+    let joined = fixture.accounts.add_member(&fixture.actor, admins.id, robot.id).await;
+    assert_eq!(refused(joined), Refusal::RobotInAdminTeam);
+    assert!(fixture.accounts.members(admins.id, None, 10).await.unwrap().is_empty());
+    fixture.accounts.remove_rule(&fixture.actor, acme.id, grant).await.unwrap();
+    fixture.accounts.add_member(&fixture.actor, admins.id, robot.id).await.unwrap();
 }
 
 async fn an_api_level_is_read_from_tokens_and_keys_only(fixture: &Fixture) {

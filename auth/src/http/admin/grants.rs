@@ -102,7 +102,7 @@ pub(super) async fn add(
         let name = &admin.name;
         return Err(ApiError::Invalid(format!("a grant of {name} is about {name}, or begins with {name}/")));
     }
-    write(&app, &admin.caller, Some((&admin.name, &admin.namespace)), wanted).await
+    write(&app, &admin.caller, Some(&admin.namespace), wanted).await
 }
 
 pub(super) async fn add_system(
@@ -123,14 +123,14 @@ pub(super) async fn add_system(
 async fn write(
     app: &App,
     caller: &ApiCaller,
-    namespace: Option<(&NamespaceName, &Namespace)>,
+    namespace: Option<&Namespace>,
     wanted: RuleIn,
 ) -> Result<(StatusCode, Json<Added>), ApiError> {
     in_the_future(wanted.expires_at, app)?;
+    wanted.repositories.check_reach().map_err(|error| ApiError::Invalid(error.to_string()))?;
     let subject = match wanted.effect {
         Effect::Allow => {
-            let (subject, recipient) =
-                subject(app, namespace.map(|(_, namespace)| namespace), wanted.subject.as_deref()).await?;
+            let (subject, recipient) = subject(app, namespace, wanted.subject.as_deref()).await?;
             may_give(app, caller, recipient, &wanted).await?;
             subject
         }
@@ -140,7 +140,7 @@ async fn write(
         }
     };
     let rule = NewRule {
-        namespace: namespace.map(|(name, _)| name.clone()),
+        namespace: namespace.map(|namespace| namespace.id),
         subject,
         pattern: wanted.repositories,
         actions: wanted.actions,
