@@ -17,6 +17,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
+mod events;
 mod links;
 mod manifests;
 mod trash;
@@ -114,6 +115,7 @@ impl Collector {
     /// # Errors
     /// Database or store failed. What was removed before that stays removed.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<Swept, Error> {
+        self.in_batches(Of::Events, stop).await?;
         Ok(Swept {
             uploads: self.in_batches(Of::Uploads, stop).await?,
             manifests: self.in_batches(Of::Manifests, stop).await?,
@@ -130,6 +132,7 @@ impl Collector {
                 Of::Manifests => self.purge_manifests().await?,
                 Of::Links => self.collect_links().await?,
                 Of::Trash => self.empty_trash().await?,
+                Of::Events => self.forget_events().await?,
             };
             removed += batch.removed;
             if !batch.more {
@@ -147,6 +150,8 @@ enum Of {
     Manifests,
     Links,
     Trash,
+    /// What was told and never fetched; nothing hangs on it.
+    Events,
 }
 
 /// What one batch did.

@@ -40,6 +40,12 @@ pub enum Error {
     /// No such upload in this repository: never started, finished, cancelled or expired.
     #[error("no such upload in this repository")]
     UploadUnknown,
+    /// The pusher has as many open uploads as anybody may.
+    #[error("there are {limit} open uploads under this name, the most there may be; finish or cancel some")]
+    TooManyUploads {
+        /// How many.
+        limit: u32,
+    },
     /// The chunk does not begin where the upload stands, or a newer request has taken the upload. The upload goes on.
     #[error("the upload has received {received} bytes; the next chunk has to start there")]
     OutOfOrder {

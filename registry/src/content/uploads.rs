@@ -16,7 +16,9 @@ use shared::{
 use self::session::Session;
 use super::{Content, Error, Promise, Pusher};
 use crate::{
-    metadata::uploads::{self, EndUpload, Ended, NotYours, StartUpload, TakeUpload, Taken, writers::Turn},
+    metadata::uploads::{
+        self, EndUpload, Ended, NotYours, StartUpload, TakeUpload, Taken, TooManyUploads, writers::Turn,
+    },
     store::StorageKey,
 };
 
@@ -32,6 +34,10 @@ pub use crate::metadata::uploads::{InvalidUploadId, UploadId};
 
 /// How long an upload waits for its next request, unless [`Lives`](super::Lives) say otherwise.
 pub const UPLOAD_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How many uploads one holder (see [`Pusher`]) may have open at a time, over all repositories. A push runs a handful at once; the rest is
+/// room for many jobs under one name, and for what cut ones leave behind until it expires.
+pub const MAX_OPEN_UPLOADS: u32 = 5000;
 
 /// How long a body may send nothing before it counts as cut.
 pub const BODY_IDLE: Duration = Duration::from_secs(120);
@@ -69,14 +75,15 @@ impl Content {
     /// Begins an upload, hashed with `algorithm` as it comes if the client says which it will want, else with SHA-256.
     ///
     /// # Errors
-    /// The database failed.
+    /// [`Error::TooManyUploads`].
     pub async fn start_upload(
         &self,
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
+        pusher: &Pusher,
     ) -> Result<UploadId, Error> {
         let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
-        Ok(self.begin(repository, algorithm, 0).await?.0)
+        Ok(self.begin(repository, algorithm, 0, pusher).await?.0)
     }
 
     /// How many bytes a chunk that is not the last should have at least, where the store works in parts; `None` where any will do.
@@ -142,7 +149,7 @@ impl Content {
         chunk: Chunk,
         pusher: &Pusher,
     ) -> Result<(), Error> {
-        let (id, taken) = self.begin(repository, digest.algorithm(), 1).await?;
+        let (id, taken) = self.begin(repository, digest.algorithm(), 1, pusher).await?;
         let turn = self.enter(id).await?;
         let session = Session { content: self.clone(), id, taken, turn };
         let (content, holder) = (self.clone(), pusher.holder.clone());
@@ -184,6 +191,7 @@ impl Content {
         repository: &RepositoryName,
         algorithm: Algorithm,
         writer: i64,
+        pusher: &Pusher,
     ) -> Result<(UploadId, Taken), Error> {
         let (id, key, boot) = (UploadId::fresh(), StorageKey::fresh(), boot::id().to_owned());
         let start = StartUpload {
@@ -195,8 +203,13 @@ impl Content {
             boot: boot.clone(),
             writer,
             life: self.lives.upload,
+            holder: pusher.holder.clone(),
+            most: MAX_OPEN_UPLOADS,
         };
-        let repository = self.metadata.write(start).await.map_err(|error| Error::Unavailable(error.into()))?;
+        let repository = self.metadata.write(start).await.map_err(|error| match error {
+            WriteError::Refused(TooManyUploads) => Error::TooManyUploads { limit: MAX_OPEN_UPLOADS },
+            WriteError::Unavailable(error) => error.into(),
+        })?;
         Ok((id, Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot }))
     }
 

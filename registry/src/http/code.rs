@@ -23,6 +23,7 @@ pub(super) enum Code {
     BlobUnknown,
     BlobUploadUnknown,
     PaginationNumberInvalid,
+    TooManyRequests,
 }
 
 impl Code {
@@ -46,6 +47,7 @@ impl Code {
             Self::BlobUnknown => "BLOB_UNKNOWN",
             Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
             Self::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
+            Self::TooManyRequests => "TOOMANYREQUESTS",
         }
     }
 
@@ -56,6 +58,7 @@ impl Code {
             Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::NameUnknown | Self::ManifestUnknown | Self::BlobUnknown | Self::BlobUploadUnknown => {

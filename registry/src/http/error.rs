@@ -3,6 +3,9 @@
 //! Codes and their usual messages are those of distribution.md section 2.2, which clients and scripts know. What the
 //! registry itself did wrong is logged once, here, under a number that is all the client learns.
 
+#[cfg(test)]
+mod tests;
+
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
@@ -273,6 +276,10 @@ fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
         E::ConditionFailed { current } => {
             let detail = current.as_ref().map_or(Value::Null, digest_detail);
             Answer::new(Code::ManifestInvalid, &message, detail).status(StatusCode::PRECONDITION_FAILED)
+        }
+        E::TooManyUploads { limit } => {
+            let answer = Answer::new(Code::TooManyRequests, &message, json!({ "limit": limit }));
+            answer.header(header::RETRY_AFTER, RETRY_AFTER)
         }
         E::Busy => Answer::new(Code::Unavailable, &message, Value::Null).header(header::RETRY_AFTER, RETRY_AFTER),
         // Handlers know the caller's name and turn it into `Error::Denied`.

@@ -69,7 +69,7 @@ async fn session(
     repository: RepositoryName,
     algorithm: Option<Algorithm>,
 ) -> Result<Response<Body>, Error> {
-    let upload = visit.content().start_upload(&repository, algorithm).await?;
+    let upload = visit.content().start_upload(&repository, algorithm, &visit.pusher()).await?;
     let answer = progress(visit, StatusCode::ACCEPTED, repository, upload, 0);
     Ok(match visit.content().chunk_min_length() {
         Some(length) => answer.header(CHUNK_MIN_LENGTH, &length.to_string()),

@@ -1,8 +1,20 @@
 //! What happened, written in the operation that made it happen. Senders read the rows later and mark them done.
 
+use std::{convert::Infallible, time::Duration};
+
 use serde::Serialize;
-use shared::{database::Transaction, digest::Digest, on, repository::RepositoryName, tag::Tag};
+use shared::{
+    clock::Timestamp,
+    database::{Durability, Failure, Operation, Transaction},
+    digest::Digest,
+    on,
+    repository::RepositoryName,
+    tag::Tag,
+};
 use sqlx::Error;
+
+/// How long an event is kept that nobody has come for. Senders are not there yet; what tags pointed at is in their history for good.
+pub const EVENT_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Something that others may want to know.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -71,4 +83,30 @@ pub async fn record(tx: &mut Transaction<'_>, event: &Event<'_>) -> Result<(), E
     let (at, kind) = (tx.now(), event.kind());
     let sql = "INSERT INTO event (at, kind, body) VALUES ($1, $2, $3)";
     on!(tx, c => sqlx::query(sql).bind(at).bind(kind).bind(body).execute(c).await.map(drop))
+}
+
+/// Forgets events from before a time, the oldest `limit` of all at most; answers how many.
+#[derive(Debug)]
+pub struct ForgetEvents {
+    /// What happened then or earlier goes.
+    pub before: Timestamp,
+    /// How many rows are looked at.
+    pub limit: i64,
+}
+
+impl Operation for ForgetEvents {
+    type Output = u64;
+    type Refusal = Infallible;
+    const NAME: &'static str = "forget_events";
+
+    fn durability(&self) -> Durability {
+        Durability::Relaxed
+    }
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<u64, Failure<Infallible>> {
+        // Ids and times go up together, near enough: the oldest rows are found without an index on the time.
+        let delete = "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT $2) AS oldest WHERE at <= $1)";
+        let done = on!(tx, c => sqlx::query(delete).bind(self.before).bind(self.limit).execute(c).await.map(|done| done.rows_affected()))?;
+        Ok(done)
+    }
 }

@@ -92,24 +92,34 @@ pub struct StartUpload {
     pub writer: i64,
     /// How long it waits for its next request.
     pub life: Duration,
+    /// Who starts it,
+    pub holder: String,
+    /// and how many uploads that one may have open. Pushes that begin at the same moment on PostgreSQL may exceed it by their number.
+    pub most: u32,
 }
+
+/// The holder has as many open uploads as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyUploads;
 
 impl Operation for StartUpload {
     type Output = Repository;
-    type Refusal = std::convert::Infallible;
+    type Refusal = TooManyUploads;
     const NAME: &'static str = "start_upload";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Repository, Failure<Self::Refusal>> {
         let repository = repositories::ensure(tx, &self.repository).await?;
-        let insert = "INSERT INTO upload (id, repository_id, store, storage_key, algorithm, boot, writer, expires_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let insert = "INSERT INTO upload (id, repository_id, store, storage_key, algorithm, boot, writer, expires_at, holder) \
+                      SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $10 > \
+                      (SELECT count(*) FROM (SELECT 1 FROM upload WHERE holder = $9 LIMIT $10) AS open)";
         let until = tx.now() + self.life;
-        on!(tx, c => {
+        let inserted = on!(tx, c => {
             let query = sqlx::query(insert).bind(self.id.get()).bind(repository.id).bind(self.store);
             let query = query.bind(self.key.as_str()).bind(self.algorithm.as_str()).bind(self.boot.as_str());
-            query.bind(self.writer).bind(until).execute(c).await.map(drop)
+            let query = query.bind(self.writer).bind(until).bind(&self.holder).bind(i64::from(self.most));
+            query.execute(c).await.map(|done| done.rows_affected())
         })?;
-        Ok(repository)
+        if inserted == 0 { Err(Failure::Refused(TooManyUploads)) } else { Ok(repository) }
     }
 }
 

@@ -32,6 +32,7 @@ on_both! {
     a_blob_that_a_manifest_names_is_kept
     the_last_link_takes_the_blob_with_it
     a_sweep_takes_batch_after_batch
+    events_that_nobody_came_for_are_forgotten
     a_stopped_collector_stops
 }
 
@@ -51,7 +52,7 @@ async fn files(stage: &Stage) -> usize {
 }
 
 async fn an_upload_that_nobody_comes_back_for_is_collected(stage: &mut Stage) {
-    let id = stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    let id = stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
     stage.content.append(&name("acme/web"), id, chunk("forgotten")).await.unwrap();
     stage.pass(UPLOAD_LIFE - MINUTE);
     assert_eq!(sweep(stage).await, Swept::default());
@@ -66,7 +67,7 @@ async fn an_upload_that_nobody_comes_back_for_is_collected(stage: &mut Stage) {
 
 async fn an_upload_lives_as_long_as_the_settings_say(stage: &mut Stage) {
     stage.restart_with(Lives { upload: 60 * MINUTE, ..Lives::default() }).await;
-    let id = stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    let id = stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
     stage.pass(59 * MINUTE);
     stage.content.append(&name("acme/web"), id, chunk("each request counts")).await.unwrap();
     stage.pass(59 * MINUTE);
@@ -77,7 +78,7 @@ async fn an_upload_lives_as_long_as_the_settings_say(stage: &mut Stage) {
 
 async fn an_upload_that_is_being_written_is_left(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     let (sender, body) = slow();
     let writing = tokio::spawn({
         let (content, repository) = (stage.content.clone(), repository.clone());
@@ -96,7 +97,7 @@ async fn an_upload_that_is_being_written_is_left(stage: &mut Stage) {
 }
 
 async fn trash_waits_as_long_as_it_is_told(stage: &mut Stage) {
-    let id = stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    let id = stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
     stage.content.append(&name("acme/web"), id, chunk("rubbish")).await.unwrap();
     stage.content.cancel_upload(&name("acme/web"), id).await.unwrap();
     stage.pass(59 * MINUTE);
@@ -226,14 +227,28 @@ async fn the_last_link_takes_the_blob_with_it(stage: &mut Stage) {
 
 async fn a_sweep_takes_batch_after_batch(stage: &mut Stage) {
     for n in 0..205 {
-        stage.content.start_upload(&name(&format!("acme/web{}", n % 3)), None).await.unwrap();
+        stage.content.start_upload(&name(&format!("acme/web{}", n % 3)), None, &ada()).await.unwrap();
     }
     stage.pass(UPLOAD_LIFE + MINUTE);
     assert_eq!(sweep(stage).await.uploads, 205);
 }
 
+async fn events_that_nobody_came_for_are_forgotten(stage: &mut Stage) {
+    stage
+        .tamper(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2005) \
+             INSERT INTO event (at, kind, body) SELECT i, 'told', '{}' FROM n",
+        )
+        .await;
+    // Of the year 2100.
+    stage.tamper("INSERT INTO event (at, kind, body) VALUES (4102444800000000, 'told', '{}')").await;
+    sweep(stage).await;
+    assert_eq!(stage.count("SELECT count(*) FROM event").await, 1);
+    assert_eq!(stage.count("SELECT count(*) FROM event WHERE at = 4102444800000000").await, 1);
+}
+
 async fn a_stopped_collector_stops(stage: &mut Stage) {
-    stage.content.start_upload(&name("acme/web"), None).await.unwrap();
+    stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
     stage.pass(UPLOAD_LIFE + MINUTE);
     let (stop, collector) = (CancellationToken::new(), collector(stage, Settings::default()));
     let running = tokio::spawn(collector.run(stop.clone()));

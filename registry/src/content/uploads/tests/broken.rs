@@ -39,7 +39,7 @@ const BLOB: &str = "SELECT storage_key FROM blob";
 
 async fn a_cut_chunk_counts_as_far_as_it_came(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     let broken = content.append(&repository, id, cut("half a ")).await;
     assert!(matches!(broken, Err(Error::BodyCut { received: 7 })), "{broken:?}");
     assert_eq!(content.upload_received(&repository, id).await.unwrap(), 7);
@@ -50,7 +50,7 @@ async fn a_cut_chunk_counts_as_far_as_it_came(stage: &mut Stage) {
 
 async fn a_cut_closing_request_can_be_repeated(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     let whole = digest(b"half a loaf");
     let broken = content.finish_upload(&repository, id, whole, cut("half a "), &ada()).await;
     assert!(matches!(broken, Err(Error::BodyCut { received: 7 })), "{broken:?}");
@@ -68,7 +68,7 @@ async fn a_cut_single_request_leaves_nothing(stage: &mut Stage) {
 
 async fn a_step_outlives_its_client(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     let (sender, body) = slow();
     let mut waiting = Box::pin(content.append(&repository, id, body));
     tokio::select! {
@@ -89,7 +89,7 @@ async fn a_step_outlives_its_client(stage: &mut Stage) {
 
 async fn a_finish_outlives_its_client(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     content.append(&repository, id, chunk("impatient")).await.unwrap();
     stage.store.plan(Call::Finish, Fault::Delay(Duration::from_millis(300)));
     let pusher = ada();
@@ -110,7 +110,7 @@ async fn a_finish_outlives_its_client(stage: &mut Stage) {
 
 async fn an_upload_goes_on_after_a_restart(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("before ")).await.unwrap();
     stage.restart().await;
     assert_eq!(stage.content.upload_received(&repository, id).await.unwrap(), 7);
@@ -121,7 +121,7 @@ async fn an_upload_goes_on_after_a_restart(stage: &mut Stage) {
 
 async fn after_a_reboot_the_file_is_hashed_again(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("before ")).await.unwrap();
     // A state that could not be read shows that it is not.
     stage.tamper("UPDATE upload SET boot = 'another', hash_state = NULL").await;
@@ -132,7 +132,7 @@ async fn after_a_reboot_the_file_is_hashed_again(stage: &mut Stage) {
 
 async fn after_a_reboot_a_hole_is_found(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("before ")).await.unwrap();
     stage.tamper("UPDATE upload SET boot = 'another'").await;
     fs::write(stage.file(REST).await, [0; 7]).unwrap();
@@ -145,7 +145,7 @@ async fn after_a_reboot_a_hole_is_found(stage: &mut Stage) {
 async fn a_file_that_lost_bytes_ends_the_upload(stage: &mut Stage) {
     let repository = name("acme/web");
     for boot in ["UPDATE upload SET boot = 'another'", "UPDATE upload SET boot = boot"] {
-        let id = stage.content.start_upload(&repository, None).await.unwrap();
+        let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
         stage.content.append(&repository, id, chunk("before ")).await.unwrap();
         stage.tamper(boot).await;
         fs::OpenOptions::new().write(true).open(stage.file(REST).await).unwrap().set_len(6).unwrap();
@@ -158,7 +158,7 @@ async fn a_file_that_lost_bytes_ends_the_upload(stage: &mut Stage) {
 
 async fn a_file_that_is_gone_ends_the_upload(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("before ")).await.unwrap();
     fs::remove_file(stage.file(REST).await).unwrap();
     let refused = stage.content.append(&repository, id, chunk("and after")).await;
@@ -168,7 +168,7 @@ async fn a_file_that_is_gone_ends_the_upload(stage: &mut Stage) {
 
 async fn a_hash_of_another_version_ends_the_upload(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("before ")).await.unwrap();
     stage.tamper("UPDATE upload SET hash_state = NULL").await;
     let refused = stage.content.append(&repository, id, chunk("and after")).await;
@@ -177,7 +177,7 @@ async fn a_hash_of_another_version_ends_the_upload(stage: &mut Stage) {
 
 async fn a_blob_has_at_most_a_tebibyte(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("abc")).await.unwrap();
     // As if all but three bytes of it had come: a sparse file, and a hash that says so.
     let received = MAX_BLOB_BYTES - 3;
@@ -200,7 +200,7 @@ async fn a_blob_has_at_most_a_tebibyte(stage: &mut Stage) {
 
 async fn a_failed_write_keeps_what_was_written_before(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     content.append(&repository, id, chunk("kept ")).await.unwrap();
     for fault in [Fault::Error, Fault::LostAnswer] {
         stage.store.plan(Call::Write, fault);
@@ -215,7 +215,7 @@ async fn a_failed_write_keeps_what_was_written_before(stage: &mut Stage) {
 
 async fn a_short_write_is_written_over(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.store.plan(Call::Write, Fault::ShortWrite(3));
     content.append(&repository, id, chunk("abcdef")).await.unwrap_err();
     assert_eq!(content.append(&repository, id, chunk("12")).await.unwrap(), 2);
@@ -227,7 +227,7 @@ async fn a_short_write_is_written_over(stage: &mut Stage) {
 async fn a_full_disk_is_said_and_survived(stage: &mut Stage) {
     use crate::store::StoreError::NoSpace;
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     for call in [Call::Create, Call::Write] {
         stage.store.plan(call, Fault::Full);
         let full = content.append(&repository, id, chunk("too much")).await;
@@ -240,7 +240,7 @@ async fn a_full_disk_is_said_and_survived(stage: &mut Stage) {
 async fn a_failed_sync_ends_the_upload(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
     for fault in [Fault::Error, Fault::LostAnswer, Fault::Full] {
-        let id = content.start_upload(&repository, None).await.unwrap();
+        let id = content.start_upload(&repository, None, &ada()).await.unwrap();
         stage.store.plan(Call::Finish, fault);
         let failed = content.finish_upload(&repository, id, digest(b"unsure"), chunk("unsure"), &ada()).await;
         assert!(matches!(failed, Err(Error::Store(_))), "{failed:?}");
@@ -253,7 +253,7 @@ async fn a_failed_sync_ends_the_upload(stage: &mut Stage) {
 
 async fn a_lost_answer_of_create_is_survived(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.store.plan(Call::Create, Fault::LostAnswer);
     content.append(&repository, id, chunk("x")).await.unwrap_err();
     content.finish_upload(&repository, id, digest(b"there"), chunk("there"), &ada()).await.unwrap();

@@ -30,7 +30,7 @@ async fn one_request_pushes_a_blob(stage: &mut Stage) {
 
 async fn an_upload_grows_by_chunks(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     assert_eq!(content.upload_received(&repository, id).await.unwrap(), 0);
     assert_eq!(content.append(&repository, id, chunk("one ")).await.unwrap(), 4);
     assert_eq!(content.append(&repository, id, chunk("two")).await.unwrap(), 7);
@@ -44,7 +44,7 @@ async fn an_upload_grows_by_chunks(stage: &mut Stage) {
 
 async fn a_last_chunk_comes_with_the_closing_request(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     content.append(&repository, id, chunk("most of it, ")).await.unwrap();
     let whole = digest(b"most of it, and the rest");
     content.finish_upload(&repository, id, whole, chunk("and the rest"), &ada()).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_last_chunk_comes_with_the_closing_request(stage: &mut Stage) {
 
 async fn chunks_say_where_they_begin(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     let at = |start, text: &'static str| Chunk { start: Some(start), ..chunk(text) };
     assert_eq!(content.append(&repository, id, at(0, "first")).await.unwrap(), 5);
     for start in [0, 4, 6] {
@@ -69,7 +69,7 @@ async fn chunks_say_where_they_begin(stage: &mut Stage) {
 
 async fn an_announced_length_is_kept(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     let announcing = |length, text: &'static str| Chunk { length: Some(length), ..chunk(text) };
     assert_eq!(content.append(&repository, id, announcing(3, "abc")).await.unwrap(), 3);
     let long = content.append(&repository, id, announcing(2, "defg")).await;
@@ -82,7 +82,7 @@ async fn an_announced_length_is_kept(stage: &mut Stage) {
 async fn a_blob_may_be_empty(stage: &mut Stage) {
     let digest = stage.push("acme/web", "").await.unwrap();
     assert_eq!(stage.pull("acme/web", &digest).await.unwrap(), "");
-    let id = stage.content.start_upload(&name("acme/api"), None).await.unwrap();
+    let id = stage.content.start_upload(&name("acme/api"), None, &ada()).await.unwrap();
     stage.content.finish_upload(&name("acme/api"), id, digest, Chunk::empty(), &ada()).await.unwrap();
     assert_eq!(stage.pull("acme/api", &digest).await.unwrap(), "");
     stage.is_consistent().await;
@@ -92,7 +92,7 @@ async fn sha512_is_hashed_as_it_comes_or_at_the_end(stage: &mut Stage) {
     let repository = name("acme/web");
     for (hint, text) in [(Some(Algorithm::Sha512), "announced"), (None, "said at the end")] {
         let digest = Digest::of(Algorithm::Sha512, text.as_bytes());
-        let id = stage.content.start_upload(&repository, hint).await.unwrap();
+        let id = stage.content.start_upload(&repository, hint, &ada()).await.unwrap();
         stage.content.append(&repository, id, chunk(text)).await.unwrap();
         stage.content.finish_upload(&repository, id, digest, Chunk::empty(), &ada()).await.unwrap();
         assert_eq!(stage.pull("acme/web", &digest).await.unwrap(), text);
@@ -104,7 +104,7 @@ async fn sha512_is_hashed_as_it_comes_or_at_the_end(stage: &mut Stage) {
 
 async fn other_bytes_than_named_end_the_upload(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     content.append(&repository, id, chunk("flour")).await.unwrap();
     let refused = content.finish_upload(&repository, id, digest(b"gold"), Chunk::empty(), &ada()).await;
     let Err(Error::DigestMismatch { expected, computed }) = refused else { panic!("{refused:?}") };
@@ -119,7 +119,7 @@ async fn other_bytes_than_named_end_the_upload(stage: &mut Stage) {
 
 async fn a_cancelled_upload_is_gone(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     content.append(&repository, id, chunk("never mind")).await.unwrap();
     content.cancel_upload(&repository, id).await.unwrap();
     assert!(matches!(content.cancel_upload(&repository, id).await, Err(Error::UploadUnknown)));
@@ -130,7 +130,7 @@ async fn a_cancelled_upload_is_gone(stage: &mut Stage) {
 
 async fn an_upload_answers_in_its_own_repository_only(stage: &mut Stage) {
     let (content, other) = (&stage.content, name("acme/other"));
-    let id = content.start_upload(&name("acme/web"), None).await.unwrap();
+    let id = content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
     stage.push("acme/other", "so that it exists").await.unwrap();
     assert!(matches!(content.upload_received(&other, id).await, Err(Error::UploadUnknown)));
     assert!(matches!(content.append(&other, id, chunk("x")).await, Err(Error::UploadUnknown)));
@@ -142,7 +142,7 @@ async fn an_upload_answers_in_its_own_repository_only(stage: &mut Stage) {
 
 async fn an_upload_that_nobody_comes_back_for_is_unknown(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.pass(UPLOAD_LIFE - Duration::from_secs(60));
     content.append(&repository, id, chunk("still here")).await.unwrap();
     stage.pass(UPLOAD_LIFE - Duration::from_secs(60));
@@ -167,7 +167,7 @@ async fn a_large_blob_goes_through_in_batches(stage: &mut Stage) {
 
 async fn a_lost_answer_is_given_again(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
-    let id = content.start_upload(&repository, None).await.unwrap();
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
     for _ in 0..2 {
         content.finish_upload(&repository, id, digest(b"once"), chunk("once"), &ada()).await.unwrap();
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::*;
-use crate::stories::stage::{Stage, ada, chunk, digest, name, on_both, slow};
+use crate::stories::stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow};
 
 on_both! {
+    a_holder_has_a_bounded_number_of_open_uploads
     a_newer_request_ends_the_earlier_one
     a_cancel_ends_the_request_that_writes
     a_writer_of_another_process_cannot_save_any_more
@@ -16,7 +17,7 @@ on_both! {
 
 async fn a_newer_request_ends_the_earlier_one(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     let (sender, stuck) = slow();
     let earlier = tokio::spawn({
         let (content, repository) = (stage.content.clone(), repository.clone());
@@ -39,7 +40,7 @@ async fn a_newer_request_ends_the_earlier_one(stage: &mut Stage) {
 
 async fn a_cancel_ends_the_request_that_writes(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     let (sender, stuck) = slow();
     let writing = tokio::spawn({
         let (content, repository) = (stage.content.clone(), repository.clone());
@@ -58,7 +59,7 @@ async fn a_cancel_ends_the_request_that_writes(stage: &mut Stage) {
 
 async fn a_writer_of_another_process_cannot_save_any_more(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     stage.content.append(&repository, id, chunk("shared")).await.unwrap();
     let (sender, stuck) = slow();
     let writing = tokio::spawn({
@@ -83,7 +84,7 @@ async fn a_writer_of_another_process_cannot_save_any_more(stage: &mut Stage) {
 
 async fn many_writers_leave_one_story(stage: &mut Stage) {
     let repository = name("acme/web");
-    let id = stage.content.start_upload(&repository, None).await.unwrap();
+    let id = stage.content.start_upload(&repository, None, &ada()).await.unwrap();
     let content: String = (0..40_000).map(|n| format!("{n:07} ")).collect();
     let whole = digest(content.as_bytes());
     let mut racers = tokio::task::JoinSet::new();
@@ -106,4 +107,28 @@ async fn many_writers_leave_one_story(stage: &mut Stage) {
     }
     assert!(stage.pull("acme/web", &whole).await.unwrap() == content);
     stage.is_consistent().await;
+}
+
+async fn a_holder_has_a_bounded_number_of_open_uploads(stage: &mut Stage) {
+    assert_eq!(MAX_OPEN_UPLOADS, 5000);
+    let (here, there) = (name("acme/web"), name("base/os"));
+    let first = stage.content.start_upload(&here, None, &ada()).await.unwrap();
+    stage
+        .tamper(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4998) \
+             INSERT INTO upload (id, repository_id, store, storage_key, algorithm, boot, expires_at, holder) \
+             SELECT i, (SELECT min(id) FROM repository), 'files', 'k' || i, 'sha256', 'boot', 4102444800000000, 'ada' FROM n",
+        )
+        .await;
+    stage.content.start_upload(&there, None, &ada()).await.unwrap();
+    for repository in [&here, &there, &name("new/one")] {
+        let refused = stage.content.start_upload(repository, None, &ada()).await;
+        assert!(matches!(refused, Err(Error::TooManyUploads { limit: 5000 })), "{refused:?}");
+        let refused = stage.content.push_blob(repository, digest(b"x"), chunk("x"), &ada()).await;
+        assert!(matches!(refused, Err(Error::TooManyUploads { .. })), "{refused:?}");
+    }
+    assert_eq!(stage.count("SELECT count(*) FROM repository WHERE name = 'new/one'").await, 0, "nothing of it stays");
+    stage.content.start_upload(&here, None, &pusher("bob")).await.unwrap();
+    stage.content.cancel_upload(&here, first).await.unwrap();
+    stage.content.start_upload(&here, None, &ada()).await.unwrap();
 }
