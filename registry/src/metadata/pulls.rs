@@ -77,20 +77,28 @@ const SQLITE: [&str; 2] = [
      ON CONFLICT (manifest_id) DO UPDATE SET
          pulls = manifest_pull.pulls + excluded.pulls, pulled_at = max(manifest_pull.pulled_at, excluded.pulled_at)",
 ];
+// A repository or manifest that goes at the same time takes its count along: what is counted is locked first, in the order of everybody's
+// locks, so that its row is there when the count refers to it.
 const POSTGRES: [&str; 2] = [
-    "INSERT INTO tag_pull (repository_id, name, pulls, pulled_at)
+    "WITH held AS MATERIALIZED (SELECT r.id, r.name FROM repository r
+         WHERE r.deleted_at IS NULL AND r.name = ANY (ARRAY(SELECT value ->> 'repository' FROM json_array_elements($1::json)))
+         ORDER BY r.id FOR KEY SHARE)
+     INSERT INTO tag_pull (repository_id, name, pulls, pulled_at)
      SELECT r.id, v.tag, CAST(sum(v.pulls) AS BIGINT), max(v.at)
      FROM json_to_recordset($1::json) AS v (repository TEXT, tag TEXT, pulls BIGINT, at BIGINT)
-         JOIN repository r ON r.name = v.repository AND r.deleted_at IS NULL
+         JOIN held r ON r.name = v.repository
      WHERE v.tag IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
      ON CONFLICT (repository_id, name) DO UPDATE SET
          pulls = tag_pull.pulls + excluded.pulls, pulled_at = GREATEST(tag_pull.pulled_at, excluded.pulled_at)",
-    "INSERT INTO manifest_pull (manifest_id, pulls, pulled_at)
-     SELECT m.id, CAST(sum(v.pulls) AS BIGINT), max(v.at)
-     FROM json_to_recordset($1::json) AS v (repository TEXT, digest TEXT, pulls BIGINT, at BIGINT)
-         JOIN repository r ON r.name = v.repository AND r.deleted_at IS NULL
-         JOIN manifest m ON m.repository_id = r.id AND m.digest = v.digest
-     GROUP BY 1 ORDER BY 1
+    "WITH pulled AS MATERIALIZED (SELECT r.id AS repository_id, v.digest, sum(v.pulls) AS pulls, max(v.at) AS at
+         FROM json_to_recordset($1::json) AS v (repository TEXT, digest TEXT, pulls BIGINT, at BIGINT)
+             JOIN repository r ON r.name = v.repository AND r.deleted_at IS NULL
+         GROUP BY 1, 2),
+     held AS MATERIALIZED (SELECT m.id, v.pulls, v.at FROM pulled v
+             JOIN manifest m ON m.repository_id = v.repository_id AND m.digest = v.digest
+         ORDER BY m.id FOR KEY SHARE OF m)
+     INSERT INTO manifest_pull (manifest_id, pulls, pulled_at)
+     SELECT id, CAST(pulls AS BIGINT), at FROM held ORDER BY id
      ON CONFLICT (manifest_id) DO UPDATE SET
          pulls = manifest_pull.pulls + excluded.pulls,
          pulled_at = GREATEST(manifest_pull.pulled_at, excluded.pulled_at)",

@@ -3,11 +3,16 @@ use std::{sync::PoisonError, time::Duration};
 use shared::reference::Reference;
 
 use super::{Key, MAX_DIFFERENT, Pulls};
-use crate::content::fixture::{Fixture, digest, name, on_both, tag};
+use crate::content::{
+    TagLimits,
+    fixture::{Fixture, digest, name, on_both, tag},
+    manifests::DeleteManifest,
+};
 
 on_both! {
     pulls_add_up_by_tag_and_by_manifest
     pulls_of_what_has_gone_are_left_out
+    counting_pulls_while_the_manifest_goes_is_harmless
 }
 
 async fn pulls_add_up_by_tag_and_by_manifest(fixture: &Fixture) {
@@ -37,6 +42,26 @@ async fn pulls_of_what_has_gone_are_left_out(fixture: &Fixture) {
     fixture.content.write_pulls().await.unwrap();
     assert_eq!(fixture.count("SELECT count(*) FROM tag_pull").await, 0);
     assert_eq!(fixture.count("SELECT count(*) FROM manifest_pull").await, 0);
+}
+
+async fn counting_pulls_while_the_manifest_goes_is_harmless(fixture: &Fixture) {
+    for round in 0..30 {
+        let image = fixture.push_image("acme/web", "v1", &format!("config {round}")).await;
+        fixture.content.pulled(&name("acme/web"), &tag("v1").into(), image);
+        let delete = DeleteManifest {
+            repository: name("acme/web"),
+            digest: image,
+            condition: None,
+            limits: TagLimits::Everything,
+            actor: "ada".to_owned(),
+            undelete_window: Duration::ZERO,
+        };
+        let (counted, deleted) = tokio::join!(fixture.content.write_pulls(), fixture.content.delete_manifest(delete));
+        counted.unwrap();
+        deleted.unwrap();
+    }
+    assert_eq!(fixture.count("SELECT count(*) FROM manifest_pull").await, 0);
+    assert_eq!(fixture.count("SELECT pulls FROM tag_pull").await, 30, "the tag's count is whole");
 }
 
 #[test]
