@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use shared::{database::WriteError, digest::Digest, repository::RepositoryName};
 
-use super::{Content, Error, Promise};
+use super::{Content, Error, Promise, TagLimits, tags::Denial};
 use crate::{
     metadata::{
         blobs::{self, DeleteBlob, Held, MarkDamaged, NotDeleted, NotHeld, PromiseBlob},
@@ -88,8 +88,17 @@ impl Content {
     /// Removes a blob from a repository at once; other repositories keep it.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`]; [`Error::BlobInUse`] while a living manifest of the repository names it.
-    pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+    /// [`Error::Denied`] under any limit to tags; [`Error::BlobUnknown`]; [`Error::BlobInUse`] while a living manifest of the
+    /// repository names it.
+    pub async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        limits: &TagLimits,
+    ) -> Result<(), Error> {
+        if *limits != TagLimits::Everything {
+            return Err(Error::Denied(Denial::Blob));
+        }
         for _ in 0..MAX_PURGES {
             let delete =
                 DeleteBlob { repository: repository.clone(), digest: *digest, hot: self.metadata.blobs().clone() };

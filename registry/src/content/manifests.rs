@@ -74,7 +74,7 @@ pub enum References {
     Lenient,
 }
 
-/// A condition on the tag that a push moves (RFC 9110 sections 13.1.1 and 13.1.2).
+/// A condition on the tag that a push moves or a deletion takes away (RFC 9110 sections 13.1.1 and 13.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It must point at one of these (`If-Match` with entity tags).

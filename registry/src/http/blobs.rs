@@ -13,7 +13,7 @@ use super::{
     range::Wanted,
     state::Visit,
 };
-use crate::content::{self, TagLimits, blobs::Blob, tags::Denial};
+use crate::content::blobs::Blob;
 
 /// A year: what a digest names never changes.
 const CACHE_CONTROL: &str = "max-age=31536000";
@@ -54,10 +54,8 @@ pub(super) async fn delete(
     digest: &Digest,
 ) -> Result<Response<Body>, Error> {
     let limits = visit.limits(repository, &Action::Delete);
-    if limits != TagLimits::Everything {
-        return Err(visit.refusal(content::Error::Denied(Denial::Blob), Action::Delete, repository, &limits));
-    }
-    visit.content().delete_blob(repository, digest).await?;
+    let deleted = visit.content().delete_blob(repository, digest, &limits).await;
+    deleted.map_err(|error| visit.refusal(error, Action::Delete, repository, &limits))?;
     Ok(Answer::empty(StatusCode::ACCEPTED).digest(digest).finish())
 }
 

@@ -108,7 +108,7 @@ pub(super) async fn put(
     Ok(confirmed.fold(answer, |answer, tag| answer.header(TAG, tag.as_str())).finish())
 }
 
-/// `If-Match` and `If-None-Match: *` on the tag that moves.
+/// `If-Match` and `If-None-Match: *` on the tag that moves or goes.
 fn condition(headers: &HeaderMap) -> Result<Option<Condition>, Error> {
     let matching: Vec<_> = conditional::fields(headers, &header::IF_MATCH).collect();
     let absent: Vec<_> = conditional::fields(headers, &header::IF_NONE_MATCH).collect();
@@ -150,15 +150,17 @@ pub(super) async fn delete(
 ) -> Result<Response<Body>, Error> {
     let limits = visit.limits(&repository, &Action::Delete);
     let actor = visit.pusher().actor;
+    let condition = condition(&visit.headers)?;
     let deleted = match reference {
         Reference::Tag(tag) => {
-            let delete = DeleteTag { repository: repository.clone(), tag, limits: limits.clone(), actor };
+            let delete = DeleteTag { repository: repository.clone(), tag, condition, limits: limits.clone(), actor };
             visit.content().delete_tag(delete).await
         }
         Reference::Digest(digest) => {
             let delete = DeleteManifest {
                 repository: repository.clone(),
                 digest,
+                condition,
                 limits: limits.clone(),
                 actor,
                 undelete_window: visit.rules().lives.undelete,

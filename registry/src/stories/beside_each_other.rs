@@ -174,6 +174,7 @@ impl Actor {
         }
         let (_, chosen) = living[self.chance.below(living.len())].split_once(' ').unwrap();
         let delete = DeleteManifest {
+            condition: None,
             repository: repository.clone(),
             digest: chosen.parse().unwrap(),
             limits: TagLimits::Everything,
@@ -187,6 +188,7 @@ impl Actor {
     async fn delete_tag(&mut self, repository: &RepositoryName) {
         let tag = tag(self.chance.of(&TAGS));
         let delete = DeleteTag {
+            condition: None,
             repository: repository.clone(),
             tag,
             limits: TagLimits::Everything,
@@ -199,7 +201,7 @@ impl Actor {
     async fn delete_blob(&mut self, repository: &RepositoryName) {
         let blob = digest(self.chance.of(&LAYERS).as_bytes());
         self.deletions.count(repository, blob, 1, 0);
-        let deleted = self.content.delete_blob(repository, &blob).await;
+        let deleted = self.content.delete_blob(repository, &blob, &TagLimits::Everything).await;
         self.deletions.count(repository, blob, 0, 1);
         let expected =
             matches!(deleted, Ok(()) | Err(Error::BlobUnknown { .. } | Error::BlobInUse { .. } | Error::Busy));

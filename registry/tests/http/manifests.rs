@@ -162,3 +162,22 @@ pub(crate) async fn a_blob_that_a_manifest_names_is_not_deleted() {
     let refused = registry.delete(&format!("/v2/a/blobs/{}", digest(b"{}"))).await;
     assert_eq!(refused.refused(), (405, "UNSUPPORTED".into()));
 }
+
+#[tokio::test]
+pub(crate) async fn a_deletion_happens_only_as_its_condition_says() {
+    let registry = Registry::open().await;
+    let (image, _) = registry.push_image("a", "v1").await;
+    let delete = async |reference: &str, condition: (&str, &str)| {
+        let target = format!("/v2/a/manifests/{reference}");
+        registry.send(Method::DELETE, &target, &[condition], Body::empty()).await
+    };
+    let (own, other) = (format!("\"{image}\""), format!("\"{}\"", digest(b"other")));
+    for reference in ["v1", &image.to_string()] {
+        assert_eq!(delete(reference, ("if-match", &other)).await.refused(), (412, "MANIFEST_INVALID".into()));
+        assert_eq!(delete(reference, ("if-none-match", "*")).await.status.as_u16(), 412);
+        assert_eq!(delete(reference, ("if-match", "nonsense")).await.status.as_u16(), 400);
+    }
+    assert_eq!(delete("v1", ("if-match", &own)).await.status, StatusCode::ACCEPTED);
+    assert_eq!(delete(&image.to_string(), ("if-match", "*")).await.status, StatusCode::ACCEPTED);
+    assert_eq!(delete(&image.to_string(), ("if-match", "*")).await.status, StatusCode::NOT_FOUND);
+}

@@ -53,6 +53,7 @@ stories! {
     manifests::a_push_answers_where_the_manifest_is_and_what_it_is_about
     manifests::what_is_missing_is_named_one_by_one
     manifests::a_tag_moves_only_as_its_condition_says
+    manifests::a_deletion_happens_only_as_its_condition_says
     manifests::deleting_a_manifest_takes_its_tags_along
     manifests::a_blob_that_a_manifest_names_is_not_deleted
     blobs::a_pushed_blob_is_read_whole_and_in_parts

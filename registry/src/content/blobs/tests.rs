@@ -113,13 +113,13 @@ async fn a_deleted_blob_is_gone_from_its_repository_only(stage: &mut Stage) {
     let digest = stage.push("acme/web", "layer").await.unwrap();
     stage.push("acme/api", "layer").await.unwrap();
     assert!(stage.holds("acme/web", &digest).await, "and memory knows it");
-    stage.content.delete_blob(&name("acme/web"), &digest).await.unwrap();
+    stage.content.delete_blob(&name("acme/web"), &digest, &TagLimits::Everything).await.unwrap();
     assert!(!stage.holds("acme/web", &digest).await);
-    let again = stage.content.delete_blob(&name("acme/web"), &digest).await;
+    let again = stage.content.delete_blob(&name("acme/web"), &digest, &TagLimits::Everything).await;
     assert!(matches!(again, Err(Error::BlobUnknown { .. })));
     assert_eq!(stage.pull("acme/api", &digest).await.unwrap(), "layer");
     assert_eq!(stage.count("SELECT used FROM usage").await, 5);
-    stage.content.delete_blob(&name("acme/api"), &digest).await.unwrap();
+    stage.content.delete_blob(&name("acme/api"), &digest, &TagLimits::Everything).await.unwrap();
     assert_eq!(stage.count("SELECT count(*) FROM blob").await, 0);
     assert_eq!(stage.count("SELECT used FROM usage").await, 0);
     stage.is_consistent().await;
@@ -129,7 +129,7 @@ async fn a_blob_in_use_is_not_deleted(stage: &mut Stage) {
     let layer = stage.push("acme/web", "layer").await.unwrap();
     stage.push("acme/web", "config").await.unwrap();
     let stored = stage.content.put_manifest(push("acme/web", tag("v1"), &image("config", &["layer"]))).await.unwrap();
-    let refused = stage.content.delete_blob(&name("acme/web"), &layer).await;
+    let refused = stage.content.delete_blob(&name("acme/web"), &layer, &TagLimits::Everything).await;
     assert!(matches!(refused, Err(Error::BlobInUse { manifest }) if manifest == stored.digest), "{refused:?}");
     assert!(stage.holds("acme/web", &layer).await);
 }
@@ -139,6 +139,7 @@ async fn a_blob_that_only_a_deleted_manifest_names_is_deleted(stage: &mut Stage)
     stage.push("acme/web", "config").await.unwrap();
     let stored = stage.content.put_manifest(push("acme/web", tag("v1"), &image("config", &["layer"]))).await.unwrap();
     let delete = DeleteManifest {
+        condition: None,
         repository: name("acme/web"),
         digest: stored.digest,
         limits: TagLimits::Everything,
@@ -148,7 +149,7 @@ async fn a_blob_that_only_a_deleted_manifest_names_is_deleted(stage: &mut Stage)
     assert!(stage.content.delete_manifest(DeleteManifest { limits: only(&["pr-*"]), ..delete.clone() }).await.is_err());
     stage.content.delete_manifest(delete).await.unwrap();
     assert_eq!(stage.count("SELECT count(*) FROM manifest").await, 1, "it could still come back");
-    stage.content.delete_blob(&name("acme/web"), &layer).await.unwrap();
+    stage.content.delete_blob(&name("acme/web"), &layer, &TagLimits::Everything).await.unwrap();
     assert_eq!(stage.count("SELECT count(*) FROM manifest").await, 0, "without its layer it could not");
     assert!(!stage.holds("acme/web", &layer).await);
     stage.is_consistent().await;
@@ -158,7 +159,7 @@ async fn a_blob_pushed_again_is_seen_again(stage: &mut Stage) {
     let digest = stage.push("acme/web", "layer").await.unwrap();
     for _ in 0..3 {
         assert!(stage.holds("acme/web", &digest).await);
-        stage.content.delete_blob(&name("acme/web"), &digest).await.unwrap();
+        stage.content.delete_blob(&name("acme/web"), &digest, &TagLimits::Everything).await.unwrap();
         assert!(!stage.holds("acme/web", &digest).await);
         stage.push("acme/web", "layer").await.unwrap();
         assert_eq!(stage.pull("acme/web", &digest).await.unwrap(), "layer");

@@ -10,7 +10,7 @@ use shared::{
     tag::Tag,
 };
 
-use super::Remembered;
+use super::{Condition, Remembered};
 use crate::{
     content::{Error, TagLimits, tags::limits},
     metadata::{
@@ -29,6 +29,8 @@ pub struct DeleteManifest {
     pub repository: RepositoryName,
     /// Which.
     pub digest: Digest,
+    /// What the caller takes it for: a digest points at itself.
+    pub condition: Option<Condition>,
     /// Which tags the caller may touch.
     pub limits: TagLimits,
     /// Who is written into histories and events.
@@ -80,7 +82,7 @@ impl Operation for Delete {
     const NAME: &'static str = "delete_manifest";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Deleted, Failure<Error>> {
-        let DeleteManifest { repository: name, digest, limits, actor, .. } = &self.request;
+        let DeleteManifest { repository: name, digest, condition, limits, actor, .. } = &self.request;
         let Some(repository) = repositories::lock(tx, name).await? else {
             return Err(Failure::Refused(Error::ManifestUnknown { reference: Reference::Digest(*digest) }));
         };
@@ -89,6 +91,9 @@ impl Operation for Delete {
         let carried = tags::lock_of(tx, id).await?;
         let parent = manifests::parent(tx, repository.id, digest).await?;
         limits::check_deletion(limits, *digest, &carried, parent)?;
+        if condition.as_ref().is_some_and(|condition| !condition.holds(Some(digest))) {
+            return Err(Failure::Refused(Error::ConditionFailed { current: Some(*digest) }));
+        }
         for (tag, version) in &carried {
             tags::step(tx, repository.id, &Move { tag, from: *version, to: None, actor }).await?;
         }

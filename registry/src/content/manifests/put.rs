@@ -216,7 +216,8 @@ impl Locked {
 }
 
 impl Condition {
-    fn holds(&self, current: Option<&Digest>) -> bool {
+    /// Whether it holds where the tag points at `current`.
+    pub(in crate::content) fn holds(&self, current: Option<&Digest>) -> bool {
         match self {
             Self::PointsAt(digests) => current.is_some_and(|digest| digests.contains(digest)),
             Self::Exists => current.is_some(),

@@ -48,6 +48,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn delete(repository: &str, digest: Digest, undelete_window: Duration) -> DeleteManifest {
     DeleteManifest {
+        condition: None,
         repository: name(repository),
         digest,
         limits: TagLimits::Everything,
@@ -185,6 +186,7 @@ async fn what_was_read_before_a_change_is_not_served_after_it(fixture: &Fixture)
         assert_eq!(fixture.served("acme/web", image).await, Some(image));
     }
     let drop_tag = DeleteTag {
+        condition: None,
         repository: name("acme/web"),
         tag: tag("v1"),
         limits: TagLimits::Everything,
@@ -316,7 +318,8 @@ async fn a_purge_waits_for_the_window_unless_told_not_to(fixture: &Fixture) {
 
 async fn a_blob_is_deleted_only_with_what_nobody_sees(fixture: &Fixture) {
     let image = fixture.push_image("acme/web", "v1", "config").await;
-    let delete_layer = || async { fixture.content.delete_blob(&name("acme/web"), &digest(b"layer")).await };
+    let delete_layer =
+        || async { fixture.content.delete_blob(&name("acme/web"), &digest(b"layer"), &TagLimits::Everything).await };
     let refused = delete_layer().await;
     assert!(matches!(refused, Err(Error::BlobInUse { manifest }) if manifest == image), "{refused:?}");
     fixture.content.delete_manifest(delete("acme/web", image, DAY)).await.unwrap();

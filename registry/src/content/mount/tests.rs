@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    content::Promise,
+    content::{Promise, TagLimits},
     stories::stage::{Stage, ada, digest, name, on_both},
 };
 
@@ -91,7 +91,7 @@ async fn mounts_and_deletions_beside_each_other_keep_the_books(stage: &mut Stage
             for _ in 0..4 {
                 match n % 2 {
                     0 => drop(content.mount(&into, &from, &digest, &ada()).await.unwrap()),
-                    _ => match content.delete_blob(&into, &digest).await {
+                    _ => match content.delete_blob(&into, &digest, &TagLimits::Everything).await {
                         Ok(()) | Err(super::super::Error::BlobUnknown { .. }) => {}
                         Err(error) => panic!("{error}"),
                     },

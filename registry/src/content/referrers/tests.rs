@@ -132,6 +132,7 @@ async fn a_repository_that_does_not_exist_has_no_referrers(fixture: &Fixture) {
 async fn deleted_referrers_are_not_listed(fixture: &Fixture) {
     let attached = fixture.attach(&artifact(0)).await;
     let delete = DeleteManifest {
+        condition: None,
         repository: name("acme/web"),
         digest: attached,
         limits: TagLimits::Everything,

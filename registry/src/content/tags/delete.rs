@@ -11,7 +11,10 @@ use shared::{
 
 use super::limits;
 use crate::{
-    content::{Error, TagLimits, manifests::Remembered},
+    content::{
+        Error, TagLimits,
+        manifests::{Condition, Remembered},
+    },
     metadata::{
         events::{self, Event},
         manifests::{self, Affected},
@@ -27,6 +30,8 @@ pub struct DeleteTag {
     pub repository: RepositoryName,
     /// Which.
     pub tag: Tag,
+    /// Where it has to point.
+    pub condition: Option<Condition>,
     /// Which tags the caller may touch.
     pub limits: TagLimits,
     /// Who is written into histories and events.
@@ -46,7 +51,7 @@ impl Operation for Delete {
     const NAME: &'static str = "delete_tag";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Error>> {
-        let DeleteTag { repository: name, tag, limits, actor } = &self.request;
+        let DeleteTag { repository: name, tag, condition, limits, actor } = &self.request;
         let unknown = || Failure::Refused(Error::ManifestUnknown { reference: Reference::Tag(tag.clone()) });
         let repository = repositories::lock(tx, name).await?.ok_or_else(unknown)?;
         let wanted = BTreeSet::from([tag.clone()]);
@@ -61,6 +66,9 @@ impl Operation for Delete {
             return Err(Failure::Again);
         }
         limits::check(tx, limits, &wanted, None, &locked).await?;
+        if condition.as_ref().is_some_and(|condition| !condition.holds(Some(&target.digest))) {
+            return Err(Failure::Refused(Error::ConditionFailed { current: Some(target.digest) }));
+        }
         tags::step(tx, repository.id, &Move { tag, from: state.version, to: None, actor }).await?;
         let until = tx.now() + self.grace;
         manifests::settle(tx, &[target.manifest], until).await?;

@@ -1,4 +1,5 @@
 use super::{DeleteTag, Names};
+use crate::content::manifests::Condition;
 use crate::content::{
     Error, TagLimits,
     fixture::{Fixture, name, on_both, tag},
@@ -8,6 +9,7 @@ on_both! {
     tags_are_listed_bytewise_a_page_at_a_time
     a_repository_that_does_not_exist_has_no_list
     a_deleted_tag_is_gone_and_its_version_goes_on
+    a_tag_that_points_elsewhere_than_the_caller_believes_is_not_deleted
 }
 
 fn names(names: &[&str], more: bool) -> Names {
@@ -15,7 +17,13 @@ fn names(names: &[&str], more: bool) -> Names {
 }
 
 fn delete(text: &str) -> DeleteTag {
-    DeleteTag { repository: name("acme/web"), tag: tag(text), limits: TagLimits::Everything, actor: "ada".to_owned() }
+    DeleteTag {
+        condition: None,
+        repository: name("acme/web"),
+        tag: tag(text),
+        limits: TagLimits::Everything,
+        actor: "ada".to_owned(),
+    }
 }
 
 async fn tags_are_listed_bytewise_a_page_at_a_time(fixture: &Fixture) {
@@ -57,4 +65,20 @@ async fn a_deleted_tag_is_gone_and_its_version_goes_on(fixture: &Fixture) {
         .texts("SELECT CAST(version AS TEXT) FROM tag_history WHERE name = 'v1' ORDER BY tag_history.version")
         .await;
     assert_eq!(versions, ["1", "2", "3"]);
+}
+
+async fn a_tag_that_points_elsewhere_than_the_caller_believes_is_not_deleted(fixture: &Fixture) {
+    let before = fixture.push_image("acme/web", "v1", "config").await;
+    let now = fixture.push_image("acme/web", "v1", "another config").await;
+    let delete_if = |condition| DeleteTag { condition: Some(condition), ..delete("v1") };
+    for condition in [Condition::PointsAt(vec![before]), Condition::Absent] {
+        let refused = fixture.content.delete_tag(delete_if(condition)).await;
+        assert!(
+            matches!(refused, Err(Error::ConditionFailed { current: Some(current) }) if current == now),
+            "{refused:?}"
+        );
+    }
+    fixture.content.delete_tag(delete_if(Condition::PointsAt(vec![before, now]))).await.unwrap();
+    let gone = fixture.content.delete_tag(delete_if(Condition::Exists)).await;
+    assert!(matches!(gone, Err(Error::ManifestUnknown { .. })), "{gone:?}");
 }

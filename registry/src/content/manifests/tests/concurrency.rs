@@ -87,6 +87,7 @@ async fn a_tag_never_points_at_what_was_deleted_beside_it(fixture: &Fixture) {
             let old = fixture.push_image("acme/web", "v1", &config).await;
             let again = push("acme/web", tag("v2"), &image(&config, &["layer"]));
             let drop_tag = DeleteTag {
+                condition: None,
                 repository: name("acme/web"),
                 tag: tag("v1"),
                 limits: TagLimits::Everything,
@@ -190,7 +191,9 @@ impl Visitor {
             }
             _ => {
                 let actor = "ada".to_owned();
-                self.content.delete_tag(DeleteTag { repository: name("acme/web"), tag, limits, actor }).await
+                self.content
+                    .delete_tag(DeleteTag { condition: None, repository: name("acme/web"), tag, limits, actor })
+                    .await
             }
         }
     }

@@ -95,6 +95,7 @@ async fn a_tag_is_deleted_only_within_the_limits(fixture: &Fixture) {
     fixture.push_image("acme/web", "pr-1", "config").await;
     fixture.push_image("acme/web", "latest", "config").await;
     let limited = |text: &str| DeleteTag {
+        condition: None,
         repository: name("acme/web"),
         tag: tag(text),
         limits: only(&["pr-*"]),
