@@ -37,7 +37,7 @@ pub const UPLOAD_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How many uploads one holder (see [`Pusher`]) may have open at a time, over all repositories. A push runs a handful at once; the rest is
 /// room for many jobs under one name, and for what cut ones leave behind until it expires.
-pub const MAX_OPEN_UPLOADS: u32 = 5000;
+pub const MAX_OPEN_UPLOADS: u32 = 20_000;
 
 /// How long a body may send nothing before it counts as cut.
 pub const BODY_IDLE: Duration = Duration::from_secs(120);

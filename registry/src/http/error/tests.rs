@@ -14,9 +14,9 @@ async fn answered(error: Error) -> (u16, String, String) {
 
 #[tokio::test]
 async fn too_many_open_uploads_are_too_many_requests() {
-    let response = Error::from(content::Error::TooManyUploads { limit: 5000 }).into_response(None);
+    let response = Error::from(content::Error::TooManyUploads { limit: 20000 }).into_response(None);
     assert_eq!(response.headers()[header::RETRY_AFTER], RETRY_AFTER);
-    let (status, code, message) = answered(content::Error::TooManyUploads { limit: 5000 }.into()).await;
+    let (status, code, message) = answered(content::Error::TooManyUploads { limit: 20000 }.into()).await;
     assert_eq!((status, code.as_str()), (429, "TOOMANYREQUESTS"));
-    assert!(message.contains("5000 open uploads") && message.contains("finish or cancel"), "{message}");
+    assert!(message.contains("20000 open uploads") && message.contains("finish or cancel"), "{message}");
 }

@@ -110,12 +110,12 @@ async fn many_writers_leave_one_story(stage: &mut Stage) {
 }
 
 async fn a_holder_has_a_bounded_number_of_open_uploads(stage: &mut Stage) {
-    assert_eq!(MAX_OPEN_UPLOADS, 5000);
+    assert_eq!(MAX_OPEN_UPLOADS, 20_000);
     let (here, there) = (name("acme/web"), name("base/os"));
     let first = stage.content.start_upload(&here, None, &ada()).await.unwrap();
     stage
         .tamper(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4998) \
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 19998) \
              INSERT INTO upload (id, repository_id, store, storage_key, algorithm, boot, expires_at, holder) \
              SELECT i, (SELECT min(id) FROM repository), 'files', 'k' || i, 'sha256', 'boot', 4102444800000000, 'ada' FROM n",
         )
@@ -123,7 +123,7 @@ async fn a_holder_has_a_bounded_number_of_open_uploads(stage: &mut Stage) {
     stage.content.start_upload(&there, None, &ada()).await.unwrap();
     for repository in [&here, &there, &name("new/one")] {
         let refused = stage.content.start_upload(repository, None, &ada()).await;
-        assert!(matches!(refused, Err(Error::TooManyUploads { limit: 5000 })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::TooManyUploads { limit: 20_000 })), "{refused:?}");
         let refused = stage.content.push_blob(repository, digest(b"x"), chunk("x"), &ada()).await;
         assert!(matches!(refused, Err(Error::TooManyUploads { .. })), "{refused:?}");
     }
