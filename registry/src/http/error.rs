@@ -16,7 +16,10 @@ use shared::{
 };
 use tracing::{error, info};
 
-use super::{code::Code, operation::ParseError};
+use super::{
+    code::Code,
+    operation::{Operation, ParseError},
+};
 use crate::content;
 
 /// How long a client should wait before it asks again, in seconds, when something is down.
@@ -329,7 +332,10 @@ fn log(reason: &str, id: Option<&RequestId>) -> String {
     id
 }
 
-/// Why somebody is refused: for the log, where the client learns nothing but that it is.
-pub(super) fn log_refusal(reason: &str, operation: &dyn std::fmt::Display) {
-    info!(reason, %operation, "refused");
+/// Why somebody is refused: for the log, where the client learns nothing but that it is. Queries are never written: a
+/// mount's names another repository.
+pub(super) fn log_refusal(reason: &str, operation: &Operation) {
+    let target = operation.to_string();
+    let path = target.split('?').next().unwrap_or_default();
+    info!(reason, method = %operation.method(), path, "refused");
 }
