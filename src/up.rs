@@ -95,8 +95,7 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let network = network.exempting(http.trusted()).log_requests(requests);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
-    let scheme = if http.tls.is_some() { "https" } else { "http" };
-    let address = format!("{scheme}://{}", network.address());
+    let address = network.address().url(http.tls.is_some());
     data.publish("address", &address)?;
     let stop = shutdown::on_signal().map_err(UpError::Signals)?;
     banner::greet(&address, &data);

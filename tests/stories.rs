@@ -4,6 +4,7 @@ mod apart;
 mod command_socket;
 mod commands;
 mod compose;
+mod configured;
 mod deletes;
 mod docker;
 mod foreign_issuers;

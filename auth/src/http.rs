@@ -22,7 +22,9 @@ use shared::clock::Clock;
 
 use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, tokens::Tokens};
 pub(crate) use health::router as health_router;
-pub use peer::{Peer, Proxies};
+pub use peer::Proxies;
+
+pub use crate::identity::Peer;
 pub use token::MAX_REQUEST_BYTES;
 
 /// What every handler may need. Cheap to clone.

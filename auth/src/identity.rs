@@ -7,14 +7,18 @@ mod foreign;
 pub mod htpasswd;
 mod own;
 pub mod passwords;
+mod peer;
 pub mod queue;
 pub mod remembered;
 pub mod throttle;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ring::hmac;
-use shared::{clock::Clock, secret::Secret};
+use shared::{
+    clock::{Clock, Timestamp},
+    secret::Secret,
+};
 use thiserror::Error;
 use tracing::info;
 
@@ -23,7 +27,7 @@ use crate::{
         self, Accounts, CredentialId, ServiceId,
         credentials::{Credential, CredentialKind, NewCredential},
         events::FailedLogin,
-        names::{Label, folded},
+        names::{Label, folded_claim},
         principals::{AccountState, Principal, PrincipalKind},
         rules::About,
     },
@@ -32,6 +36,7 @@ use crate::{
 };
 use htpasswd::Htpasswd;
 use passwords::Passwords;
+pub use peer::Peer;
 use queue::{Busy, Queue};
 use remembered::Remembered;
 use throttle::{Throttle, Throttled};
@@ -48,6 +53,10 @@ pub struct Identity {
     pub credential: CredentialId,
     /// What sort of proof that was.
     pub kind: CredentialKind,
+    /// When the proof ends, or the account.
+    pub ends: Option<Timestamp>,
+    /// True if the proof counts in some networks only.
+    pub confined: bool,
 }
 
 impl Identity {
@@ -73,8 +82,8 @@ pub struct Attempt<'a> {
     pub secret: &'a Secret<String>,
     /// The service it is shown for; an identity token is good for one only.
     pub service: Option<ServiceId>,
-    /// Where it comes from; None on the data directory's socket.
-    pub peer: Option<IpAddr>,
+    /// Where it comes from.
+    pub peer: Peer,
 }
 
 /// Why nobody was identified.
@@ -159,10 +168,10 @@ impl Identities {
             Shape::Foreign => self.0.foreign_secret(attempt).await,
         };
         match &identified {
-            Ok(identity) => self.0.accounts.note_use(identity.credential, attempt.peer),
+            Ok(identity) => self.0.accounts.note_use(identity.credential, attempt.peer.address()),
             // The name is not logged: people type passwords where names belong.
             Err(error) => {
-                info!(peer = attempt.peer.map(tracing::field::display), reason = %error, "login failed");
+                info!(peer = attempt.peer.address().map(tracing::field::display), reason = %error, "login failed");
                 self.0.note_failure(attempt, error);
             }
         }
@@ -225,10 +234,10 @@ impl Parts {
             NotIdentified::Throttled { .. } => "throttled",
             NotIdentified::Busy(_) | NotIdentified::Unavailable(_) => return,
         };
-        let name = attempt.username.map(folded);
+        let name = attempt.username.and_then(folded_claim);
         let pseudonym = hmac::sign(&self.unknown_names, name.as_deref().unwrap_or_default().as_bytes());
         let pseudonym = pseudonym.as_ref()[..PSEUDONYM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
-        self.accounts.note_failed_login(FailedLogin { name, pseudonym, address: attempt.peer, reason });
+        self.accounts.note_failed_login(FailedLogin { name, pseudonym, address: attempt.peer.address(), reason });
     }
 
     /// The last look: account and credential must count, here and now.
@@ -240,12 +249,15 @@ impl Parts {
     ) -> Result<Identity, NotIdentified> {
         let now = self.clock.now();
         let counts = principal.state == AccountState::Active && principal.expires_at.is_none_or(|end| now < end);
-        let here = match (&credential.networks, attempt.peer) {
-            (Some(networks), Some(peer)) => networks.contains(peer),
-            (Some(_), None) | (None, _) => true,
-        };
+        let here = credential.networks.as_ref().is_none_or(|networks| attempt.peer.is_within(networks));
         if counts && here && credential.is_live(now) {
-            Ok(Identity { principal: principal.clone(), credential: credential.id, kind: credential.kind })
+            Ok(Identity {
+                principal: principal.clone(),
+                credential: credential.id,
+                kind: credential.kind,
+                ends: principal.expires_at.into_iter().chain(credential.expires_at).min(),
+                confined: credential.networks.is_some(),
+            })
         } else {
             Err(NotIdentified::Wrong)
         }

@@ -41,6 +41,8 @@ pub struct Bearer {
     pub principal: Option<i64>,
     /// The id of the credential that was shown.
     pub credential: Option<i64>,
+    /// When the credential ends, or the account; no token outlives it.
+    pub ends: Option<Timestamp>,
 }
 
 /// What a token is to say.
@@ -122,13 +124,14 @@ impl Issuer {
     pub fn issue(&self, order: Order<'_>, now: Timestamp) -> Result<Issued, NotSigned> {
         let keys = self.keys.load();
         let key = keys.signing();
-        let life = order.life.clamp(MIN_LIFE, MAX_LIFE);
+        let expires_at = now + order.life.clamp(MIN_LIFE, MAX_LIFE);
+        let expires_at = order.bearer.ends.map_or(expires_at, |ends| ends.min(expires_at));
         let issued_at = now.seconds();
         let mut claims = TokenClaims {
             issuer: self.name.to_string(),
             subject: Some(order.bearer.subject.clone()),
             audience: Audience::One(order.audience.to_owned()),
-            expires_at: (now + life).seconds(),
+            expires_at: expires_at.seconds(),
             not_before: Some(issued_at),
             issued_at: Some(issued_at),
             id: Some(URL_SAFE_NO_PAD.encode(random::bytes::<16>())),
@@ -140,7 +143,7 @@ impl Issuer {
         let room = key.room_for_claims(MAX_TOKEN_BYTES).saturating_sub(claims.to_json().len());
         claims.access = fitting(order.access, room);
         let token = key.sign_token(&claims.to_json())?;
-        Ok(Issued { token, id: claims.id.unwrap_or_default(), access: claims.access, life })
+        Ok(Issued { token, id: claims.id.unwrap_or_default(), access: claims.access, life: expires_at.since(now) })
     }
 }
 

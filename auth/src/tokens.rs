@@ -3,7 +3,7 @@
 //! Credentials become an identity, the identity's rules and the revocation counter are read in one snapshot, the decision is made
 //! and signed (design: "How a request goes").
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use shared::{
@@ -32,7 +32,7 @@ use crate::{
         rules::{About, Reach, Situation},
         services::RegistryService,
     },
-    identity::{Attempt, Identities, Identity, NotIdentified},
+    identity::{Attempt, Identities, Identity, NotIdentified, Peer},
     issuer::{Bearer, Issuer, NotOurs, NotSigned, Order},
     permissions::{self, Decision},
     secrets::{SecretKind, Shape},
@@ -58,8 +58,8 @@ pub struct TokenRequest<'a> {
     pub shown: Shown<'a>,
     /// The name of the client, if it asks for an identity token to keep instead of a password.
     pub keeper: Option<Label>,
-    /// Where the request comes from; `None` on the data directory's socket.
-    pub peer: Option<IpAddr>,
+    /// Where the request comes from.
+    pub peer: Peer,
 }
 
 /// What somebody shows to prove who they are.
@@ -161,7 +161,7 @@ impl Tokens {
             principal: identity.as_ref().map(|identity| identity.principal.id),
             credential: identity.as_ref().map(|identity| identity.credential),
             handle: bearer.subject,
-            address: request.peer,
+            address: request.peer.address(),
             service: service.name,
             id,
             requested: request.scopes.to_string(),
@@ -299,6 +299,7 @@ fn bearer(identity: &Identity) -> Bearer {
         subject: identity.principal.handle.clone(),
         principal: Some(identity.principal.id.0),
         credential: Some(identity.credential.0),
+        ends: identity.ends,
     }
 }
 

@@ -125,8 +125,7 @@ async fn serve(config: Option<PathBuf>) -> Result<(), CommandError> {
     let network = network.exempting(http.trusted()).log_requests(requests);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
-    let scheme = if http.tls.is_some() { "https" } else { "http" };
-    data.publish("address", &format!("{scheme}://{}", network.address()))?;
+    data.publish("address", &network.address().url(http.tls.is_some()))?;
     let stop = shutdown::on_signal()?;
     info!(address = %network.address(), configuration = %path.display(), "serving");
     // Background work ends after the last request: what a request leaves to be written is written.

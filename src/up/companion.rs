@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use auth::{
-    identity::NotIdentified,
+    identity::{NotIdentified, Peer},
     tokens::{FEED_WAIT, NotIssued, Shown, TokenRequest, Tokens},
 };
 use futures_util::future::BoxFuture;
@@ -44,6 +44,8 @@ impl Companion for InProcess {
         peer: Option<IpAddr>,
     ) -> BoxFuture<'a, Result<Exchanged, CompanionUnavailable>> {
         Box::pin(async move {
+            // A registry has no socket for administrators: whom it does not know is nobody in particular.
+            let peer = peer.map_or(Peer::Unknown, Peer::Address);
             let scopes = scopes.iter().cloned().collect::<Scopes>();
             let shown = Shown::Basic(credentials);
             let request = TokenRequest { service: &self.service, scopes: &scopes, shown, keeper: None, peer };

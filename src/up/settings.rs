@@ -59,20 +59,15 @@ impl Together {
             None => Source::empty(),
         };
         let data = up.data.clone().unwrap_or_else(|| DATA.into());
-        let defaults = Source::text("defaults", &defaults(&data))?;
         let auth = read_auth(file.clone(), environment)?;
         let file = if up.config.is_some() { file.version("0.1")? } else { file };
-        let read = file
-            .or_sections_of(defaults)
-            .overlay("REGISTRY", environment.iter().cloned())
-            .aliases(ALIASES)
-            .read::<RawSettings>()?;
-        registry::settings::refuse_unknown_access(&read.unknown)?;
-        let mut registry: Settings = read.value.try_into()?;
+        let (named, _) = read_registry(file.clone(), &data, environment)?;
+        // Once more, with the directory that the configuration names: the keys to believe are those that are made there.
+        let (mut registry, unknown) = read_registry(file, &named.storage.root, environment)?;
         if let Some(listen) = &up.listen {
             registry.http.listen = Place::Tcp(listen.clone());
         }
-        let together = Self { registry, auth, unknown: read.unknown };
+        let together = Self { registry, auth, unknown };
         together.check()?;
         Ok(together)
     }
@@ -128,6 +123,21 @@ impl Together {
     }
 }
 
+/// The registry's part of the file, with defaults for `data` where it leaves a section out.
+fn read_registry(
+    file: Source,
+    data: &Path,
+    environment: &[(String, String)],
+) -> Result<(Settings, Vec<Unknown>), SettingsError> {
+    let read = file
+        .or_sections_of(Source::text("defaults", &defaults(data))?)
+        .overlay("REGISTRY", environment.iter().cloned())
+        .aliases(ALIASES)
+        .read::<RawSettings>()?;
+    registry::settings::refuse_unknown_access(&read.unknown)?;
+    Ok((read.value.try_into()?, read.unknown))
+}
+
 /// Auth's part of the file. A misspelled setting of the service that decides who may do what is an error, not a warning.
 fn read_auth(file: Source, environment: &[(String, String)]) -> Result<auth::settings::Settings, SettingsError> {
     let read =
@@ -149,4 +159,34 @@ fn defaults(data: &Path) -> String {
          auth: {{token: {{service: portreeve, issuer: portreeve, rootcertbundle: '{data}/keys/bundle.pem'}}}}\n\
          portreeve: {{undelete: 168h}}\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(config: Option<PathBuf>) -> Up {
+        Up { listen: None, data: None, config, tls: false, tls_name: Vec::new(), insecure: false }
+    }
+
+    fn bundle(together: &Together) -> &Path {
+        let AccessSettings::Token(token) = &together.registry.access else { panic!("{:?}", together.registry.access) };
+        token.bundle.as_deref().unwrap()
+    }
+
+    #[test]
+    fn the_keys_that_are_believed_lie_where_the_data_lies() {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("it's here");
+        let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: \"{}\"}}}}\n", data.display());
+        let file = home.path().join("config.yml");
+        std::fs::write(&file, text).unwrap();
+        let variable = ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY".to_owned(), data.display().to_string());
+        for (config, environment) in [(Some(file), vec![]), (None, vec![variable])] {
+            let together = Together::load(&up(config), &environment).unwrap();
+            assert_eq!(together.registry.storage.root, data);
+            assert_eq!(bundle(&together), data.join("keys/bundle.pem"));
+        }
+        assert_eq!(bundle(&Together::load(&up(None), &[]).unwrap()), Path::new("./data/keys/bundle.pem"));
+    }
 }

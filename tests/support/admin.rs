@@ -11,6 +11,14 @@ impl Portreeve {
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {outcome}"))
     }
 
+    /// What the admin API makes at `path`, asked as root on the data directory's socket.
+    pub(crate) async fn ask(&self, path: &str, body: &Value) -> Value {
+        let socket = self.data().join("portreeve.sock");
+        let http = reqwest::Client::builder().unix_socket(socket).build().expect("a plain client can be built");
+        let answer = http.post(format!("http://portreeve{path}")).json(body).send().await.expect("the socket answers");
+        answer.error_for_status().expect("root may").json().await.expect("the answer is JSON")
+    }
+
     /// A namespace that only its members reach.
     pub(crate) async fn private_namespace(&self, name: &str) {
         self.auth(&["namespace", "add", name, "--visibility", "private"]).await;

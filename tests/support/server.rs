@@ -242,8 +242,8 @@ fn spawn(launch: &Launch, log: &Log) -> (Child, Url) {
 /// The address in the line that says that connections are accepted: `listening on http://…` of `up`, or the log line of
 /// a service that runs alone (`serving address=127.0.0.1:…`).
 fn address_in(line: &str) -> Option<Url> {
-    if let Some((_, url)) = line.split_once("listening on http") {
-        return Url::parse(&format!("http{url}")).ok();
+    if let Some((_, url)) = line.split_once("listening on ") {
+        return Url::parse(url).ok();
     }
     let (before, address) = line.split_once("address=")?;
     let says_so = before.contains(" serving ") || before.contains("is listening");
@@ -258,6 +258,7 @@ fn the_address_is_found_where_servers_say_it() {
     let table = [
         ("listening on http://127.0.0.1:5000", Some("http://127.0.0.1:5000/")),
         ("listening on https://localhost:5000", Some("https://localhost:5000/")),
+        ("listening on unix:/tmp/web.sock", Some("unix:/tmp/web.sock")),
         ("2026 INFO registry::cli: serving address=127.0.0.1:41 configuration=x", Some("http://127.0.0.1:41/")),
         ("2026 INFO auth is listening address=127.0.0.1:42", Some("http://127.0.0.1:42/")),
         ("2026 WARN serving without TLS address=127.0.0.1:0", None),

@@ -15,6 +15,8 @@ pub const MAX_ROBOT_NAME_BYTES: usize = 64;
 pub const MAX_LABEL_BYTES: usize = 100;
 /// What every robot's handle starts with, and no other's.
 pub const ROBOT_PREFIX: &str = "robot.";
+/// Words that stand where handles stand and mean something else: a grant that was meant for a person of that name would open to all.
+const RESERVED: [&str; 5] = ["everyone", "authenticated", "anonymous", "local", "system"];
 
 /// A name that cannot be given to an account, a namespace or a robot.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,6 +30,9 @@ pub enum NameError {
     /// Only robots are called so.
     #[error("{0:?}: only robots have names that start with {ROBOT_PREFIX:?}")]
     Reserved(String),
+    /// A word that means more than one account where grants and records name their subject.
+    #[error("{0:?} cannot be an account: as the subject of a grant or in a record the word means something else")]
+    Word(String),
     /// Not one component of a repository name.
     #[error("{0:?} is not a namespace: it must be one component of a repository name, such as acme or acme-tools")]
     Namespace(String),
@@ -45,6 +50,23 @@ pub enum NameError {
 #[must_use]
 pub fn folded(name: &str) -> String {
     name.nfkc().flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// The longest name that is looked up, in bytes. Folding makes one byte of four at most (mathematical letters), so whatever could be
+/// somebody's handle is no longer.
+pub const MAX_CLAIMED_BYTES: usize = 4 * MAX_HANDLE_BYTES;
+
+/// The folded form of a name that somebody claims; None if it is longer than anybody's. Folding takes time that grows faster than
+/// the name, and anybody can claim one.
+#[must_use]
+pub fn folded_claim(name: &str) -> Option<String> {
+    (name.len() <= MAX_CLAIMED_BYTES).then(|| folded(name))
+}
+
+/// True if both spell one name that somebody could have.
+#[must_use]
+pub fn are_one(left: &str, right: &str) -> bool {
+    folded_claim(left).is_some_and(|left| folded_claim(right).is_some_and(|right| left == right))
 }
 
 /// A user's handle as it was written; [`folded`] is what must be unique.
@@ -69,14 +91,20 @@ impl FromStr for Handle {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let folded = folded(text);
         let fits = |name: &str| {
             (1..=MAX_HANDLE_BYTES).contains(&name.len())
                 && name.starts_with(char::is_alphanumeric)
                 && !name.contains(|c: char| c.is_control() || c.is_whitespace() || ":/\\\"<>?#%".contains(c))
         };
-        if !fits(text) || !fits(&folded) {
+        if !fits(text) {
             return Err(NameError::Handle(shortened(text)));
+        }
+        let folded = folded(text);
+        if !fits(&folded) {
+            return Err(NameError::Handle(shortened(text)));
+        }
+        if RESERVED.contains(&folded.as_str()) {
+            return Err(NameError::Word(text.to_owned()));
         }
         if folded.starts_with(ROBOT_PREFIX) {
             return Err(NameError::Reserved(text.to_owned()));
@@ -204,6 +232,25 @@ mod tests {
         assert_eq!(folded("Alice"), "alice");
         assert_eq!(folded("ＡＬＩＣＥ"), "alice");
         assert_eq!(folded("ﬁona"), "fiona");
+    }
+
+    #[test]
+    fn names_longer_than_any_are_nobodys_and_are_not_folded() {
+        // Marks of two classes in turn are what putting them in order takes longest with.
+        let endless = format!("a{}", "\u{0301}\u{0323}".repeat(MAX_CLAIMED_BYTES));
+        assert_eq!(folded_claim(&endless), None);
+        assert!(!are_one(&endless, &endless));
+        let longest = "\u{1d400}".repeat(MAX_HANDLE_BYTES);
+        assert!(are_one(&longest, &"a".repeat(MAX_HANDLE_BYTES)));
+        assert!(!are_one("alice", "bob"));
+    }
+
+    #[test]
+    fn no_account_is_called_what_grants_call_everyone() {
+        for name in ["everyone", "Everyone", "ｅveryone", "authenticated", "anonymous", "local", "SYSTEM"] {
+            assert_eq!(name.parse::<Handle>(), Err(NameError::Word(name.to_owned())));
+        }
+        assert!("everyone-else".parse::<Handle>().is_ok());
     }
 
     #[test]

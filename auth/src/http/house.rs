@@ -15,7 +15,7 @@ use crate::{
         tests::fixture::{Fixture, new_credential},
     },
     first_start::FirstPassword,
-    identity::{Identities, queue::Queue},
+    identity::{Identities, Peer, queue::Queue},
     issuer::{DEFAULT_LIFE, Issuer},
     permissions::{Catalog, Subject},
     pki::{TokenAuthority, TokenKey},
@@ -92,7 +92,7 @@ impl House {
 
     async fn issue(&self, service: &str, shown: Shown<'_>) -> String {
         let scopes = Scopes::default();
-        let request = TokenRequest { service, scopes: &scopes, shown, keeper: None, peer: None };
+        let request = TokenRequest { service, scopes: &scopes, shown, keeper: None, peer: Peer::Socket };
         self.app.tokens.issue(&request).await.unwrap().token
     }
 

@@ -1,9 +1,9 @@
-//! Where a request comes from.
+//! Where a request comes from: the listener says, and proxies that are trusted; no other header can.
 
 use std::{
     collections::HashSet,
     convert::Infallible,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,34 +16,11 @@ use axum::{
 use shared::listen;
 use tracing::warn;
 
-use crate::accounts::networks::Networks;
+use crate::{accounts::networks::Networks, identity::Peer};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Most strange proxies that are named in the log.
 const MAX_NAMED: usize = 1000;
-
-/// Where a request comes from. The listener says, and proxies that are trusted; no other header can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// The data directory's socket, from root or the server's own user: a system administrator.
-    Socket,
-    /// An address.
-    Address(IpAddr),
-    /// Nobody said, or a process of this machine: nobody in particular.
-    Unknown,
-}
-
-impl Peer {
-    /// The address, for throttling and for the audit; None on the data directory's socket only, where nothing is throttled.
-    #[must_use]
-    pub fn address(self) -> Option<IpAddr> {
-        match self {
-            Self::Address(address) => Some(address),
-            Self::Socket => None,
-            Self::Unknown => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        }
-    }
-}
 
 impl<S: Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;

@@ -23,7 +23,7 @@ use super::{
     input::{BODY_TIME, whole},
 };
 use crate::{
-    accounts::names::folded,
+    accounts::names::are_one,
     tokens::{Shown, TokenRequest, Tokens},
 };
 use error::TokenError;
@@ -48,7 +48,7 @@ async fn by_query(
     let parameters = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let credentials = basic(&headers)?;
     if let (Some(account), Some(credentials)) = (&parameters.account, &credentials)
-        && folded(account) != folded(&credentials.username)
+        && !are_one(account, &credentials.username)
     {
         return Err(TokenError::Invalid("account= names somebody else than the credentials do".into()));
     }
@@ -88,7 +88,7 @@ async fn issue(
         scopes: &scopes,
         shown,
         keeper: keeps.then(|| parameters.client()),
-        peer: peer.address(),
+        peer,
     };
     let answer: TokenResponse = tokens.issue(&request).await?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(answer)).into_response())

@@ -13,14 +13,10 @@ use super::{
 use crate::accounts::{
     PrincipalId,
     credentials::{Claimed, Credential, CredentialKind},
-    names::{MAX_HANDLE_BYTES, folded},
+    names::{MAX_CLAIMED_BYTES, folded},
     networks::Network,
     principals::{Principal, PrincipalKind},
 };
-
-/// The longest name that is looked up, in bytes. Folding makes one byte of four at most (mathematical letters), so whatever could
-/// be somebody's handle is no longer.
-const MAX_CLAIMED_BYTES: usize = 4 * MAX_HANDLE_BYTES;
 
 /// What local passwords are remembered under.
 const LOCAL: &str = "local";
@@ -143,7 +139,7 @@ impl Parts {
     /// Whether the password was proved a moment ago; asked of the throttle first, as if it were to be compared. Where its own network's
     /// failures are at their end, a known account is looked at apart, as [`Self::compare`] does.
     async fn remembers(&self, attempt: &Attempt<'_>, account: &str, proof: &Proof<'_>) -> Result<bool, NotIdentified> {
-        if let Some(peer) = attempt.peer {
+        if let Some(peer) = attempt.peer.throttled_as() {
             let account = folded(account);
             if let Err(throttled) = self.throttle.look(&account, peer, Neighbourhood::Strange) {
                 let known = self.accounts.is_known_network(proof.account, &Network::around(peer)).await?;
@@ -164,7 +160,7 @@ impl Parts {
         principal: Option<PrincipalId>,
         comparison: impl Future<Output = Result<bool, Busy>>,
     ) -> Result<(), NotIdentified> {
-        let Some(peer) = attempt.peer else {
+        let Some(peer) = attempt.peer.throttled_as() else {
             return if comparison.await? { Ok(()) } else { Err(NotIdentified::Wrong) };
         };
         let network = Network::around(peer);

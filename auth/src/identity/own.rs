@@ -2,7 +2,7 @@
 
 use super::{Attempt, Identity, NotIdentified, Parts};
 use crate::{
-    accounts::{credentials::CredentialKind, names::folded},
+    accounts::{credentials::CredentialKind, names::are_one},
     secrets::SecretKind,
 };
 
@@ -22,7 +22,7 @@ impl Parts {
             return Err(NotIdentified::Wrong);
         }
         // A right secret beside somebody else's name is a mistake that would make logs and `{username}` lie.
-        let right_name = attempt.username.is_none_or(|name| folded(name) == folded(&stored.principal.handle));
+        let right_name = attempt.username.is_none_or(|name| are_one(name, &stored.principal.handle));
         let right_service = stored.credential.service.is_none() || stored.credential.service == attempt.service;
         if !right_name || !right_service {
             return Err(NotIdentified::Wrong);

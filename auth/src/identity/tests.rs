@@ -6,7 +6,7 @@ use shared::secret::Secret;
 use tempfile::TempDir;
 
 use super::{
-    Attempt, Identities, Identity, NotIdentified,
+    Attempt, Identities, Identity, NotIdentified, Peer,
     htpasswd::{Htpasswd, PROVIDER},
     queue::Queue,
     remembered::REMEMBERED_FOR,
@@ -89,7 +89,7 @@ impl Door {
         from: &str,
     ) -> Result<Identity, NotIdentified> {
         let (secret, peer): (_, IpAddr) = (Secret::from(secret), from.parse().unwrap());
-        self.identities.identify(&Attempt { username: name, secret: &secret, service, peer: Some(peer) }).await
+        self.identities.identify(&Attempt { username: name, secret: &secret, service, peer: Peer::Address(peer) }).await
     }
 
     /// A token of that kind for the account, as somebody else keeps it.

@@ -18,7 +18,7 @@ fn issuer() -> Issuer {
 }
 
 fn robot() -> Bearer {
-    Bearer { subject: "robot.acme.ci".into(), principal: Some(17), credential: Some(42) }
+    Bearer { subject: "robot.acme.ci".into(), principal: Some(17), credential: Some(42), ends: None }
 }
 
 fn repository(name: &str) -> Resource {
@@ -99,6 +99,19 @@ fn a_token_lives_between_a_minute_and_an_hour() {
     for (asked, expected) in [(0, 60), (59, 60), (300, 300), (3600, 3600), (86_400, 3600)] {
         let order = Order { life: Duration::from_secs(asked), ..order(&bearer, Vec::new()) };
         let issued = issuer.issue(order, NOW).unwrap();
+        assert_eq!(issued.life, Duration::from_secs(expected));
+        let claims = verified(&issuer, &issued.token);
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), i64::try_from(expected).unwrap());
+    }
+}
+
+/// A workload that shows a key of its last two seconds must not go on for five minutes.
+#[test]
+fn a_token_does_not_outlive_what_was_shown_for_it() {
+    let issuer = issuer();
+    for (left, expected) in [(2, 2), (59, 59), (300, 300), (301, 300)] {
+        let bearer = Bearer { ends: Some(NOW + Duration::from_secs(left)), ..robot() };
+        let issued = issuer.issue(order(&bearer, Vec::new()), NOW).unwrap();
         assert_eq!(issued.life, Duration::from_secs(expected));
         let claims = verified(&issuer, &issued.token);
         assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), i64::try_from(expected).unwrap());

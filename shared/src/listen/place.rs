@@ -59,6 +59,16 @@ impl Address {
             Self::Unix(_) => None,
         }
     }
+
+    /// Where clients find it: `http://127.0.0.1:5000`, `https://…`, `unix:/run/portreeve.sock`.
+    #[must_use]
+    pub fn url(&self, tls: bool) -> String {
+        match self {
+            Self::Tcp(address) if tls => format!("https://{address}"),
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
 }
 
 impl fmt::Display for Address {

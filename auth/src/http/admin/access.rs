@@ -12,6 +12,7 @@ use axum::{
 };
 use shared::{
     access::{Action, Resource},
+    clock::Timestamp,
     scope::Scope,
     secret::Secret,
     telemetry::RequestId,
@@ -41,16 +42,27 @@ pub struct ApiCaller {
     pub principal: Option<Principal>,
     /// How it is written down.
     pub actor: Actor,
+    /// When the credential that was shown ends.
+    pub ends: Option<Timestamp>,
+    /// True if that credential counts in some networks only.
+    pub confined: bool,
 }
 
 impl ApiCaller {
     async fn identify(app: &App, parts: &Parts) -> Result<Self, ApiError> {
         let peer = parts.extensions.get::<Peer>().copied().unwrap_or(Peer::Unknown);
         if peer == Peer::Socket {
-            return Ok(Self { caller: local(), about: None, principal: None, actor: Actor::local() });
+            return Ok(Self {
+                caller: local(),
+                about: None,
+                principal: None,
+                actor: Actor::local(),
+                ends: None,
+                confined: false,
+            });
         }
         let secret = bearer(&parts.headers).ok_or(ApiError::Unauthenticated)?;
-        let attempt = Attempt { username: None, secret: &secret, service: None, peer: peer.address() };
+        let attempt = Attempt { username: None, secret: &secret, service: None, peer };
         let identity = match app.identities.identify(&attempt).await {
             Err(NotIdentified::Wrong) => return Err(ApiError::Unauthenticated),
             identified => identified?,
@@ -67,7 +79,14 @@ impl ApiCaller {
             address: peer.address(),
             request: RequestId::current(),
         };
-        Ok(Self { caller, about: Some(identity.about()), principal: Some(identity.principal), actor })
+        Ok(Self {
+            caller,
+            about: Some(identity.about()),
+            ends: identity.ends,
+            confined: identity.confined,
+            principal: Some(identity.principal),
+            actor,
+        })
     }
 
     /// True if this is a system administrator, or, to look only, an auditor; with a credential that is confined to nothing.

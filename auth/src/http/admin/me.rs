@@ -57,8 +57,7 @@ pub(super) async fn set_password(
     Body(change): Body<PasswordChange>,
 ) -> Result<StatusCode, ApiError> {
     let principal = owner(&me)?;
-    let attempt =
-        Attempt { username: Some(&principal.handle), secret: &change.current, service: None, peer: peer.address() };
+    let attempt = Attempt { username: Some(&principal.handle), secret: &change.current, service: None, peer };
     match app.identities.identify(&attempt).await {
         Ok(identity) if identity.principal.id == principal.id && identity.may_keep_an_identity_token() => {}
         Ok(_) | Err(NotIdentified::Wrong) => return Err(ApiError::Invalid("the current password is wrong".to_owned())),
@@ -75,12 +74,13 @@ pub(super) async fn tokens(State(app): State<App>, me: ApiCaller) -> Result<Json
 pub(super) async fn create_token(
     State(app): State<App>,
     me: ApiCaller,
-    Body(wanted): Body<CredentialIn>,
+    Body(mut wanted): Body<CredentialIn>,
 ) -> Result<(StatusCode, Json<WithSecret<CredentialOut>>), ApiError> {
-    // What is confined must not make what is not.
-    if me.caller.credential_scope.is_some() {
+    // What is confined must not make what is not, nor what ends make what stays.
+    if me.caller.credential_scope.is_some() || me.confined {
         return Err(ApiError::Level);
     }
+    wanted.end_with(me.ends)?;
     users::make_token(&app, &me, owner(&me)?, wanted).await
 }
 

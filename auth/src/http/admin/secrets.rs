@@ -36,6 +36,18 @@ pub(super) fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 impl CredentialIn {
+    /// Ends it no later than what makes it.
+    pub(super) fn end_with(&mut self, maker: Option<Timestamp>) -> Result<(), ApiError> {
+        let Some(maker) = maker else { return Ok(()) };
+        if self.expires_at.is_some_and(|own| own > maker) {
+            return Err(ApiError::Invalid(format!(
+                "expires_at is later than the end of the credential that asks, {maker}"
+            )));
+        }
+        self.expires_at.get_or_insert(maker);
+        Ok(())
+    }
+
     /// The row, and the secret if it is ours to make.
     pub(super) fn prepare(
         self,

@@ -28,6 +28,7 @@ shared::on_both! {
     what_is_not_asked_for_exactly_is_refused
     a_password_is_changed_by_its_owner_and_the_first_ones_file_goes
     a_confined_token_makes_no_other
+    what_is_bounded_makes_nothing_without_bounds
     pages_are_followed_by_their_next
     the_last_administrator_stays
 }
@@ -276,6 +277,46 @@ async fn only_bearer_credentials_with_a_level_are_let_in(office: &Office) {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
+async fn a_confined_token_makes_no_other(office: &Office) {
+    office.namespace("acme", "alice").await;
+    office.made("/api/v1/namespaces", json!({ "name": "base" })).await;
+    let admin = json!({ "subject": "alice", "repositories": "base", "actions": "admin" });
+    office.made("/api/v1/namespaces/base/grants", admin).await;
+    let confined =
+        office.token("alice", json!({ "name": "t", "api": "write", "scope": "acme:admin acme/**:pull" })).await;
+    let (status, _) = office.bearing(&confined, "post", "/api/v1/me/tokens", json!({ "name": "more" })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(office.bearing(&confined, "get", "/api/v1/namespaces/acme", Value::Null).await.0, StatusCode::OK);
+    assert_eq!(office.bearing(&confined, "get", "/api/v1/namespaces/base", Value::Null).await.0, StatusCode::NOT_FOUND);
+    let root = office.token("admin", json!({ "name": "t", "api": "write", "scope": "acme:admin" })).await;
+    assert_eq!(office.bearing(&root, "get", "/api/v1/users", Value::Null).await.0, StatusCode::FORBIDDEN);
+}
+
+/// Who stole a token that ends tomorrow, or that counts in the office only, must not make of it one that does neither.
+async fn what_is_bounded_makes_nothing_without_bounds(office: &Office) {
+    office.user("alice", "write").await;
+    let end = office.auth.app().clock.now() + Duration::from_secs(86_400);
+    let bounded = async |bounds: Value| {
+        let mut wanted = json!({ "name": "bounded", "api": "write" });
+        wanted.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
+        office.token("alice", wanted).await
+    };
+    let tokens = "/api/v1/me/tokens";
+    let ending = bounded(json!({ "expires_at": end })).await;
+    let (status, made) = office.bearing(&ending, "post", tokens, json!({ "name": "silent" })).await;
+    assert_eq!((status, &made["expires_at"]), (StatusCode::CREATED, &json!(end)));
+    for (at, expected) in [(end, StatusCode::CREATED), (end + Duration::from_secs(1), StatusCode::BAD_REQUEST)] {
+        let wanted = json!({ "name": "asked", "expires_at": at });
+        assert_eq!(office.bearing(&ending, "post", tokens, wanted).await.0, expected);
+    }
+    for bounds in [json!({ "networks": ["0.0.0.0/0"] }), json!({ "scope": "acme/**:pull" })] {
+        let confined = bounded(bounds.clone()).await;
+        assert_eq!(office.bearing(&confined, "get", "/api/v1/me", Value::Null).await.0, StatusCode::OK, "{bounds}");
+        let (status, _) = office.bearing(&confined, "post", tokens, json!({ "name": "free" })).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{bounds}");
+    }
+}
+
 /// T26, at the edge: the delegation rules themselves are the permissions' tests' matter.
 async fn nobody_gives_what_they_do_not_have(office: &Office) {
     let alice = office.namespace("acme", "alice").await;
@@ -367,21 +408,6 @@ async fn a_password_is_changed_by_its_owner_and_the_first_ones_file_goes(office:
     assert!(!file.exists());
     let (_, reset) = office.local("put", "/api/v1/users/admin/password", json!({})).await;
     assert!(reset["password"].as_str().unwrap().len() >= 20);
-}
-
-async fn a_confined_token_makes_no_other(office: &Office) {
-    office.namespace("acme", "alice").await;
-    office.made("/api/v1/namespaces", json!({ "name": "base" })).await;
-    let admin = json!({ "subject": "alice", "repositories": "base", "actions": "admin" });
-    office.made("/api/v1/namespaces/base/grants", admin).await;
-    let confined =
-        office.token("alice", json!({ "name": "t", "api": "write", "scope": "acme:admin acme/**:pull" })).await;
-    let (status, _) = office.bearing(&confined, "post", "/api/v1/me/tokens", json!({ "name": "more" })).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    assert_eq!(office.bearing(&confined, "get", "/api/v1/namespaces/acme", Value::Null).await.0, StatusCode::OK);
-    assert_eq!(office.bearing(&confined, "get", "/api/v1/namespaces/base", Value::Null).await.0, StatusCode::NOT_FOUND);
-    let root = office.token("admin", json!({ "name": "t", "api": "write", "scope": "acme:admin" })).await;
-    assert_eq!(office.bearing(&root, "get", "/api/v1/users", Value::Null).await.0, StatusCode::FORBIDDEN);
 }
 
 async fn pages_are_followed_by_their_next(office: &Office) {
