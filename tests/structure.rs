@@ -56,7 +56,7 @@ fn every_rule_notices_what_it_forbids() {
             "fn f() -> super::super::super::gc::Swept {}",
             "content never imports gc",
         ),
-        ("registry/src/settings/http.rs", "use crate::content::Content;", "settings never imports content"),
+        ("registry/src/settings/http.rs", "use crate::store::Store;", "settings never imports store"),
         ("registry/src/health.rs", "use crate::metadata::Metadata;", "health never imports metadata"),
         ("registry/src/cli.rs", "use crate::content::Content;", "cli never imports content"),
         ("registry/src/server.rs", "use crate::cli::Command;", "server never imports cli"),

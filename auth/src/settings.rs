@@ -43,6 +43,7 @@ const REGISTRYS_PREFIX: &str = "REGISTRY";
 const REGISTRYS_DATA: &str = "/var/lib/registry";
 const VERSION: &str = "0.1";
 const DEFAULT_SCHEMA: &str = "portreeve_auth";
+/// The longest `iss`, in bytes.
 const MAX_ISSUER_BYTES: usize = 255;
 
 /// What the service needs to know, whoever runs it.

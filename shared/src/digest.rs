@@ -11,9 +11,6 @@ mod hasher;
 
 pub use hasher::{Hasher, UnreadableState};
 
-/// The longest digest text that is looked at, in bytes: `sha512:` and 128 hexadecimal digits.
-pub const MAX_DIGEST_BYTES: usize = 135;
-
 /// The hash algorithms that the OCI specification registers and this registry computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {

@@ -79,6 +79,18 @@ impl fmt::Display for Peer {
     }
 }
 
+/// For the TLS handshake, unless [`Limits`] say otherwise.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// For the head of a request, and between requests.
+pub const HEAD_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes of a request's head. A token may have 16 KiB, and a proxy adds its own.
+pub const MAX_HEAD_BYTES: u32 = 64 << 10;
+
+/// What running requests get to end.
+pub const DRAIN_TIME: Duration = Duration::from_secs(30);
+
 /// Open connections at once, where nothing else is said.
 pub const DEFAULT_CONNECTIONS: usize = 8192;
 
@@ -111,14 +123,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(60),
-            // A token may have 16 KiB and a proxy adds its own.
-            head_bytes: 64 << 10,
+            handshake: HANDSHAKE_TIME,
+            head: HEAD_TIME,
+            head_bytes: MAX_HEAD_BYTES,
             connections: DEFAULT_CONNECTIONS,
             connections_each: DEFAULT_CONNECTIONS_EACH,
             progress: Progress::default(),
-            drain: Duration::from_secs(30),
+            drain: DRAIN_TIME,
             http2: true,
             h2c: false,
         }

@@ -157,8 +157,8 @@ impl SettingsError {
 /// logins left; it would be read as the file that holds the registry's `auth`.
 const FOREIGN: [&str; 1] = ["REGISTRY_AUTH_FILE"];
 
-/// Settings are written by hand; what is larger is something else.
-const MAX_FILE: u64 = 1 << 20;
+/// The largest file that is read, in bytes. Settings are written by hand; what is larger is something else.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
 impl Source {
     /// No file; everything has its default or comes from the environment.
@@ -179,8 +179,9 @@ impl Source {
             reason: format!("cannot read {name}: {reason}"),
         };
         let length = fs::metadata(path).map_err(unreadable)?.len();
-        if length > MAX_FILE {
-            return Err(unreadable(io::Error::other("settings larger than 1 MiB are not read")));
+        if length > MAX_FILE_BYTES {
+            let reason = format!("settings of more than {MAX_FILE_BYTES} bytes are not read");
+            return Err(unreadable(io::Error::other(reason)));
         }
         Self::text(&name, &fs::read_to_string(path).map_err(unreadable)?)
     }

@@ -55,6 +55,8 @@ impl fmt::Debug for TokenResponse {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn response() -> TokenResponse {
@@ -89,6 +91,22 @@ mod tests {
         assert_eq!(read(r#"{"access_token":"a","token_type":"Bearer"}"#).bearer(), Some("a"));
         assert_eq!(read("{}").bearer(), None);
         assert!(serde_json::from_str::<TokenResponse>(r#"{"token":1}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            token in "\\PC*",
+            access_token in "\\PC*",
+            expires_in: u64,
+            issued_at in "\\PC*",
+            scope in "\\PC*",
+            refresh_token in proptest::option::of("\\PC*"),
+        ) {
+            let response = TokenResponse { token, access_token, expires_in, issued_at, scope, refresh_token };
+            let text = serde_json::to_string(&response).unwrap();
+            prop_assert_eq!(serde_json::from_str::<TokenResponse>(&text).unwrap(), response);
+        }
     }
 
     #[test]

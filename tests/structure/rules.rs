@@ -15,8 +15,8 @@ const DIRECTIONS: [(&str, &str, &[&str]); 25] = [
     ("registry", "store", &[]),
     // The checks are the operator's; one of them asks whether content is ready.
     ("registry", "health", &["content", "settings"]),
-    // Settings are values. What a way of access is made of, access knows.
-    ("registry", "settings", &["access"]),
+    // Settings are values. What a way of access is made of, access knows; a default stands where it takes effect.
+    ("registry", "settings", &["access", "content", "gc"]),
     ("registry", "server", EVERYTHING),
     ("registry", "cli", &["server", "settings"]),
     (

@@ -20,7 +20,7 @@ use super::{Accounts, CredentialId, Error, Failure, PrincipalId, Refusal};
 use crate::audit::{Actor, Event, EventName, Outcome, Written, record_all};
 
 /// Most tokens, and most different failed logins, that wait to be written. What comes beyond is counted, and the count is written.
-const MAX_WAITING: usize = 20_000;
+pub(super) const MAX_WAITING: usize = 20_000;
 /// Events written by one operation, so that other writers are not kept waiting.
 const BATCH: usize = 500;
 /// How long these events are kept. Those of changes are kept for good.
@@ -144,6 +144,12 @@ impl Accounts {
     #[cfg(test)]
     pub(super) fn waiting_events(&self) -> (usize, usize) {
         self.events.with(|waiting| (waiting.issued.len(), waiting.failed.len()))
+    }
+
+    /// How many were left out and are not written yet.
+    #[cfg(test)]
+    pub(super) fn left_out_events(&self) -> u64 {
+        self.events.with(|waiting| waiting.left_out)
     }
 
     /// Takes out of `issued` what it has written; what else it could not write it notes again.

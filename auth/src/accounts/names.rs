@@ -274,6 +274,16 @@ mod tests {
     }
 
     #[test]
+    fn labels_and_robots_names_have_what_the_limits_say_and_no_more() {
+        for (length, fits) in [(0, false), (1, true), (MAX_LABEL_BYTES, true), (MAX_LABEL_BYTES + 1, false)] {
+            assert_eq!("l".repeat(length).parse::<Label>().is_ok(), fits, "{length}");
+        }
+        for (length, fits) in [(0, false), (1, true), (MAX_ROBOT_NAME_BYTES, true), (MAX_ROBOT_NAME_BYTES + 1, false)] {
+            assert_eq!("r".repeat(length).parse::<RobotName>().is_ok(), fits, "{length}");
+        }
+    }
+
+    #[test]
     fn a_namespace_is_one_component() {
         for name in ["", "acme/web", "Acme", "acme-", "-acme", "a..b", "*"] {
             assert!(name.parse::<NamespaceName>().is_err(), "{name:?}");

@@ -237,6 +237,7 @@ mod tests {
             assert!(!networks.contains(outside.parse().unwrap()), "{outside}");
         }
         assert!("".parse::<Networks>().is_err());
+        assert!(vec!["10.0.0.0/8"; MAX_NETWORKS].join(" ").parse::<Networks>().is_ok());
         assert!(vec!["10.0.0.0/8"; MAX_NETWORKS + 1].join(" ").parse::<Networks>().is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod credentials;
 mod events;
 pub(crate) mod fixture;
+mod limits;
 mod principals;
 mod providers;
 mod rules;

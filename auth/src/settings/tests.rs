@@ -67,6 +67,9 @@ fn what_makes_no_sense_is_named_with_its_place() {
     ] {
         assert!(error(text).contains(expected), "{text}: {}", error(text));
     }
+    let issuer = |length: usize| format!("version: 0.1\ntoken: {{issuer: {}}}", "i".repeat(length));
+    assert!(read(&issuer(MAX_ISSUER_BYTES), &[]).is_ok());
+    assert!(read(&issuer(MAX_ISSUER_BYTES + 1), &[]).unwrap_err().to_string().contains("token.issuer: 1 to 255"));
     assert!(!error("database: {url: 'mysql://secret'}").contains("secret"));
     assert!(read("token: {}", &[]).unwrap_err().to_string().contains("version"));
 }

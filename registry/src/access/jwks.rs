@@ -163,3 +163,18 @@ mod der {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_may_have_what_the_limits_say_and_no_more() {
+        let set = |keys: usize| format!("{{\"keys\":[{}]}}", vec![r#"{"kty":"new"}"#; keys].join(","));
+        assert!(matches!(read(set(MAX_JWKS_KEYS).as_bytes()), Ok((usable, MAX_JWKS_KEYS)) if usable.is_empty()));
+        assert!(matches!(read(set(MAX_JWKS_KEYS + 1).as_bytes()), Err(JwksError::TooLarge)));
+        let padded = |length: usize| set(1) + &" ".repeat(length - set(1).len());
+        assert!(read(padded(MAX_JWKS_BYTES).as_bytes()).is_ok());
+        assert!(matches!(read(padded(MAX_JWKS_BYTES + 1).as_bytes()), Err(JwksError::TooLarge)));
+    }
+}

@@ -25,9 +25,6 @@ use texts::Texts;
 
 pub use media_type::{InvalidMediaType, MediaType, Shape};
 
-/// The longest manifest accepted unless the settings say otherwise, in bytes. The specification asks for at least 4 MiB.
-pub const DEFAULT_MAX_BYTES: usize = 8 * 1024 * 1024;
-
 /// How many descriptors (config, layers, children and subject together) one manifest may hold. Every one of them becomes a row
 /// and a lock; the largest indexes seen in the wild hold some hundreds.
 pub const MAX_DESCRIPTORS: usize = 10_000;

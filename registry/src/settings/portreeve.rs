@@ -8,6 +8,7 @@ use super::{
     GoDuration, SettingsError,
     raw::{RawDatabase, RawValidation},
 };
+use crate::{content, gc};
 
 /// The largest manifest where the file does not say otherwise: twice what the specification asks for.
 pub const DEFAULT_MANIFEST_LIMIT: u64 = 8 << 20;
@@ -116,9 +117,6 @@ impl DatabaseSettings {
 }
 
 impl Lives {
-    const GRACE: Duration = Duration::from_secs(24 * 3600);
-    const TRASH: Duration = Duration::from_secs(3600);
-
     pub(super) fn read(
         undelete: Option<GoDuration>,
         grace: Option<GoDuration>,
@@ -127,8 +125,8 @@ impl Lives {
         let or = |given: Option<GoDuration>, default: Duration| given.map_or(default, |given| given.0);
         let lives = Self {
             undelete: or(undelete, Duration::ZERO),
-            grace: or(grace, Self::GRACE),
-            trash: or(trash, Self::TRASH),
+            grace: or(grace, content::Lives::default().grace),
+            trash: or(trash, gc::Settings::default().trash_wait),
         };
         if [lives.undelete, lives.grace, lives.trash].into_iter().any(|life| life > FOR_EVER) {
             return Err(SettingsError::new("portreeve", "undelete, grace and trash are a hundred years at most"));

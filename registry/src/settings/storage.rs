@@ -7,12 +7,10 @@ use super::{
     portreeve::FOR_EVER,
     raw::{RawCache, RawPurging, RawStorage},
 };
+use crate::content;
 
 /// Where Distribution keeps its files when nothing else is said.
 const DEFAULT_ROOT: &str = "/var/lib/registry";
-
-/// How long an upload may wait for its next request where the file does not say otherwise.
-const DEFAULT_UPLOAD_LIFE: Duration = Duration::from_secs(168 * 3600);
 
 /// Whether DELETE does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +103,7 @@ fn upload_life(raw: &RawPurging) -> Result<Duration, SettingsError> {
     if raw.enabled == Some(false) {
         return Ok(FOR_EVER);
     }
-    let life = raw.age.map_or(DEFAULT_UPLOAD_LIFE, |age| age.0);
+    let life = raw.age.map_or(content::Lives::default().upload, |age| age.0);
     if life.is_zero() {
         Err(SettingsError::new(key, "age must be more than nothing"))
     } else if life > FOR_EVER {

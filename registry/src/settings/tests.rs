@@ -119,7 +119,8 @@ fn what_cannot_be_names_its_key() {
         ),
         ("tags.maxtags", json!({"tags": {"maxtags": -1}})),
         ("portreeve.references", json!({"portreeve": {"references": "loose"}})),
-        ("portreeve.manifestlimit", json!({"portreeve": {"manifestlimit": 1000}})),
+        ("portreeve.manifestlimit", json!({"portreeve": {"manifestlimit": (4 << 20) - 1}})),
+        ("portreeve.manifestlimit", json!({"portreeve": {"manifestlimit": (64 << 20) + 1}})),
         ("portreeve.database.url", json!({"portreeve": {"database": {"url": "mysql://x"}}})),
         ("portreeve.connections.total", json!({"portreeve": {"connections": {"total": 0}}})),
         ("portreeve.connections.peraddress", json!({"portreeve": {"connections": {"peraddress": 1_048_577}}})),
@@ -200,6 +201,25 @@ fn secrets_are_never_shown() {
         "database": {"url": "postgres://user:hush@db/registry"},
     }}));
     assert!(!format!("{settings:?}").contains("hush"));
+}
+
+#[test]
+fn a_manifest_limit_may_be_as_low_as_the_specification_allows_and_as_high_as_memory_does() {
+    for limit in [4 << 20, 64 << 20] {
+        assert_eq!(with(json!({"portreeve": {"manifestlimit": limit}})).unwrap().manifest_limit, limit);
+    }
+}
+
+#[test]
+fn a_life_is_a_hundred_years_at_most() {
+    let longest = 100 * 366 * 24;
+    for life in ["undelete", "grace", "trash"] {
+        assert!(with(json!({"portreeve": {life: format!("{longest}h")}})).is_ok(), "{life}");
+        assert_eq!(key_of(json!({"portreeve": {life: format!("{longest}h1s")}})), "portreeve");
+    }
+    let age = |age: String| json!({"storage": {"maintenance": {"uploadpurging": {"age": age}}}});
+    assert!(with(age(format!("{longest}h"))).is_ok());
+    assert_eq!(key_of(age(format!("{longest}h1s"))), "storage.maintenance.uploadpurging");
 }
 
 #[test]

@@ -10,7 +10,6 @@ const ABC_SHA512: &str = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea
 fn the_published_examples_come_out() {
     assert_eq!(Digest::of(Algorithm::Sha256, b"").to_string(), EMPTY_SHA256);
     assert_eq!(Digest::of(Algorithm::Sha512, b"abc").to_string(), ABC_SHA512);
-    assert_eq!(ABC_SHA512.len(), MAX_DIGEST_BYTES);
 }
 
 #[test]

@@ -168,6 +168,19 @@ async fn a_head_that_is_too_large_is_refused() {
     assert!(ask(served.connect().await, &target).await.starts_with("HTTP/1.1 431 "));
 }
 
+/// Target, names and values, and four bytes for each line.
+#[tokio::test]
+async fn a_head_may_have_what_the_limit_says_and_not_a_byte_more() {
+    let served = Served::plain(Limits::default(), who()).await;
+    let others = "/who".len() + "Host: localhost\r\n".len() + "Connection: close\r\n".len() + "X-Large: \r\n".len();
+    let most = usize::try_from(MAX_HEAD_BYTES).unwrap() - others;
+    for (length, expected) in [(most, "200"), (most + 1, "431")] {
+        let header = format!("X-Large: {}\r\n", "x".repeat(length));
+        let answer = ask_with(served.connect().await, "/who", &header).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{length}: {answer}");
+    }
+}
+
 /// A router whose answer waits, and what it waits for.
 fn slow() -> (Router, Arc<Notify>, Arc<Notify>) {
     let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -417,3 +417,31 @@ fn sections_that_the_file_does_not_have_come_from_the_defaults() {
     assert_eq!(read("http: {addr: mine}"), serde_json::json!({"http": {"addr": "mine"}, "storage": {"root": "d"}}));
     assert_eq!(read(""), serde_json::json!({"http": {"addr": "d", "secret": "d"}, "storage": {"root": "d"}}));
 }
+
+#[test]
+fn a_file_may_have_what_the_limits_say_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yml");
+    let most = usize::try_from(MAX_FILE_BYTES).unwrap();
+    for (length, refused) in [(most, false), (most + 1, true)] {
+        std::fs::write(&file, format!("#{}\n", "x".repeat(length - 2))).unwrap();
+        let read = Source::file(&file);
+        assert_eq!(read.is_err(), refused, "{length}");
+        if let Err(error) = read {
+            assert!(error.to_string().contains("config.yml: settings of more than 1048576 bytes"), "{error}");
+        }
+    }
+
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(yaml::parse(&nested(yaml::MAX_DEPTH + 1)).is_ok(), "the outermost is not within another");
+    assert_eq!(yaml::parse(&nested(yaml::MAX_DEPTH + 2)).unwrap_err().reason, "nested too deeply");
+
+    // The list is a value, too.
+    let list = |values: usize| format!("[{}]", "1,".repeat(values - 1));
+    assert!(yaml::parse(&list(yaml::MAX_NODES)).is_ok());
+    assert_eq!(yaml::parse(&list(yaml::MAX_NODES + 1)).unwrap_err().reason, "too many values");
+    // An alias counts as often as it is written.
+    let aliases = |times: usize| format!("[&a [{}],{}]", "1,".repeat(98), "*a,".repeat(times));
+    assert!(yaml::parse(&aliases(499)).is_ok());
+    assert_eq!(yaml::parse(&aliases(500)).unwrap_err().reason, "too many values");
+}

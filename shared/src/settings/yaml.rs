@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span};
 
-/// More nodes than anybody writes; aliases multiply them.
-const MAX_NODES: usize = 50_000;
-const MAX_DEPTH: usize = 32;
+/// The most values of one file, more than anybody writes; aliases multiply them.
+pub(super) const MAX_NODES: usize = 50_000;
+
+/// How many sections may stand within another.
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// A node and the line it begins on, counted from one.
 #[derive(Clone, Debug, PartialEq)]

@@ -227,6 +227,7 @@ impl Visit {
 #[cfg(test)]
 mod tests {
     use axum::{Extension, Router, body::Body, routing::get};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::telemetry::{Format, Level, tests::Lines};
@@ -310,6 +311,24 @@ mod tests {
         let text = lines.text();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("inside"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_traceparent_says_what_was_written(trace in 1_u128.., parent in 1_u64.., flags: u8, version in 0_u8..0xff) {
+            let more = if version == 0 { "" } else { "-more" };
+            let text = format!("{version:02x}-{trace:032x}-{parent:016x}-{flags:02x}{more}");
+            let sampled = flags & 1 == 1;
+            prop_assert_eq!(text.parse::<TraceParent>(), Ok(TraceParent { trace, parent, sampled }));
+        }
+
+        #[test]
+        fn any_text_is_a_traceparent_or_none(text in "[0-9a-f-]{0,60}|\\PC{0,60}") {
+            if let Ok(TraceParent { trace, parent, .. }) = text.parse() {
+                let fields = format!("-{trace:032x}-{parent:016x}-");
+                prop_assert_eq!(&text[2..53], fields);
+            }
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ on_both! {
     old_events_of_tokens_go_and_those_of_changes_stay
 }
 
-fn token(fixture: &Fixture, requested: &str, granted: &str) -> IssuedToken {
+pub(super) fn token(fixture: &Fixture, requested: &str, granted: &str) -> IssuedToken {
     IssuedToken {
         at: fixture.clock.now(),
         principal: None,
@@ -34,7 +34,7 @@ fn token(fixture: &Fixture, requested: &str, granted: &str) -> IssuedToken {
     }
 }
 
-fn failure(name: &str) -> FailedLogin {
+pub(super) fn failure(name: &str) -> FailedLogin {
     FailedLogin {
         name: Some(name.to_owned()),
         pseudonym: "0123".to_owned(),

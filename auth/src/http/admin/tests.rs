@@ -19,10 +19,13 @@ use tower::ServiceExt;
 use super::ROUTES;
 use crate::{server::Auth, settings::Settings};
 
+mod limits;
+
 shared::on_both! {
     crate::http::admin::tests::Office:
     a_robot_for_pull_requests_is_made_granted_explained_and_rotated
     nothing_of_a_namespace_is_anybody_elses
+    who_may_look_changes_nothing
     only_bearer_credentials_with_a_level_are_let_in
     nobody_gives_what_they_do_not_have
     what_is_not_asked_for_exactly_is_refused
@@ -186,52 +189,85 @@ async fn a_robot_for_pull_requests_is_made_granted_explained_and_rotated(office:
     }
 }
 
-/// T13: every route with a name in it, tried by everybody who has no business there, on things that exist and on things that do not.
-async fn nothing_of_a_namespace_is_anybody_elses(office: &Office) {
-    office.namespace("acme", "alice").await;
-    office.made("/api/v1/namespaces/acme/robots", json!({ "name": "ci" })).await;
-    office.made("/api/v1/namespaces/acme/teams", json!({ "name": "dev" })).await;
-    let key = office.made("/api/v1/namespaces/acme/robots/ci/keys", json!({ "name": "k" })).await;
-    let rule = json!({ "subject": "everyone", "repositories": "acme/**", "actions": "pull" });
-    let grant = office.made("/api/v1/namespaces/acme/grants", rule).await;
-    let token = office.made("/api/v1/users/alice/tokens", json!({ "name": "t" })).await;
+/// Things of a namespace `acme`, and the routes that name them.
+struct Things {
+    key: Value,
+    grant: Value,
+    token: Value,
+}
 
-    let strangers = [
-        office.user("nobody", "write").await,
-        office.namespace("other", "bob").await,
-        key["secret"].as_str().unwrap().to_owned(),
-    ];
-    let exists = |path: &str| {
-        path.replace("{namespace}", "acme")
+impl Things {
+    async fn of(office: &Office) -> Self {
+        office.namespace("acme", "alice").await;
+        office.made("/api/v1/namespaces/acme/robots", json!({ "name": "ci" })).await;
+        office.made("/api/v1/namespaces/acme/teams", json!({ "name": "dev" })).await;
+        let key = office.made("/api/v1/namespaces/acme/robots/ci/keys", json!({ "name": "k" })).await;
+        let rule = json!({ "subject": "everyone", "repositories": "acme/**", "actions": "pull" });
+        let grant = office.made("/api/v1/namespaces/acme/grants", rule).await;
+        let token = office.made("/api/v1/users/alice/tokens", json!({ "name": "t" })).await;
+        Self { key, grant, token }
+    }
+
+    fn path(&self, route: &str) -> String {
+        route
+            .replace("{namespace}", "acme")
             .replace("{robot}", "ci")
             .replace("{team}", "dev")
             .replace("{member}", "alice")
             .replace("{user}", "alice")
-            .replace("{key}", &key["id"].to_string())
-            .replace("{grant}", &grant["id"].to_string())
-            .replace("{token}", &token["id"].to_string())
-    };
-    let foreign = ROUTES.iter().filter(|route| route.path.contains('{'));
+            .replace("{key}", &self.key["id"].to_string())
+            .replace("{grant}", &self.grant["id"].to_string())
+            .replace("{token}", &self.token["id"].to_string())
+    }
+
+    /// The same route to something that is not there.
+    fn missing(&self, route: &str) -> String {
+        let missing = route.replace("{namespace}", "none").replace("{user}", "none");
+        self.path(&missing.replace("{grant}", "999").replace("{token}", "999"))
+    }
+
+    /// A key of the robot with that level.
+    async fn key(&self, office: &Office, api: &str) -> String {
+        let key = json!({ "name": api, "api": api });
+        let made = office.made("/api/v1/namespaces/acme/robots/ci/keys", key).await;
+        made["secret"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Every method of every route with a name in it.
+fn routes_with_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let named = ROUTES.iter().filter(|route| route.path.contains('{'));
+    named.flat_map(|route| route.methods.iter().map(|method| (*method, route.path)))
+}
+
+/// T13: every route with a name in it, tried by everybody who has no business there, on things that exist and on things that do not.
+async fn nothing_of_a_namespace_is_anybody_elses(office: &Office) {
+    let things = Things::of(office).await;
+    // With the level of each: what a credential may not do at all says so before anything is looked for.
+    let strangers = [
+        (office.user("nobody", "write").await, "write"),
+        (office.namespace("other", "bob").await, "write"),
+        (things.key(office, "none").await, "none"),
+        (things.key(office, "read").await, "read"),
+        (things.key(office, "write").await, "write"),
+    ];
     let mut tried = 0;
-    for route in foreign {
-        for method in route.methods {
-            for secret in &strangers {
-                let (status, there) = office.bearing(secret, method, &exists(route.path), json!({})).await;
-                // What a robot's key may not do at all says so before anything is looked for.
-                let level = status == StatusCode::FORBIDDEN && secret.starts_with("prt_rbt_");
-                assert!(status == StatusCode::NOT_FOUND || level, "{method} {}: {status} {there}", route.path);
-                let missing = route.path.replace("{namespace}", "none").replace("{user}", "none");
-                let missing = exists(&missing.replace("{grant}", "999").replace("{token}", "999"));
-                let (_, not_there) = office.bearing(secret, method, &missing, json!({})).await;
-                assert_eq!(there, not_there, "{method} {}: what is hidden answers like what is not", route.path);
-                tried += 1;
-            }
+    for (method, route) in routes_with_names() {
+        for (secret, level) in &strangers {
+            let enough = *level == "write" || (*level == "read" && method == "get");
+            let expected = if enough { StatusCode::NOT_FOUND } else { StatusCode::FORBIDDEN };
+            let (status, there) = office.bearing(secret, method, &things.path(route), json!({})).await;
+            assert_eq!(status, expected, "{method} {route}, {level}: {there}");
+            let (_, not_there) = office.bearing(secret, method, &things.missing(route), json!({})).await;
+            assert_eq!(there, not_there, "{method} {route}: what is hidden answers like what is not");
+            tried += 1;
         }
     }
-    assert!(tried > 80, "{tried}");
+    assert!(tried > 130, "{tried}");
+    let Things { key, grant, token } = &things;
 
     // The administrator of another namespace gets at nothing by naming it inside their own.
-    let bob = &strangers[1];
+    let bob = &strangers[1].0;
     for (method, path) in [
         ("delete", format!("/api/v1/namespaces/other/grants/{}", grant["id"])),
         ("delete", format!("/api/v1/namespaces/other/robots/ci/keys/{}", key["id"])),
@@ -244,11 +280,40 @@ async fn nothing_of_a_namespace_is_anybody_elses(office: &Office) {
         assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
     }
     let (_, kept) = office.local("get", "/api/v1/namespaces/acme/robots/ci/keys", Value::Null).await;
-    assert_eq!(kept["items"].as_array().unwrap().len(), 1);
+    assert_eq!(kept["items"].as_array().unwrap().len(), 4);
     let lists = ["/api/v1/users", "/api/v1/namespaces", "/api/v1/grants", "/api/v1/services"];
     for list in lists {
         assert_eq!(office.bearing(bob, "get", list, Value::Null).await.0, StatusCode::FORBIDDEN, "{list}");
     }
+}
+
+/// An auditor, with a credential that may write, and an administrator, with one that may not.
+async fn who_may_look_changes_nothing(office: &Office) {
+    let things = Things::of(office).await;
+    let auditor = json!({ "name": "eve", "password": "a long password", "system_role": "auditor" });
+    office.made("/api/v1/users", auditor).await;
+    let auditor = office.token("eve", json!({ "name": "audit", "api": "write" })).await;
+    let reader = office.token("alice", json!({ "name": "look", "api": "read" })).await;
+    for (method, route) in routes_with_names() {
+        let path = things.path(route);
+        let (status, answer) = office.bearing(&auditor, method, &path, json!({})).await;
+        let expected = if method == "get" { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        assert_eq!(status, expected, "the auditor, {method} {route}: {answer}");
+        let (status, answer) = office.bearing(&reader, method, &path, json!({})).await;
+        let expected = match method {
+            "get" if route.contains("{namespace}") => StatusCode::OK,
+            "get" => StatusCode::NOT_FOUND,
+            _ => StatusCode::FORBIDDEN,
+        };
+        assert_eq!(status, expected, "a reader, {method} {route}: {answer}");
+    }
+    for list in ["/api/v1/users", "/api/v1/namespaces", "/api/v1/grants", "/api/v1/services"] {
+        assert_eq!(office.bearing(&auditor, "get", list, Value::Null).await.0, StatusCode::OK, "{list}");
+        let (status, answer) = office.bearing(&auditor, "post", list, json!({})).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{list}: {answer}");
+    }
+    let (_, kept) = office.local("get", "/api/v1/namespaces/acme", Value::Null).await;
+    assert_eq!(kept["name"], "acme");
 }
 
 async fn only_bearer_credentials_with_a_level_are_let_in(office: &Office) {

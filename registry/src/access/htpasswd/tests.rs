@@ -72,3 +72,10 @@ fn bad_files_are_refused_with_their_line() {
     assert_eq!(Users::read(b"\xff").err(), Some(HtpasswdError::NotText));
     assert!(Users::read(b"").is_ok());
 }
+
+#[test]
+fn a_file_may_have_what_the_limit_says_and_no_more() {
+    let file = vec![b'#'; MAX_FILE_BYTES + 1];
+    assert!(Users::read(&file[1..]).is_ok());
+    assert_eq!(Users::read(&file).err(), Some(HtpasswdError::TooLarge));
+}

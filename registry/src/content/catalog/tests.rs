@@ -1,15 +1,16 @@
 use shared::readable::Readable;
 
-use super::{Catalog, Cursor, MAX_LOOKED_AT};
+use super::{Catalog, Cursor, MAX_LOOKED_AT, MAX_NAMES};
 use crate::{
     content::fixture::{Fixture, index, on_both, push, tag},
-    metadata::fixture::EmptyRepositories,
+    metadata::fixture::{EmptyRepositories, Tamper},
 };
 
 on_both! {
     repositories_that_hold_a_manifest_are_listed_bytewise
     only_what_is_readable_is_listed
     a_page_gives_up_after_enough_names_and_goes_on_from_there
+    a_page_holds_as_many_names_as_the_limit_says
 }
 
 fn readable(allow: &[&str], deny: &[&str]) -> Readable {
@@ -66,4 +67,18 @@ async fn a_page_gives_up_after_enough_names_and_goes_on_from_there(fixture: &Fix
     let second = fixture.catalog(None, &next.to_string(), 10).await;
     assert_eq!(second, page(&["z/last"], None));
     assert_eq!(fixture.catalog(None, "~99999999", 1).await.names, ["a/first"]);
+}
+
+async fn a_page_holds_as_many_names_as_the_limit_says(fixture: &Fixture) {
+    fixture.repositories(&["z/last"]).await;
+    fixture.content.metadata.write(EmptyRepositories(i32::try_from(MAX_NAMES).unwrap())).await.unwrap();
+    let held = "INSERT INTO manifest (repository_id, digest, media_type, size, pushed_at) \
+                SELECT id, 'sha256:00', 'application/x', 1, 0 FROM repository WHERE name LIKE 'm/%'";
+    fixture.content.metadata.write(Tamper(held)).await.unwrap();
+    for limit in [MAX_NAMES, usize::MAX] {
+        let first = fixture.catalog(None, "", limit).await;
+        assert_eq!(first.names.len(), MAX_NAMES);
+        let next = first.next.unwrap().to_string();
+        assert_eq!(fixture.catalog(None, &next, limit).await, page(&["z/last"], None));
+    }
 }

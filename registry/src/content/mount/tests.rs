@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     content::{Promise, TagLimits},
+    metadata::fixture::EmptyRepositories,
     stories::stage::{Stage, ada, digest, name, on_both},
 };
 
@@ -12,6 +13,7 @@ on_both! {
     a_mount_makes_its_repository
     a_mount_without_a_name_finds_what_may_be_read
     a_mount_without_a_name_finds_its_own_repository_first
+    a_mount_without_a_name_looks_at_as_many_links_as_the_limit_says
     a_damaged_blob_is_not_mounted
     mounts_and_deletions_beside_each_other_keep_the_books
 }
@@ -70,6 +72,22 @@ async fn a_mount_without_a_name_finds_its_own_repository_first(stage: &mut Stage
     let digest = stage.push("acme/web", "layer").await.unwrap();
     let mounted = stage.content.mount_readable(&name("acme/web"), &digest, &readable(&[], &[]), &ada()).await.unwrap();
     assert_eq!(mounted, Mounted::Linked, "who pushes here may read here");
+}
+
+async fn a_mount_without_a_name_looks_at_as_many_links_as_the_limit_says(stage: &mut Stage) {
+    let digest = stage.push("acme/first", "layer").await.unwrap();
+    let others = i32::try_from(MAX_LINKS_LOOKED_AT).unwrap();
+    stage.content.metadata.write(EmptyRepositories(others)).await.unwrap();
+    let link = "INSERT INTO link (repository_id, blob_id, leased_until) \
+                SELECT r.id, b.id, 0 FROM repository r CROSS JOIN blob b WHERE r.name LIKE 'm/%'";
+    stage.tamper(link).await;
+    let mount = async |from: i32, into: &str| {
+        let readable = readable(&[&format!("m/{}", 100_000 + from)], &[]);
+        stage.content.mount_readable(&name(into), &digest, &readable, &ada()).await.unwrap()
+    };
+    // The first link is acme/first's.
+    assert_eq!(mount(others, "other/late").await, Mounted::No);
+    assert_eq!(mount(others - 1, "other/app").await, Mounted::Linked);
 }
 
 async fn a_damaged_blob_is_not_mounted(stage: &mut Stage) {

@@ -1,18 +1,22 @@
 use serde_json::{Value, json};
 use shared::{digest::Digest, reference::Reference};
 
-use super::{MAX_ANNOTATIONS, Referrer, ReferrersQuery};
-use crate::content::{
-    Promise, TagLimits,
-    fixture::{Fixture, descriptor, digest, digest_of, image, index, name, on_both, push},
-    manifest::MediaType,
-    manifests::DeleteManifest,
+use super::{MAX_ANNOTATIONS, MAX_REFERRERS, Referrer, ReferrersQuery};
+use crate::{
+    content::{
+        Promise, TagLimits,
+        fixture::{Fixture, descriptor, digest, digest_of, image, index, name, on_both, push},
+        manifest::MediaType,
+        manifests::DeleteManifest,
+    },
+    metadata::fixture::Tamper,
 };
 
 on_both! {
     referrers_are_listed_with_type_and_annotations
     a_filter_keeps_one_type
     pages_are_bounded_in_number_and_in_bytes
+    a_page_holds_as_many_referrers_as_the_limit_says
     a_repository_that_does_not_exist_has_no_referrers
     deleted_referrers_are_not_listed
 }
@@ -110,18 +114,41 @@ async fn pages_are_bounded_in_number_and_in_bytes(fixture: &Fixture) {
         heavy["annotations"] = json!({ "text": "x".repeat(long), "number": number.to_string() });
         fixture.attach(&heavy).await;
     }
-    let (mut seen, mut after, mut pages) = (0, None, 0);
+    let heavy = |one: &Referrer| one.annotations.as_ref().is_some_and(|text| text.get().len() > long);
+    let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = fixture.content.referrers(&ReferrersQuery { after, ..query(None) }).await.unwrap();
-        seen += page.manifests.len();
-        pages += 1;
+        assert!(page.manifests.iter().filter(|one| heavy(one)).count() <= 1, "two of them fit into no page");
+        seen.extend(page.manifests.iter().map(|one| one.digest));
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    assert_eq!(seen, 7);
-    assert!(pages >= 2, "{pages}");
+    let mut once = seen.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!((seen.len(), &once), (7, &seen), "each once, in order");
+}
+
+async fn a_page_holds_as_many_referrers_as_the_limit_says(fixture: &Fixture) {
+    fixture.attach(&artifact(0)).await;
+    // Decimal digits are hexadecimal ones, too.
+    let many = "WITH RECURSIVE n(i) AS (SELECT 100002 UNION ALL SELECT i + 1 FROM n WHERE i < 101000) \
+                INSERT INTO manifest (repository_id, digest, media_type, size, subject_digest, pushed_at) \
+                SELECT m.repository_id, 'sha256:0000000000000000000000000000000000000000000000000000000000' || n.i, \
+                       m.media_type, 1, m.subject_digest, 0 FROM manifest m CROSS JOIN n";
+    fixture.content.metadata.write(Tamper(many)).await.unwrap();
+    for limit in [None, Some(usize::MAX)] {
+        let page = fixture.content.referrers(&ReferrersQuery { limit, ..query(None) }).await.unwrap();
+        assert_eq!((page.manifests.len(), page.next), (MAX_REFERRERS, None));
+    }
+    fixture.attach(&artifact(1)).await;
+    let first = fixture.content.referrers(&query(None)).await.unwrap();
+    assert_eq!(first.manifests.len(), MAX_REFERRERS);
+    assert!(first.next.is_some());
+    let rest = fixture.content.referrers(&ReferrersQuery { after: first.next, ..query(None) }).await.unwrap();
+    assert_eq!((rest.manifests.len(), rest.next), (1, None));
 }
 
 async fn a_repository_that_does_not_exist_has_no_referrers(fixture: &Fixture) {

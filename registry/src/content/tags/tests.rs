@@ -1,11 +1,15 @@
-use super::{DeleteTag, Names};
-use crate::content::manifests::Condition;
-use crate::content::{
-    Error, TagLimits,
-    fixture::{Fixture, name, on_both, tag},
+use super::{DeleteTag, MAX_TAGS, Names};
+use crate::{
+    content::{
+        Error, TagLimits,
+        fixture::{Fixture, name, on_both, tag},
+        manifests::Condition,
+    },
+    metadata::fixture::Tamper,
 };
 
 on_both! {
+    a_page_holds_as_many_tags_as_the_limit_says
     tags_are_listed_bytewise_a_page_at_a_time
     a_repository_that_does_not_exist_has_no_list
     a_deleted_tag_is_gone_and_its_version_goes_on
@@ -23,6 +27,25 @@ fn delete(text: &str) -> DeleteTag {
         tag: tag(text),
         limits: TagLimits::Everything,
         actor: "ada".to_owned(),
+    }
+}
+
+async fn a_page_holds_as_many_tags_as_the_limit_says(fixture: &Fixture) {
+    fixture.push_image("acme/web", "first", "config").await;
+    let many = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+                INSERT INTO tag (repository_id, name, manifest_id, version, updated_at) \
+                SELECT m.repository_id, 't' || (100000 + n.i), m.id, 1, 0 FROM manifest m CROSS JOIN n";
+    fixture.content.metadata.write(Tamper(many)).await.unwrap();
+    let list = async |limit| {
+        let Names { names, more } = fixture.content.tags(&name("acme/web"), "", limit).await.unwrap();
+        (names.len(), more)
+    };
+    for limit in [None, Some(MAX_TAGS), Some(usize::MAX)] {
+        assert_eq!(list(limit).await, (MAX_TAGS, false), "{limit:?}");
+    }
+    fixture.push_image("acme/web", "one-more", "config").await;
+    for limit in [None, Some(MAX_TAGS), Some(usize::MAX)] {
+        assert_eq!(list(limit).await, (MAX_TAGS, true), "{limit:?}");
     }
 }
 
