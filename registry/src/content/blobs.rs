@@ -45,17 +45,10 @@ impl Content {
         digest: &Digest,
         promise: Promise<'_>,
     ) -> Result<Blob, Error> {
-        let held = match promise {
-            Promise::Nothing => self.held(repository, digest).await?,
-            Promise::To(pusher) => {
-                // Promises are read where they are written: memory keeps none of them.
-                let held = self.look_up(repository, digest).await?.map(Arc::new);
-                if let Some(held) = held.as_ref().filter(|held| !held.damaged) {
-                    self.keep_promise(repository, digest, &held.lease, &pusher.holder).await?;
-                }
-                held
-            }
-        };
+        let held = self.held(repository, digest).await?;
+        if let (Promise::To(pusher), Some(held)) = (promise, held.as_ref().filter(|held| !held.damaged)) {
+            self.keep_promise(repository, digest, &held.lease, &pusher.holder).await?;
+        }
         match held {
             Some(held) if !held.damaged => Ok(Blob { digest: *digest, size: held.size, held }),
             _ => Err(Error::BlobUnknown { digest: *digest }),
@@ -145,8 +138,13 @@ impl Content {
             return Ok(());
         }
         let renewal = lease.is_renewed_by(holder, now);
-        let promise =
-            PromiseBlob { repository: repository.clone(), digest: *digest, holder: holder.to_owned(), renewal };
+        let promise = PromiseBlob {
+            repository: repository.clone(),
+            digest: *digest,
+            holder: holder.to_owned(),
+            renewal,
+            hot: self.metadata.blobs().clone(),
+        };
         self.metadata.write(promise).await.map_err(|error| match error {
             // The link went between the look and the promise.
             WriteError::Refused(NotHeld) => Error::BlobUnknown { digest: *digest },

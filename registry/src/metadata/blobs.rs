@@ -68,7 +68,10 @@ pub struct Held {
     pub lease: Lease,
 }
 
-/// What is kept in memory about a held blob: that it is there and where, never what was promised.
+/// What is kept in memory about held blobs: that they are there, where, and what was promised.
+///
+/// Whoever takes a link away, ends a promise or makes one has the answer dropped. Where only a promise became longer, or that of
+/// several, an old answer would promise less than is true, which harms nobody: pushes and mounts that find the link leave it.
 pub type HotBlobs = Hot<(RepositoryName, Digest), Arc<Held>>;
 
 /// Finds a blob in a repository.
@@ -123,6 +126,8 @@ pub struct PromiseBlob {
     pub holder: String,
     /// Whether the promise that was found still runs and is this holder's too: then losing this longer one with the machine's power breaks nothing.
     pub renewal: bool,
+    /// Where the answer with the old promise may be kept.
+    pub hot: HotBlobs,
 }
 
 impl Operation for PromiseBlob {
@@ -141,6 +146,10 @@ impl Operation for PromiseBlob {
         let Some(linked) = held.first().filter(|linked| !linked.damaged) else { return Err(Failure::Refused(NotHeld)) };
         links::renew(tx, repository.id, linked.blob, &self.holder).await?;
         Ok(())
+    }
+
+    fn committed(&self, (): &()) {
+        self.hot.forget(&(self.repository.clone(), self.digest));
     }
 }
 

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow};
 use crate::{
     content::{
-        Error, Lives, Promise,
+        Error, Lives, Promise, TagLimits,
+        fixture::{image, push, tag},
+        manifests::DeleteManifest,
         uploads::{Chunk, UPLOAD_LIFE},
     },
     gc::{Collector, Settings, Swept},
@@ -29,6 +31,7 @@ on_both! {
     links_that_are_needed_do_not_keep_the_rest
     a_blob_that_no_manifest_names_goes_after_its_promise
     a_promise_keeps_a_blob
+    a_promise_that_was_remembered_and_has_ended_is_made_anew
     a_blob_that_a_manifest_names_is_kept
     the_last_link_takes_the_blob_with_it
     a_sweep_takes_batch_after_batch
@@ -199,6 +202,30 @@ async fn name_by_manifest(stage: &Stage, deleted: bool) {
                   SELECT m.repository_id, b.digest, m.id FROM manifest m, blob b",
         )
         .await;
+}
+
+async fn a_promise_that_was_remembered_and_has_ended_is_made_anew(stage: &mut Stage) {
+    let repository = name("acme/web");
+    let layer = stage.push("acme/web", "layer").await.unwrap();
+    stage.push("acme/web", "config").await.unwrap();
+    let ada = ada();
+    let look = || stage.content.stat_blob(&repository, &layer, Promise::To(&ada));
+    look().await.unwrap();
+    let stored = stage.content.put_manifest(push("acme/web", tag("v1"), &image("config", &["layer"]))).await.unwrap();
+    // The manifest has ended the promise, and only the manifest keeps the blob: a yes now must be a promise again.
+    look().await.unwrap();
+    let delete = DeleteManifest {
+        repository: repository.clone(),
+        digest: stored.digest,
+        condition: None,
+        limits: TagLimits::Everything,
+        actor: ada.actor.clone(),
+        undelete_window: Duration::ZERO,
+    };
+    stage.content.delete_manifest(delete).await.unwrap();
+    stage.tamper("UPDATE link SET expires_at = 1").await;
+    assert_eq!(sweep(stage).await.links, 1, "the config, about which nobody asked");
+    assert_eq!(stage.pull("acme/web", &layer).await.unwrap(), "layer");
 }
 
 async fn a_blob_that_a_manifest_names_is_kept(stage: &mut Stage) {

@@ -103,8 +103,13 @@ impl Stage {
 
     /// Pushes a blob with one request.
     pub(crate) async fn push(&self, repository: &str, content: &str) -> Result<Digest, Error> {
-        let digest = digest(content.as_bytes());
-        self.content.push_blob(&name(repository), digest, chunk(content.to_owned()), &ada()).await.map(|()| digest)
+        self.push_as(repository, content, "ada").await
+    }
+
+    /// The same for somebody else.
+    pub(crate) async fn push_as(&self, repository: &str, content: &str, holder: &str) -> Result<Digest, Error> {
+        let (repository, digest, pusher) = (name(repository), digest(content.as_bytes()), pusher(holder));
+        self.content.push_blob(&repository, digest, chunk(content.to_owned()), &pusher).await.map(|()| digest)
     }
 
     /// Everything that a repository gives out for a digest.

@@ -22,6 +22,7 @@ on_both! {
     a_yes_to_a_pusher_is_a_promise
     a_yes_to_a_reader_writes_nothing
     a_promise_of_several_is_ended_by_none
+    a_blob_that_memory_promised_is_not_promised_once_it_is_gone
     a_manifest_ends_its_own_pushers_promise
     a_deleted_blob_is_gone_from_its_repository_only
     a_blob_in_use_is_not_deleted
@@ -96,6 +97,30 @@ async fn a_promise_of_several_is_ended_by_none(stage: &mut Stage) {
     let shared = stage.count("SELECT max(leased_until) FROM link").await;
     head(stage, "acme/web", &layer, "carol").await.unwrap();
     assert_eq!(stage.count("SELECT max(leased_until) FROM link").await, shared, "nobody can end it, so it covers all");
+}
+
+async fn a_blob_that_memory_promised_is_not_promised_once_it_is_gone(stage: &mut Stage) {
+    let digest = stage.push("acme/web", "layer").await.unwrap();
+    head(stage, "acme/web", &digest, "ada").await.unwrap();
+    stage.content.delete_blob(&name("acme/web"), &digest, &TagLimits::Everything).await.unwrap();
+    assert!(matches!(head(stage, "acme/web", &digest, "ada").await, Err(Error::BlobUnknown { .. })));
+    // It comes back under somebody else's promise, which is none of hers.
+    stage.push_as("acme/web", "layer", "bob").await.unwrap();
+    assert_eq!(stage.texts(LEASES).await, ["bob"]);
+    head(stage, "acme/web", &digest, "ada").await.unwrap();
+    assert_eq!(stage.texts(LEASES).await, ["several"]);
+}
+
+#[tokio::test]
+async fn a_promise_that_runs_is_repeated_without_the_database() {
+    let stage = Stage::sqlite().await;
+    let digest = stage.push("acme/web", "layer").await.unwrap();
+    head(&stage, "acme/web", &digest, "ada").await.unwrap();
+    stage.content.metadata.close().await;
+    head(&stage, "acme/web", &digest, "ada").await.unwrap();
+    assert!(head(&stage, "acme/web", &digest, "bob").await.is_err(), "to him it is a new one");
+    stage.pass(PROMISE_LIFE / 2 + Duration::from_secs(60));
+    assert!(head(&stage, "acme/web", &digest, "ada").await.is_err(), "less than half of it is left");
 }
 
 async fn a_manifest_ends_its_own_pushers_promise(stage: &mut Stage) {

@@ -15,6 +15,7 @@ use crate::{
     content::{Content, Error, manifest::Manifest, tags::limits},
     metadata::{
         BlobId,
+        blobs::HotBlobs,
         events::{self, Event},
         links::{self, Linked},
         manifests::{self, Affected, ManifestId, NewManifest},
@@ -43,6 +44,7 @@ pub(super) struct Put {
     manifest: Manifest,
     tags: BTreeSet<Tag>,
     remembered: Remembered,
+    hot: HotBlobs,
     /// How long it, and what its tags leave, stays at least once no tag points there.
     grace: Duration,
 }
@@ -61,8 +63,8 @@ impl Put {
         if let Reference::Tag(tag) = &request.reference {
             tags.insert(tag.clone());
         }
-        let (remembered, grace) = (content.manifests.clone(), content.lives.grace);
-        Self { request, digest, manifest, tags, remembered, grace }
+        let (remembered, hot) = (content.manifests.clone(), content.metadata.blobs().clone());
+        Self { request, digest, manifest, tags, remembered, hot, grace: content.lives.grace }
     }
 
     fn subject(&self) -> Option<&Digest> {
@@ -205,6 +207,10 @@ impl Operation for Put {
     fn committed(&self, stored: &Stored) {
         let tags = stored.tags.iter().cloned().map(Reference::Tag);
         self.remembered.forget(&self.request.repository, tags.chain([Reference::Digest(stored.digest)]));
+        // The pusher's promises about them have ended: the next look must make new ones.
+        for blob in references::blobs(&self.manifest) {
+            self.hot.forget(&(self.request.repository.clone(), blob));
+        }
     }
 }
 
