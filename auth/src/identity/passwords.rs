@@ -1,11 +1,10 @@
 //! Passwords of local accounts: argon2id, hashed and compared on a bounded queue.
 
+mod argon;
+
 use std::sync::Arc;
 
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
-};
+use argon2::{Algorithm, Argon2, Params, Version, password_hash::phc::PasswordHash};
 use shared::{random, secret::Secret};
 use thiserror::Error;
 
@@ -120,13 +119,12 @@ fn hash(password: &[u8]) -> String {
     let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("argon2 accepts these parameters");
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let salt = random::bytes::<16>();
-    let hashed: PasswordHash = argon2.hash_password_with_salt(password, &salt).expect("argon2 accepts this salt");
-    hashed.to_string()
+    argon::hash(&argon2, Algorithm::Argon2id, password, &salt).expect("argon2 accepts this salt").to_string()
 }
 
 /// True if the password is the one that was hashed. The outputs are compared in constant time.
 pub(super) fn matches(password: &[u8], stored: &str) -> bool {
-    PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+    PasswordHash::new(stored).is_ok_and(|hash| argon::verify(&hash, password))
 }
 
 /// True if the text is an argon2 hash that costs no more than this server grants.
@@ -152,6 +150,28 @@ mod tests {
         assert!(!passwords.matches(&"correct horsf".into(), &stored).await.unwrap());
         assert_ne!(passwords.hash(&"correct horse".into()).await.unwrap(), stored, "each has a salt of its own");
         assert!(!passwords.matches(&"x".into(), "not a hash").await.unwrap());
+    }
+
+    #[test]
+    fn others_hashes_are_understood_and_ours_by_others() {
+        use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier};
+        let params = Params::new(64, 3, 2, Some(24)).unwrap();
+        for (algorithm, version) in [("argon2id", 0x13), ("argon2i", 0x13), ("argon2d", 0x10)] {
+            let theirs = Argon2::default()
+                .hash_password_customized(
+                    b"password",
+                    b"a salt of theirs",
+                    Some(algorithm),
+                    Some(version),
+                    params.clone(),
+                )
+                .unwrap()
+                .to_string();
+            assert!(matches(b"password", &theirs), "{theirs}");
+            assert!(!matches(b"passwore", &theirs), "{theirs}");
+        }
+        let ours = hash(b"password");
+        assert_eq!(Argon2::default().verify_password(b"password", ours.as_str()), Ok(()));
     }
 
     #[test]
