@@ -13,6 +13,7 @@ pub mod namespaces;
 pub mod networks;
 pub mod principals;
 pub mod providers;
+mod recent;
 pub mod revocations;
 pub mod rules;
 pub mod services;
@@ -25,11 +26,11 @@ use std::sync::Arc;
 
 use shared::{
     clock::Clock,
-    database::{Database, DatabaseError, Location, Migrations, Operation, WriteError},
+    database::{Database, DatabaseError, Dialect, Location, Migrations, Operation, WriteError},
 };
 use thiserror::Error;
-use tokio::sync::watch;
 
+use self::recent::{Changes, Recent};
 pub use ids::{CredentialId, GrantId, NamespaceId, PrincipalId, ProviderId, ServiceId, TeamId};
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/auth/sqlite");
@@ -45,7 +46,31 @@ pub struct Accounts {
     clock: Clock,
     uses: Arc<credentials::Uses>,
     events: Arc<events::Events>,
-    revoked: Arc<watch::Sender<()>>,
+    changes: Changes,
+    recent: Arc<RecentAnswers>,
+}
+
+/// What token requests ask for.
+struct RecentAnswers {
+    /// By the public part of a secret.
+    stored: Recent<String, credentials::Stored>,
+    /// By folded name.
+    claimed: Recent<String, credentials::Claimed>,
+    situations: Recent<rules::Question, rules::Known>,
+}
+
+/// How many secrets and names are kept each, and how many rules.
+const RECENT_SECRETS: u64 = 10_000;
+const RECENT_RULES: u64 = 50_000;
+
+impl RecentAnswers {
+    fn new(dialect: Dialect, changes: &Changes) -> Self {
+        Self {
+            stored: Recent::new(dialect, changes, RECENT_SECRETS, |_| 1),
+            claimed: Recent::new(dialect, changes, RECENT_SECRETS, |_| 1),
+            situations: Recent::new(dialect, changes, RECENT_RULES, rules::Known::weight),
+        }
+    }
 }
 
 impl Accounts {
@@ -56,13 +81,9 @@ impl Accounts {
     pub async fn open(location: &Location, clock: Clock) -> Result<Self, DatabaseError> {
         let migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
         let database = Database::open(location, migrations, clock.clone()).await?;
-        Ok(Self {
-            database,
-            clock,
-            uses: Arc::default(),
-            events: Arc::default(),
-            revoked: Arc::new(watch::Sender::new(())),
-        })
+        let changes = Changes::default();
+        let recent = Arc::new(RecentAnswers::new(database.dialect(), &changes));
+        Ok(Self { database, clock, uses: Arc::default(), events: Arc::default(), changes, recent })
     }
 
     /// Ends what was handed over, then closes all connections.
@@ -78,11 +99,10 @@ impl Accounts {
         self.epoch().await.map(drop)
     }
 
-    /// Runs a change to its end, then wakes those who wait for revocations.
+    /// Runs a change to its end; once it is committed, those who wait for revocations wake and what was read before counts no more.
+    /// Whatever decides about tokens is changed through here.
     async fn change<O: Operation<Refusal = Refusal>>(&self, operation: O) -> Result<O::Output, Error> {
-        let output = self.database.write(operation).await?;
-        self.revoked.send_replace(());
-        Ok(output)
+        Ok(self.database.write(self.changes.announcing(operation)).await?)
     }
 }
 

@@ -12,7 +12,7 @@ use shared::{clock::Timestamp, on};
 
 use super::{
     Accounts, CredentialId, Error, PrincipalId, ProviderId, ServiceId,
-    names::Label,
+    names::{Label, folded},
     networks::Networks,
     principals::{self, Principal},
     stored::{stored_words, undecodable},
@@ -155,10 +155,17 @@ impl Accounts {
     /// # Errors
     /// The database did not answer.
     pub async fn credential_with_lookup(&self, lookup: &str) -> Result<Option<Stored>, Error> {
-        let mut reader = self.database.reader().await?;
-        let row: Option<StoredRow> = on!(reader, c => sqlx::query_as(select_stored!("c.lookup = $1 AND c.revoked_at IS NULL"))
-            .bind(lookup).fetch_optional(c).await)?;
-        row.map(|row| self.stored(row)).transpose()
+        let read = async |lookup: &String| {
+            let mut reader = self.database.reader().await?;
+            let row: Option<StoredRow> = on!(reader, c => sqlx::query_as(select_stored!("c.lookup = $1 AND c.revoked_at IS NULL"))
+                .bind(lookup).fetch_optional(c).await)?;
+            Ok::<_, Error>(row.map(StoredRow::into_stored).transpose()?)
+        };
+        let mut found = self.recent.stored.get_or_read(lookup.to_owned(), |_| true, read).await?;
+        if let Some(stored) = &mut found {
+            self.uses.refresh(&mut stored.credential);
+        }
+        Ok(found)
     }
 
     /// The account of that name in any spelling, with its live password or keys.
@@ -166,20 +173,32 @@ impl Accounts {
     /// # Errors
     /// The database did not answer.
     pub async fn claimed(&self, handle: &str) -> Result<Option<Claimed>, Error> {
-        let Some(principal) = self.principal_called(handle).await? else { return Ok(None) };
+        let read = async |handle: &String| self.read_claimed(handle).await;
+        let Some(mut claimed) = self.recent.claimed.get_or_read(folded(handle), |_| true, read).await? else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        claimed.proofs.retain_mut(|(credential, _)| {
+            self.uses.refresh(credential);
+            credential.is_live(now)
+        });
+        Ok(Some(claimed))
+    }
+
+    /// The account of that folded name, with its password or keys unless they were revoked.
+    async fn read_claimed(&self, folded: &str) -> Result<Option<Claimed>, Error> {
         let mut reader = self.database.reader().await?;
         let rows: Vec<StoredRow> = on!(reader, c => sqlx::query_as(select_stored!(
-            "c.principal_id = $1 AND c.kind IN ('password', 'robot_key') AND c.revoked_at IS NULL ORDER BY c.id"))
-            .bind(principal.id.0).fetch_all(c).await)?;
-        let now = self.clock.now();
-        let mut proofs = Vec::with_capacity(rows.len());
-        for row in rows {
-            let stored = self.stored(row)?;
-            if stored.credential.is_live(now) {
-                proofs.push((stored.credential, stored.verifier));
-            }
-        }
-        Ok(Some(Claimed { principal, proofs }))
+            "p.folded = $1 AND p.state <> 'deleted' AND c.kind IN ('password', 'robot_key') AND c.revoked_at IS NULL ORDER BY c.id"))
+            .bind(folded).fetch_all(c).await)?;
+        drop(reader);
+        let stored = rows.into_iter().map(StoredRow::into_stored).collect::<Result<Vec<_>, _>>()?;
+        let principal = match stored.first() {
+            Some(stored) => Some(stored.principal.clone()),
+            None => self.principal_called(folded).await?,
+        };
+        let proofs = stored.into_iter().map(|stored| (stored.credential, stored.verifier)).collect();
+        Ok(principal.map(|principal| Claimed { principal, proofs }))
     }
 
     /// What stands here for the password of an account that a provider created, by the provider's own id for it.

@@ -74,7 +74,7 @@ impl Accounts {
     /// Wakes whoever waits on it after every change made by this process. Other replicas' changes are seen by asking again.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
-        self.revoked.subscribe()
+        self.changes.subscribe()
     }
 
     /// Refuses every token that a signing leaf made.

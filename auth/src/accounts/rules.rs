@@ -20,7 +20,7 @@ use crate::permissions::{
 };
 
 /// About whom rules are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum About {
     /// Somebody who showed nothing.
     Anonymous,
@@ -80,29 +80,79 @@ pub struct Situation {
     pub epoch: u64,
 }
 
+/// What is asked for with a token request; what it is answered with does not depend on anything else but the time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    about: About,
+    namespaces: Option<String>,
+    others: bool,
+    service: Option<String>,
+}
+
+impl Question {
+    fn new(about: About, reach: &Reach<'_>) -> Self {
+        let list = |names: &BTreeSet<&str>| serde_json::Value::from_iter(names.iter().copied()).to_string();
+        Self {
+            about,
+            namespaces: reach.namespaces.as_ref().map(list),
+            others: reach.others,
+            service: reach.service.map(str::to_owned),
+        }
+    }
+}
+
+/// A situation, and until when it is one whatever happens: account and credential may come to their end by themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    situation: Situation,
+    ends: Option<Timestamp>,
+}
+
+impl Known {
+    /// How much is kept with it, in rules.
+    pub(super) fn weight(&self) -> u32 {
+        let Rules { grants, guardrails, .. } = &self.situation.rules;
+        u32::try_from(1 + grants.len() + guardrails.len()).unwrap_or(u32::MAX)
+    }
+}
+
 impl Accounts {
     /// Caller, rules and epoch of one snapshot. None if the account or the credential no longer counts.
     ///
     /// # Errors
     /// The database did not answer.
     pub async fn rules_for(&self, about: About, reach: &Reach<'_>) -> Result<Option<Situation>, Error> {
-        let (principal, credential) = match about {
+        let now = self.clock.now();
+        let question = Question::new(about, reach);
+        let read = async |question: &Question| self.read_rules(question, now).await;
+        // All rules of somebody may be many, and are asked for rarely.
+        let known = if reach.namespaces.is_none() {
+            read(&question).await?
+        } else {
+            let lasts = |known: &Known| known.ends.is_none_or(|end| now < end);
+            self.recent.situations.get_or_read(question, lasts, read).await?
+        };
+        Ok(known.map(|known| known.situation))
+    }
+
+    async fn read_rules(&self, question: &Question, now: Timestamp) -> Result<Option<Known>, Error> {
+        let (principal, credential) = match question.about {
             About::Anonymous => (None, None),
             About::Proved(principal, credential) => (Some(principal.0), Some(credential.0)),
             About::Principal(principal) => (Some(principal.0), None),
         };
-        let names =
-            reach.namespaces.as_ref().map(|names| serde_json::Value::from_iter(names.iter().copied()).to_string());
+        let (names, service) = (question.namespaces.as_deref(), question.service.as_deref());
         let mut reader = self.database.reader().await?;
         let query = match reader.dialect() {
             Dialect::Sqlite => SQLITE,
             Dialect::Postgres => POSTGRES,
         };
         let (json,): (String,) = on!(reader, c => sqlx::query_as(query)
-            .bind(principal).bind(credential).bind(names.as_deref()).bind(reach.others).bind(reach.service).fetch_one(c).await)?;
+            .bind(principal).bind(credential).bind(names).bind(question.others).bind(service).fetch_one(c).await)?;
         drop(reader);
         let snapshot: Snapshot = serde_json::from_str(&json).map_err(undecodable)?;
-        Ok(snapshot.situation(about, self.clock.now())?)
+        let ends = snapshot.ends();
+        Ok(snapshot.situation(question.about, now)?.map(|situation| Known { situation, ends }))
     }
 }
 
@@ -197,6 +247,13 @@ struct RulePart {
 }
 
 impl Snapshot {
+    /// When account or credential ends by itself.
+    fn ends(&self) -> Option<Timestamp> {
+        let principal = self.principal.as_ref().and_then(|part| part.expires_at);
+        let credential = self.credential.as_ref().and_then(|part| part.expires_at);
+        principal.into_iter().chain(credential).min().map(Timestamp::from_micros)
+    }
+
     fn situation(self, about: About, now: Timestamp) -> Result<Option<Situation>, sqlx::Error> {
         let Some(caller) = caller(about, self.principal, self.credential, self.teams, now) else { return Ok(None) };
         let namespace = |part: NamespacePart| Namespace { id: part.id, name: part.name, visibility: part.visibility };

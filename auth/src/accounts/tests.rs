@@ -6,4 +6,5 @@ pub(crate) mod fixture;
 mod limits;
 mod principals;
 mod providers;
+mod recent;
 mod rules;

@@ -64,7 +64,9 @@ impl Accounts {
     pub async fn flush_uses(&self) -> Result<(), Error> {
         let taken = self.uses.take();
         for batch in taken.chunks(BATCH) {
-            if let Err(error) = self.database.write(WriteUses(batch.to_vec())).await {
+            // A change as any other: what was read before does not know of these uses.
+            let write = self.changes.announcing(WriteUses(batch.to_vec()));
+            if let Err(error) = self.database.write(write).await {
                 for (id, at, from) in batch {
                     self.uses.note(*id, *at, *from);
                 }
