@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{Response, header},
 };
+use serde::Serialize;
 use serde_json::json;
 use shared::{access::CatalogView, digest::Digest, repository::RepositoryName};
 
@@ -23,8 +24,7 @@ pub(super) async fn tags(visit: &Visit, repository: RepositoryName, page: PageQu
     let limit = page.limit.map(|limit| limit.min(visit.rules().tag_entries));
     let after = page.last.as_deref().unwrap_or_default();
     let found = visit.content().tags(&repository, after, limit.map(as_count)).await?;
-    let document = json!({"name": repository.as_str(), "tags": &found.names}).to_string();
-    let answer = Answer::json(document, JSON);
+    let answer = Answer::json(document(&Tags { name: repository.as_str(), tags: &found.names }), JSON);
     let next = found.names.last().filter(|_| found.more);
     Ok(match next {
         Some(last) => {
@@ -53,7 +53,7 @@ pub(super) async fn catalog(visit: &Visit, page: PageQuery) -> Result<Response<B
         Err(never) => match never {},
     });
     let found = visit.content().catalog(readable.as_ref(), &from, as_count(limit)).await?;
-    let answer = Answer::json(json!({ "repositories": found.names }).to_string(), JSON);
+    let answer = Answer::json(document(&Repositories { repositories: &found.names }), JSON);
     Ok(match found.next {
         Some(next) => {
             let page = PageQuery { limit: Some(limit), last: Some(next.to_string()) };
@@ -61,6 +61,23 @@ pub(super) async fn catalog(visit: &Visit, page: PageQuery) -> Result<Response<B
         }
         None => answer.finish(),
     })
+}
+
+#[derive(Serialize)]
+struct Tags<'a> {
+    name: &'a str,
+    tags: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Repositories<'a> {
+    repositories: &'a [String],
+}
+
+/// A long list as JSON, without a tree of values in between.
+#[expect(clippy::expect_used, reason = "texts under names that are texts can be written as JSON")]
+fn document(list: &impl Serialize) -> String {
+    serde_json::to_string(list).expect("a list of texts is JSON")
 }
 
 /// The stock registry's page where a client does not say how many.

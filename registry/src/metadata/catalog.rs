@@ -40,7 +40,7 @@ pub struct Row {
 /// What the database says.
 pub async fn look(reader: &mut Reader, look: &Look<'_>) -> Result<Vec<Row>, DatabaseError> {
     let sql = match reader.dialect() {
-        Dialect::Sqlite => "SELECT json_group_array(json_array(id, name, living) ORDER BY name) FROM (
+        Dialect::Sqlite => "SELECT json_group_array(json_array(id, name, living)) FROM (
              SELECT r.id, r.name, CASE WHEN EXISTS (
                  SELECT 1 FROM manifest m WHERE m.repository_id = r.id AND m.deleted_at IS NULL) THEN 1 ELSE 0 END AS living
              FROM repository r WHERE r.deleted_at IS NULL AND r.name > $1 AND r.name >= $2 AND r.name < $3
@@ -54,7 +54,9 @@ pub async fn look(reader: &mut Reader, look: &Look<'_>) -> Result<Vec<Row>, Data
     let (after, from, until, limit) = (look.after, look.from, look.until, look.limit);
     let (page,): (String,) = on!(reader, c => sqlx::query_as(sql)
         .bind(after).bind(from).bind(until).bind(limit).fetch_one(c).await)?;
-    let rows: Vec<(i64, String, u8)> = parse_json(&page)?;
+    let mut rows: Vec<(i64, String, u8)> = parse_json(&page)?;
+    // They come in this order already, but only by habit.
+    rows.sort_unstable_by(|(_, one, _), (_, other, _)| one.cmp(other));
     let row = |(id, name, living)| Row { id: RepositoryId(id), name, holds_manifest: living == 1 };
     Ok(rows.into_iter().map(row).collect())
 }
