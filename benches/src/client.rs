@@ -24,20 +24,29 @@ impl Client {
 
     /// The same connection with a new token.
     pub(crate) async fn renewed(&self, server: &Server, repositories: &[String]) -> anyhow::Result<Self> {
-        let token = self.token(&server.realm, &server.robot, repositories).await?;
-        Ok(Self { token, ..self.clone() })
+        self.asking(&server.realm, &server.robot, &scopes(repositories)).await
     }
 
-    /// Asks the realm for one token over all repositories.
+    /// The same connection with an account's token for these scopes.
+    pub(crate) async fn asking(
+        &self,
+        realm: &str,
+        account: &(String, String),
+        scopes: &[String],
+    ) -> anyhow::Result<Self> {
+        Ok(Self { token: self.token(realm, account, scopes).await?, ..self.clone() })
+    }
+
+    /// Asks the realm for one token over all scopes.
     pub(crate) async fn token(
         &self,
         realm: &str,
         (name, secret): &(String, String),
-        repositories: &[String],
+        scopes: &[String],
     ) -> anyhow::Result<String> {
         let mut request = self.http.get(realm).basic_auth(name, Some(secret)).query(&[("service", "portreeve")]);
-        for repository in repositories {
-            request = request.query(&[("scope", format!("repository:{repository}:pull,push"))]);
+        for scope in scopes {
+            request = request.query(&[("scope", scope)]);
         }
         let answer: serde_json::Value = request.send().await?.error_for_status()?.json().await?;
         Ok(answer["token"].as_str().context("no token")?.to_owned())
@@ -81,6 +90,11 @@ impl Client {
         let (response, _) = self.expect(request, status).await?;
         Ok(response.headers().get("location").context("no Location")?.to_str()?.to_owned())
     }
+}
+
+/// Pull and push in each of the repositories.
+pub(crate) fn scopes(repositories: &[String]) -> Vec<String> {
+    repositories.iter().map(|repository| format!("repository:{repository}:pull,push")).collect()
 }
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -1,10 +1,11 @@
-//! Loads Portreeve and, where it is installed, Debian's `docker-registry`, one after the other in one run, and prints
+//! Loads Portreeve and, where they are installed, Debian's `docker-registry` and nginx, one after the other in one run, and prints
 //! the *server's* processor time per operation and its peak memory, both read from `/proc`.
 //!
 //! Wall-clock time on a shared machine says more about the neighbours than about the server; processor time and the
 //! ratio of two servers within one run are what can be compared. Traffic goes to loopback only, and every phase is
 //! bounded by a count.
 
+mod catalog;
 mod client;
 mod measure;
 mod phases;
@@ -25,6 +26,9 @@ struct Arguments {
     /// The peer; left out of the run where the file does not exist.
     #[arg(long, default_value = "/usr/bin/docker-registry")]
     peer: PathBuf,
+    /// The peer for large blobs; left out of the run where the file does not exist.
+    #[arg(long, default_value = "/usr/sbin/nginx")]
+    nginx: PathBuf,
     /// Divides the number of operations, for a quick look.
     #[arg(long, default_value_t = 1)]
     divide: u32,
@@ -36,25 +40,33 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let portreeve = Server::portreeve(&arguments.portreeve).await?;
     let ours = phases::run(&portreeve, arguments.divide).await?;
-    let peer = if arguments.peer.exists() {
+    let mut others = Vec::new();
+    if arguments.peer.exists() {
         let peer = Server::peer(&arguments.peer, &portreeve).await?;
-        Some(phases::run(&peer, arguments.divide).await?)
-    } else {
-        None
-    };
-    report(&ours, peer.as_deref());
+        others.push(("docker-registry", phases::run(&peer, arguments.divide).await?));
+    }
+    if arguments.nginx.exists() {
+        let nginx = Server::nginx(&arguments.nginx, &portreeve, &phases::LARGE).await?;
+        others.push(("nginx", phases::run_files(&nginx, arguments.divide).await?));
+    }
+    report(&ours, &others);
     Ok(())
 }
 
+/// One line for each operation: our figure, and of each other server that does it its own and how many times that ours is.
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
-fn report(ours: &[Figures], peer: Option<&[Figures]>) {
-    println!("\n{:<44} {:>12} {:>16} {:>7}", "operation", "portreeve", "docker-registry", "ratio");
+fn report(ours: &[Figures], others: &[(&str, Vec<Figures>)]) {
+    let headings: String = others.iter().map(|(name, _)| format!(" {name:>16} {:>7}", "ratio")).collect();
+    println!("\n{:<44} {:>12}{headings}", "operation", "portreeve");
     for figures in ours {
-        let other = peer.and_then(|all| all.iter().find(|other| other.operation == figures.operation));
-        let (theirs, ratio) = match other {
-            Some(other) => (other.print(), format!("{:.2}", figures.value / other.value)),
-            None => ("–".into(), "–".into()),
-        };
-        println!("{:<44} {:>12} {:>16} {:>7}", figures.operation, figures.print(), theirs, ratio);
+        let beside: String = others.iter().map(|(_, all)| beside(figures, all)).collect();
+        println!("{:<44} {:>12}{beside}", figures.operation, figures.print());
+    }
+}
+
+fn beside(ours: &Figures, theirs: &[Figures]) -> String {
+    match theirs.iter().find(|theirs| theirs.operation == ours.operation) {
+        Some(theirs) => format!(" {:>16} {:>7.2}", theirs.print(), ours.value / theirs.value),
+        None => format!(" {:>16} {:>7}", "–", "–"),
     }
 }

@@ -8,7 +8,8 @@ use reqwest::Method;
 use shared::digest::Digest;
 
 use crate::{
-    client::{self, Client, fresh_bytes},
+    catalog,
+    client::{self, Client, fresh_bytes, scopes},
     measure::{self, Figures, Unit},
     server::Server,
 };
@@ -17,13 +18,19 @@ const CLIENTS: usize = 4;
 const TAGS: u32 = 200;
 const GIB: f64 = (1_u64 << 30) as f64;
 
+/// The large files of the run, in bytes: the first is the small one.
+pub(crate) const LARGE: [usize; 5] = [10_000_000, 256 << 20, 256 << 20, 256 << 20, 256 << 20];
+
+/// Runs what a server of nothing but files can do, against one that has [`LARGE`].
+pub(crate) async fn run_files(server: &Server, divide: u32) -> anyhow::Result<Vec<Figures>> {
+    let load = Load::new(server, divide).await?;
+    let paths: Vec<String> = (0..LARGE.len()).map(|name| format!("/{name}")).collect();
+    load.downloads(&paths).await
+}
+
 /// Runs every phase against the server.
 pub(crate) async fn run(server: &Server, divide: u32) -> anyhow::Result<Vec<Figures>> {
-    let repositories: Vec<String> = (0..CLIENTS).map(|n| format!("bench/load-{n}")).collect();
-    let mut load = Load { server, divide, repositories, clients: Vec::new() };
-    for _ in 0..CLIENTS {
-        load.clients.push(Client::connect(server, &load.names()).await?);
-    }
+    let load = Load::new(server, divide).await?;
     // The first start hashes a password, which takes more memory than all the rest.
     measure::forget_peak_memory(server.pid())?;
     let mut figures = load.pushes().await?;
@@ -36,6 +43,8 @@ pub(crate) async fn run(server: &Server, divide: u32) -> anyhow::Result<Vec<Figu
     });
     if server.issues_tokens {
         figures.extend(load.tokens().await?);
+        catalog::fill(&server.database()).await?;
+        figures.push(load.catalog().await?);
     }
     Ok(figures)
 }
@@ -57,7 +66,16 @@ struct Pushed {
     layer: Digest,
 }
 
-impl Load<'_> {
+impl<'s> Load<'s> {
+    async fn new(server: &'s Server, divide: u32) -> anyhow::Result<Self> {
+        let repositories: Vec<String> = (0..CLIENTS).map(|n| format!("bench/load-{n}")).collect();
+        let mut load = Self { server, divide, repositories, clients: Vec::new() };
+        for _ in 0..CLIENTS {
+            load.clients.push(Client::connect(server, &load.names()).await?);
+        }
+        Ok(load)
+    }
+
     fn names(&self) -> Vec<String> {
         self.repositories.iter().cloned().chain([TAGGED.to_owned()]).collect()
     }
@@ -107,43 +125,67 @@ impl Load<'_> {
             let path = format!("/v2/{TAGGED}/tags/list?n={TAGS}");
             client.expect(client.request(Method::GET, &path), 200).await.map(drop)
         };
+        let reader = [format!("repository:{TAGGED}:pull")];
+        let reader = self.clients[0].asking(&self.server.realm, &self.server.robot, &reader).await?;
+        let look = |_, _, _| head(reader.clone(), String::new(), 0);
         Ok(vec![
             self.phase("GET manifest by tag", 20_000, |client, _, _| get_manifest(client)).await?,
             self.phase("… with a token never seen before", FIRST_USES, first_use).await?,
-            self.phase("HEAD blob", 20_000, head).await?,
+            self.phase("HEAD blob, by a pusher", 20_000, head).await?,
+            self.phase("HEAD blob, by a reader", 20_000, look).await?,
             self.phase("tags/list of 200", 4_000, list).await?,
         ])
     }
 
     async fn large(&self) -> anyhow::Result<Vec<Figures>> {
         let (client, repository) = (&self.clients[0], &self.repositories[0]);
-        let ten = client.push_blob(TAGGED, &fresh_bytes(10_000_000)?).await?;
-        let get = |client: Client, _, _| async move {
-            let path = format!("/v2/{TAGGED}/blobs/{ten}");
-            client.expect(client.request(Method::GET, &path), 200).await.map(drop)
-        };
-        let ten = self.phase("GET 10 MB blob", 400, get).await?;
-        let large: Vec<Bytes> = (0..4).map(|_| fresh_bytes(256 << 20)).collect::<Result<_, _>>()?;
+        let path = |repository: &str, digest| format!("/v2/{repository}/blobs/{digest}");
+        let (small, large) = (LARGE[0], &LARGE[1..]);
+        let mut paths = vec![path(TAGGED, client.push_blob(TAGGED, &fresh_bytes(small)?).await?)];
+        let large: Vec<Bytes> = large.iter().map(|length| fresh_bytes(*length)).collect::<Result<_, _>>()?;
         let before = self.spent()?;
-        let mut pushed = Vec::new();
         for bytes in &large {
-            pushed.push(client.push_blob(repository, bytes).await?);
+            paths.push(path(repository, client.push_blob(repository, bytes).await?));
         }
         let uploads = self.per_gib("upload of 256 MiB", before, large.iter().map(|bytes| bytes.len() as u64).sum())?;
+        let mut figures = vec![uploads];
+        figures.extend(self.downloads(&paths).await?);
+        Ok(figures)
+    }
+
+    /// Reads what lies at the paths, the first of them more often.
+    async fn downloads(&self, paths: &[String]) -> anyhow::Result<Vec<Figures>> {
+        let get = async |client: &Client, path: &str| {
+            anyhow::Ok(client.expect(client.request(Method::GET, path), 200).await?.1)
+        };
+        let ten = |client: Client, _, _| async move { get(&client, &paths[0]).await.map(drop) };
+        let ten = self.phase("GET 10 MB blob", 400, ten).await?;
         let before = self.spent()?;
         let mut read = 0;
-        for digest in pushed.iter().cycle().take(8) {
-            let path = format!("/v2/{repository}/blobs/{digest}");
-            read += client.expect(client.request(Method::GET, &path), 200).await?.1;
+        for path in paths[1..].iter().cycle().take(8) {
+            read += get(&self.clients[0], path).await?;
         }
-        Ok(vec![ten, uploads, self.per_gib("GET 256 MiB blob", before, read)?])
+        Ok(vec![ten, self.per_gib("GET 256 MiB blob", before, read)?])
+    }
+
+    /// Pages of the catalog, each beginning elsewhere.
+    async fn catalog(&self) -> anyhow::Result<Figures> {
+        let scopes = ["registry:catalog:*".to_owned()];
+        let client = self.clients[0].asking(&self.server.realm, &self.server.admin, &scopes).await?;
+        let page = |_, _, n: u32| {
+            let last = format!("{}{:06}", catalog::PREFIX, n * 97 % catalog::REPOSITORIES);
+            let get = client.request(Method::GET, &format!("/v2/_catalog?n=100&last={last}"));
+            let client = client.clone();
+            async move { client.expect(get, 200).await.map(drop) }
+        };
+        self.phase("catalog, 100 of 100,000", 1_000, page).await
     }
 
     async fn tokens(&self) -> anyhow::Result<Vec<Figures>> {
         let ask = |client: &Client, account: &(String, String)| {
             let (client, realm, account) = (client.clone(), self.server.realm.clone(), account.clone());
             let repositories = vec![TAGGED.to_owned()];
-            async move { client.token(&realm, &account, &repositories).await.map(drop) }
+            async move { client.token(&realm, &account, &scopes(&repositories)).await.map(drop) }
         };
         // Once, so that the password is remembered.
         ask(&self.clients[0], &self.server.admin).await?;

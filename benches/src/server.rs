@@ -2,13 +2,15 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
+
+use crate::client::fresh_bytes;
 
 /// A running server and how to get its tokens.
 #[derive(Debug)]
@@ -84,8 +86,39 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(File::create(home.path().join("log"))?)
             .spawn()?;
-        wait_for(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok()).await.context("peer does not listen")?;
-        Ok(Self {
+        Self::beside(issuer, process, home, port).await.context("peer does not listen")
+    }
+
+    /// Debian's nginx with sendfile, in one process, over files of the given sizes: `/0`, `/1` and so on.
+    pub(crate) async fn nginx(program: &Path, issuer: &Self, files: &[usize]) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let root = home.path().join("files");
+        fs::create_dir(&root)?;
+        for (name, length) in files.iter().enumerate() {
+            fs::write(root.join(name.to_string()), fresh_bytes(*length)?)?;
+        }
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {}/{kind}; ", home.path().display()))
+            .concat();
+        let config = format!(
+            "daemon off; master_process off; pid {home}/pid; error_log {home}/log; events {{}} http {{ access_log off; sendfile on; \
+             tcp_nopush on; keepalive_requests 1000000; {temporary} server {{ listen 127.0.0.1:{port}; root {root}; }} }}",
+            home = home.path().display(),
+            root = root.display(),
+        );
+        fs::write(home.path().join("nginx.conf"), config)?;
+        let process = Command::new(program)
+            .arg("-c")
+            .arg(home.path().join("nginx.conf"))
+            .stdout(Stdio::null())
+            .stderr(File::create(home.path().join("errors"))?)
+            .spawn()?;
+        Self::beside(issuer, process, home, port).await.context("nginx does not listen")
+    }
+
+    async fn beside(issuer: &Self, process: Child, home: TempDir, port: u16) -> Option<Self> {
+        let server = Self {
             address: format!("http://127.0.0.1:{port}"),
             realm: issuer.realm.clone(),
             robot: issuer.robot.clone(),
@@ -93,7 +126,13 @@ impl Server {
             issues_tokens: false,
             process,
             home,
-        })
+        };
+        wait_for(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok()).await.map(|_| server)
+    }
+
+    /// Portreeve's database of the registry.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.home.path().join("data/registry.db")
     }
 
     pub(crate) fn pid(&self) -> u32 {
