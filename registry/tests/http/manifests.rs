@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::client::{INDEX, MANIFEST, Registry, digest, image};
+use crate::client::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, Registry, digest, image};
 
 #[tokio::test]
 pub(crate) async fn what_was_pushed_is_served_byte_for_byte_whatever_is_accepted() {
@@ -38,6 +38,45 @@ pub(crate) async fn what_was_pushed_is_served_byte_for_byte_whatever_is_accepted
     let known: Vec<_> = known.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let absent = registry.get_with(&format!("/v2/acme/web/manifests/{absent}"), &known).await;
     assert_eq!(absent.refused(), (404, "MANIFEST_UNKNOWN".into()));
+}
+
+/// Docker's own types, with white space and an order of members that no printer of ours has: a digest is of bytes.
+#[tokio::test]
+pub(crate) async fn dockers_manifests_and_lists_are_served_byte_for_byte() {
+    let registry = Registry::open().await;
+    let config = registry.push_blob("acme/web", b"{}").await;
+    let layer = registry.push_blob("acme/web", b"layer").await;
+    let image = format!(
+        "{{\n   \"schemaVersion\": 2,\n   \"mediaType\": \"{DOCKER_MANIFEST}\",\n   \"layers\": [{{\"size\": 5, \"digest\": \"{layer}\",\n\
+         \t\"mediaType\": \"application/vnd.docker.image.rootfs.diff.tar.gzip\"}}],\n   \"config\": {{\n\
+         \"mediaType\": \"application/vnd.docker.container.image.v1+json\", \"size\": 2, \"digest\": \"{config}\"}},\n \"x\": \"\\u00e9\"}}\n"
+    );
+    let list = format!(
+        "{{\"manifests\" : [ {{\"platform\": {{\"os\": \"linux\", \"architecture\": \"arm64\", \"variant\": \"v8\"}},\r\n\
+         \"size\": {}, \"digest\": \"{}\", \"mediaType\": \"{DOCKER_MANIFEST}\"}} ],\r\n\
+         \"mediaType\": \"{DOCKER_LIST}\", \"schemaVersion\": 2}}",
+        image.len(),
+        digest(image.as_bytes()),
+    );
+    for (tag, media_type, document) in [("image", DOCKER_MANIFEST, &image), ("list", DOCKER_LIST, &list)] {
+        let pushed = registry.put_manifest(&format!("/v2/acme/web/manifests/{tag}"), media_type, document).await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
+        let digest = digest(document.as_bytes()).to_string();
+        assert_eq!(pushed.expect("docker-content-digest"), digest);
+        for reference in [tag, &digest] {
+            let target = format!("/v2/acme/web/manifests/{reference}");
+            for accept in [None, Some("*/*"), Some(MANIFEST), Some(media_type)] {
+                let headers: Vec<_> = accept.iter().map(|accept| ("accept", *accept)).collect();
+                let got = registry.get_with(&target, &headers).await;
+                assert_eq!((got.status, &got.body[..]), (StatusCode::OK, document.as_bytes()), "{accept:?}");
+                assert_eq!(got.expect("content-type"), media_type, "{accept:?}");
+                assert_eq!(got.expect("content-length"), document.len().to_string());
+                assert_eq!(got.expect("docker-content-digest"), digest);
+            }
+            let head = registry.head(&target).await;
+            assert_eq!((head.expect("content-type"), head.expect("docker-content-digest")), (media_type, &*digest));
+        }
+    }
 }
 
 #[tokio::test]

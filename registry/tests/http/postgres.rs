@@ -50,6 +50,7 @@ stories! {
     lists::tags_come_in_pages
     lists::the_catalog_comes_in_pages
     manifests::what_was_pushed_is_served_byte_for_byte_whatever_is_accepted
+    manifests::dockers_manifests_and_lists_are_served_byte_for_byte
     manifests::a_push_answers_where_the_manifest_is_and_what_it_is_about
     manifests::what_is_missing_is_named_one_by_one
     manifests::a_tag_moves_only_as_its_condition_says
