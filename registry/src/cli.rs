@@ -1,5 +1,7 @@
-//! The registry's command line: `registry serve [CONFIG]`.
+//! The registry's command line: `registry serve [CONFIG]`, and what is administered there.
 
+mod garbage;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +13,7 @@ use std::{
 use clap::Subcommand;
 use shared::{
     clock::Clock,
+    command::NotAnswered,
     data_directory::{DataDirectory, DataDirectoryError},
     listen::{ListenError, Listener, Place},
     settings::{SettingsError as UnreadableSettings, Source, Unknown},
@@ -19,6 +22,7 @@ use shared::{
 };
 use tracing::{info, warn};
 
+pub use self::{garbage::GarbageCollect, reach::Where};
 use crate::{
     server::{Registry, StartError},
     settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError, refuse_unknown_access},
@@ -47,6 +51,8 @@ pub enum Command {
         /// /etc/distribution/config.yml, then /etc/docker/registry/config.yml.
         config: Option<PathBuf>,
     },
+    /// Free the space of what was deleted.
+    GarbageCollect(GarbageCollect),
 }
 
 /// Why a command failed.
@@ -75,6 +81,18 @@ pub enum CommandError {
     /// Nobody can be heard.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// There is nothing where a data directory was named.
+    #[error("there is no data directory at {}", .0.display())]
+    NoData(PathBuf),
+    /// The facts that belong to the data directory lie in a database that the command was not told of.
+    #[error("what {} holds is not in its registry.db: name the configuration that its server runs with", .0.display())]
+    Elsewhere(PathBuf),
+    /// There is no answer to print.
+    #[error(transparent)]
+    NotAnswered(#[from] NotAnswered),
+    /// Collecting broke off.
+    #[error("failed to garbage collect: {0}")]
+    NotCollected(String),
     /// The operating system refuses.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -87,6 +105,7 @@ pub enum CommandError {
 pub async fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Serve { config } => serve(config).await,
+        Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
     }
 }
 

@@ -43,7 +43,6 @@ pub struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) lives: Lives,
-    pub(crate) manifests: manifests::Remembered,
     pub(crate) budget: Budget,
     pub(crate) pulls: pulls::Pulls,
 }
@@ -51,9 +50,8 @@ pub struct Parts {
 impl Content {
     /// Content whose facts are in `metadata` and whose bytes are in `store`.
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, lives: Lives) -> Self {
-        let manifests = manifests::Remembered::new(metadata.dialect());
         let (budget, pulls) = Default::default();
-        Self(Arc::new(Parts { metadata, store, clock, lives, manifests, budget, pulls }))
+        Self(Arc::new(Parts { metadata, store, clock, lives, budget, pulls }))
     }
 
     /// Ready if the database answers.

@@ -12,14 +12,17 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::pace::Pace;
 use crate::{
     metadata::{Metadata, manifests::MANIFEST_GRACE, waiting},
     store::{Store, StoreError},
 };
 
+pub mod by_hand;
 mod events;
 mod links;
 mod manifests;
+mod pace;
 mod trash;
 mod uploads;
 
@@ -51,6 +54,9 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Unavailable(#[from] DatabaseError),
+    /// It was told to stop, or nobody listens any more.
+    #[error("it was stopped; what was removed stays removed, and the next run goes on")]
+    Stopped,
 }
 
 impl From<WriteError<Infallible>> for Error {
@@ -125,13 +131,13 @@ impl Collector {
     }
 
     async fn in_batches(&self, of: Of, stop: &CancellationToken) -> Result<usize, Error> {
-        let mut removed = 0;
+        let (mut removed, mut pace) = (0, Pace::new());
         while !stop.is_cancelled() {
             let batch = match of {
                 Of::Uploads => self.expire_uploads().await?,
                 Of::Manifests => self.purge_manifests().await?,
-                Of::Links => self.collect_links().await?,
-                Of::Trash => self.empty_trash().await?,
+                Of::Links => self.collect_links(&mut pace).await?,
+                Of::Trash => self.empty_trash().await?.batch,
                 Of::Events => self.forget_events().await?,
             };
             removed += batch.removed;

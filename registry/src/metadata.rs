@@ -12,7 +12,7 @@ use shared::{
 };
 use sqlx::migrate::Migrator;
 
-use self::{blobs::HotBlobs, uploads::writers::Writers};
+use self::{blobs::HotBlobs, manifests::Remembered, uploads::writers::Writers};
 
 pub mod blobs;
 pub mod catalog;
@@ -25,6 +25,7 @@ pub mod manifests;
 pub mod pulls;
 pub mod referrers;
 pub mod repositories;
+pub mod survey;
 pub mod tags;
 pub mod trash;
 pub mod uploads;
@@ -42,6 +43,7 @@ const HOT_BLOBS: u64 = 20_000;
 pub struct Metadata {
     database: Database,
     blobs: HotBlobs,
+    manifests: Remembered,
     writers: Writers,
 }
 
@@ -54,7 +56,8 @@ impl Metadata {
         let migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
         let database = Database::open(location, migrations, clock).await?;
         let blobs = HotBlobs::new(database.dialect(), HOT_BLOBS, |_, _| 1);
-        Ok(Self { database, blobs, writers: Writers::default() })
+        let manifests = Remembered::new(database.dialect());
+        Ok(Self { database, blobs, manifests, writers: Writers::default() })
     }
 
     /// Lends a connection that can only read.
@@ -90,6 +93,11 @@ impl Metadata {
     /// What is remembered about blobs.
     pub(crate) const fn blobs(&self) -> &HotBlobs {
         &self.blobs
+    }
+
+    /// What is remembered about manifests.
+    pub(crate) const fn manifests(&self) -> &Remembered {
+        &self.manifests
     }
 
     /// Who writes uploads in this process.

@@ -97,9 +97,7 @@ impl Registry {
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
-        let collecting =
-            gc::Settings { trash_wait: settings.lives.trash, grace: settings.lives.grace, ..gc::Settings::default() };
-        let collector = Collector::new(metadata, store, clock.clone(), collecting);
+        let collector = Collector::new(metadata, store, clock.clone(), collecting(settings));
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
@@ -169,6 +167,41 @@ impl Registry {
             }
         }
     }
+}
+
+/// A registry that does not serve: what its commands need, and nothing of whom to believe.
+pub struct Stopped {
+    administration: Administration,
+    metadata: Metadata,
+}
+
+impl Stopped {
+    /// Opens store and database; the caller holds the data directory.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn open(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+        let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
+        let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
+        let collector = Collector::new(metadata.clone(), store, clock.clone(), collecting(settings));
+        let administration = http::administration(settings, Arc::new(Access::None), collector, clock);
+        Ok(Self { administration, metadata })
+    }
+
+    /// The routes of the data directory's socket: whoever could take the directory's lock is let in.
+    pub fn socket_router(&self) -> axum::Router {
+        self.administration.router(Door::DataDirectory)
+    }
+
+    /// Ends what runs and closes the database.
+    pub async fn close(&self) {
+        self.metadata.close().await;
+    }
+}
+
+const fn collecting(settings: &Settings) -> gc::Settings {
+    let lives = &settings.lives;
+    gc::Settings { interval: lives.collect, trash_wait: lives.trash, grace: lives.grace }
 }
 
 fn location(settings: &DatabaseSettings) -> Result<Location, StartError> {

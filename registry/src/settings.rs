@@ -111,7 +111,7 @@ impl TryFrom<RawSettings> for Settings {
             tag_entries: tag_entries(raw.tags.maxtags)?,
             references: References::read(portreeve.references.as_deref(), &raw.validation)?,
             manifest_limit: portreeve::manifest_limit(portreeve.manifestlimit)?,
-            lives: Lives::read(portreeve.undelete, portreeve.grace, portreeve.trash)?,
+            lives: Lives::read(portreeve.undelete, portreeve.grace, portreeve.trash, portreeve.collect)?,
             health: Health::try_from(raw.health)?,
         })
     }

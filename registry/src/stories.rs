@@ -1,5 +1,7 @@
 //! Stories of bytes, told over everything below `http`: content, collector, metadata and store together.
 
 mod beside_each_other;
+mod by_hand;
 mod collecting;
 pub(crate) mod stage;
+mod stress;

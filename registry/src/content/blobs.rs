@@ -109,8 +109,9 @@ impl Content {
     /// Purges deleted manifests before their time: what they name is to be deleted.
     async fn purge(&self, manifests: Vec<ManifestId>) -> Result<(), Error> {
         for manifest in manifests {
-            let purged = self.metadata.write(Purge { manifest, due: Due::AtOnce, grace: self.lives.grace }).await;
-            purged.map_err(|error| Error::Unavailable(error.into()))?;
+            let remembered = self.metadata.manifests().clone();
+            let purge = Purge { manifest, due: Due::AtOnce, grace: self.lives.grace, remembered };
+            self.metadata.write(purge).await.map_err(|error| Error::Unavailable(error.into()))?;
         }
         Ok(())
     }

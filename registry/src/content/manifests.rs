@@ -12,9 +12,8 @@ mod tests;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use moka::sync::Cache;
 use shared::{
-    database::{DatabaseError, Dialect, Durability, Failure, Operation, Transaction},
+    database::{DatabaseError, Durability, Failure, Operation, Transaction},
     digest::{Algorithm, Digest},
     reference::Reference,
     repository::RepositoryName,
@@ -25,19 +24,11 @@ use super::{
     Content, Error, Promise, Pusher, TagLimits,
     manifest::{Manifest, MediaType},
 };
-use crate::metadata::{
-    hot::Hot,
-    manifests::{self, Found, ManifestId},
-};
+use crate::metadata::manifests::{self, Found, ManifestId, Remembered};
 
+pub use crate::metadata::manifests::Served;
 pub use delete::{DeleteManifest, Deleted};
 pub use put::Stored;
-
-/// How much memory manifests read before may take, in bytes. An image's manifest has one to three thousand.
-const HOT_BYTES: u64 = 8 * 1024 * 1024;
-
-/// What an entry weighs beside its payload, in bytes.
-const ENTRY_BYTES: usize = 512;
 
 /// A manifest to store.
 #[derive(Clone, Debug)]
@@ -85,45 +76,6 @@ pub enum Condition {
     Absent,
 }
 
-/// A manifest as it is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
-    /// What the payload hashes to.
-    pub digest: Digest,
-    /// The media type it was pushed under.
-    pub media_type: String,
-    /// The bytes as pushed.
-    pub payload: Bytes,
-}
-
-/// What this process remembers of manifests. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Remembered {
-    /// The only writer there is remembers whole answers.
-    answers: Hot<(RepositoryName, Reference), Arc<Served>>,
-    /// Where others write too, bytes alone are remembered, which no write makes wrong: whether a manifest is there, and for whom, is
-    /// asked every time.
-    bytes: Option<Cache<Digest, Bytes>>,
-}
-
-impl Remembered {
-    pub(super) fn new(dialect: Dialect) -> Self {
-        let weight = |payload: &Bytes| u32::try_from(payload.len() + ENTRY_BYTES).unwrap_or(u32::MAX);
-        let bytes = || Cache::builder().max_capacity(HOT_BYTES).weigher(move |_, payload| weight(payload)).build();
-        Self {
-            answers: Hot::new(dialect, HOT_BYTES, move |_: &_, served: &Arc<Served>| weight(&served.payload)),
-            bytes: (dialect == Dialect::Postgres).then(bytes),
-        }
-    }
-
-    /// Forgets what tags and digests of a repository stand for.
-    pub(super) fn forget(&self, repository: &RepositoryName, references: impl IntoIterator<Item = Reference>) {
-        for reference in references {
-            self.answers.forget(&(repository.clone(), reference));
-        }
-    }
-}
-
 impl Content {
     /// Stores a manifest and moves tags to it: all of it or nothing.
     ///
@@ -162,7 +114,7 @@ impl Content {
             _ => {
                 let key = (repository.clone(), reference.clone());
                 let read = async |_: &_| self.read_manifest(repository, reference).await.map(served);
-                self.manifests.answers.get_or_read(key, read).await?
+                self.metadata.manifests().answers.get_or_read(key, read).await?
             }
         };
         served.ok_or_else(|| Error::ManifestUnknown { reference: reference.clone() })
@@ -173,7 +125,7 @@ impl Content {
     /// # Errors
     /// The repository holds no such manifest, or the caller may not touch it.
     pub async fn delete_manifest(&self, delete: DeleteManifest) -> Result<Deleted, Error> {
-        let remembered = self.manifests.clone();
+        let remembered = self.metadata.manifests().clone();
         Ok(self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?)
     }
 
@@ -184,11 +136,12 @@ impl Content {
     ) -> Result<Option<(Found, Bytes)>, Error> {
         let mut reader = self.metadata.read().await?;
         let Some(found) = manifests::find(&mut reader, repository, reference).await? else { return Ok(None) };
-        if let Some(payload) = self.manifests.bytes.as_ref().and_then(|bytes| bytes.get(&found.digest)) {
+        let remembered = self.metadata.manifests();
+        if let Some(payload) = remembered.bytes.as_ref().and_then(|bytes| bytes.get(&found.digest)) {
             return Ok(Some((found, payload)));
         }
         let payload = manifests::find_payload(&mut reader, found.id).await?.map(Bytes::from);
-        if let (Some(bytes), Some(payload)) = (&self.manifests.bytes, &payload) {
+        if let (Some(bytes), Some(payload)) = (&remembered.bytes, &payload) {
             bytes.insert(found.digest, payload.clone());
         }
         Ok(payload.map(|payload| (found, payload)))

@@ -47,7 +47,7 @@ impl Content {
     /// # Errors
     /// There is no such tag, or the caller may not touch it.
     pub async fn delete_tag(&self, delete: DeleteTag) -> Result<(), Error> {
-        let remembered = self.manifests.clone();
+        let remembered = self.metadata.manifests().clone();
         Ok(self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?)
     }
 }

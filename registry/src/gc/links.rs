@@ -1,26 +1,33 @@
 //! Links that no manifest needs.
 
-use super::{Batch, Collector, Error};
-use crate::metadata::links::collect::{self, CollectLink, Collected};
-
-/// How many links one batch looks at.
-const BATCH: i64 = 100;
+use super::{Batch, Collector, Error, pace::Pace};
+use crate::metadata::links::collect::{self, CollectLinks, Collected, LinkDue, Loose};
 
 impl Collector {
     /// Collects expired links; the last link of a blob takes the blob with it.
-    pub(super) async fn collect_links(&self) -> Result<Batch, Error> {
+    pub(super) async fn collect_links(&self, pace: &mut Pace) -> Result<Batch, Error> {
         let now = self.clock.now();
-        let expired = collect::expired(&mut self.metadata.read().await?, now, BATCH).await?;
-        let full = expired.len() as i64 == BATCH;
-        let (mut removed, mut needed) = (0, 0);
-        for expired in expired {
-            let collect = CollectLink { expired, hot: self.metadata.blobs().clone() };
-            match self.metadata.write(collect).await? {
-                Collected::Gone => removed += 1,
-                Collected::Needed => needed += 1,
-                Collected::Left => {}
-            }
+        let expired = collect::expired(&mut self.metadata.read().await?, now, pace.batch()).await?;
+        let full = expired.len() as i64 == pace.batch();
+        let collected = self.collect_loose(expired, LinkDue::Expired, pace).await?;
+        let settled = collected.iter().filter(|(_, collected)| *collected != Collected::Left).count();
+        let removed = collected.iter().filter(|(_, collected)| matches!(collected, Collected::Gone { .. })).count();
+        Ok(Batch { removed, more: full && settled > 0 })
+    }
+
+    /// Collects these links as far as they are still due, and says what became of each.
+    pub(super) async fn collect_loose(
+        &self,
+        loose: Vec<Loose>,
+        due: LinkDue,
+        pace: &mut Pace,
+    ) -> Result<Vec<(Loose, Collected)>, Error> {
+        if loose.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(Batch { removed, more: full && removed + needed > 0 })
+        let collect = CollectLinks { loose: loose.clone(), due, hot: self.metadata.blobs().clone() };
+        let done = self.metadata.write(collect).await?;
+        pace.note(done.took);
+        Ok(loose.into_iter().zip(done.collected).collect())
     }
 }

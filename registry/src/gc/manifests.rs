@@ -10,12 +10,13 @@ impl Collector {
     /// Purges manifests whose undelete window has passed; the blobs they named are looked at again a day later.
     pub(super) async fn purge_manifests(&self) -> Result<Batch, Error> {
         let now = self.clock.now();
-        let due = purgeable(&mut self.metadata.read().await?, now, Due::AfterWindow, BATCH).await?;
+        let due = purgeable(&mut self.metadata.read().await?, now, BATCH).await?;
         let full = due.len() as i64 == BATCH;
         let mut removed = 0;
         for manifest in due {
-            let purge = Purge { manifest, due: Due::AfterWindow, grace: self.settings.grace };
-            if self.metadata.write(purge).await? {
+            let remembered = self.metadata.manifests().clone();
+            let purge = Purge { manifest, due: Due::AfterWindow, grace: self.settings.grace, remembered };
+            if self.metadata.write(purge).await?.is_some() {
                 removed += 1;
             }
         }

@@ -5,6 +5,7 @@
 mod expiry;
 mod purge;
 mod read;
+mod remembered;
 mod turn;
 mod write;
 
@@ -21,8 +22,9 @@ use sqlx::Error;
 use super::{RepositoryId, json_list, parse_bytes, parse_digest};
 
 pub use expiry::settle;
-pub use purge::{Due, LockedToPurge, Purge, lock_to_purge, purge, purgeable};
+pub use purge::{Due, LockedToPurge, Purge, Purged, lock_to_purge, purge, purgeable};
 pub use read::{Found, find, find_payload};
+pub use remembered::{Remembered, Served};
 pub use turn::take_turn;
 pub use write::{NewManifest, delete, insert, revive};
 

@@ -34,6 +34,30 @@ pub async fn throw_away(tx: &mut Transaction<'_>, place: &Place) -> Result<(), s
     on!(tx, c => sqlx::query(insert).bind(place.key.as_str()).bind(&place.store).bind(now).execute(c).await.map(drop))
 }
 
+/// Throws away what lies in all of these places.
+///
+/// # Errors
+/// The database failed.
+pub async fn throw_all_away(tx: &mut Transaction<'_>, places: &[Place]) -> Result<(), sqlx::Error> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let insert = match tx.dialect() {
+        Dialect::Sqlite => {
+            "INSERT INTO trash (storage_key, store, since) \
+             SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), $2 FROM json_each($1)"
+        }
+        Dialect::Postgres => {
+            "INSERT INTO trash (storage_key, store, since) \
+             SELECT value ->> 0, value ->> 1, $2 FROM jsonb_array_elements($1::jsonb) AS value"
+        }
+    };
+    let now = tx.now();
+    let places = places.iter().map(|place| vec![place.key.as_str(), place.store.as_str()]);
+    let places = serde_json::Value::from_iter(places).to_string();
+    on!(tx, c => sqlx::query(insert).bind(places).bind(now).execute(c).await.map(drop))
+}
+
 /// The oldest keys of a store that have been in the trash for at least `wait`, at most `limit`.
 ///
 /// # Errors
@@ -47,6 +71,17 @@ pub async fn due(
     let select = "SELECT storage_key FROM trash WHERE since <= $1 AND store = $2 ORDER BY since LIMIT $3";
     let rows: Vec<(String,)> =
         on!(reader, c => sqlx::query_as(select).bind(before).bind(store).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(key,)| StorageKey::stored(&key)).collect())
+}
+
+/// Keys of a store in the trash, whatever their age, behind a key in their order; at most `limit`.
+///
+/// # Errors
+/// The database failed.
+pub async fn all(reader: &mut Reader, store: &str, behind: &str, limit: i64) -> Result<Vec<StorageKey>, DatabaseError> {
+    let select = "SELECT storage_key FROM trash WHERE storage_key > $1 AND store = $2 ORDER BY storage_key LIMIT $3";
+    let rows: Vec<(String,)> =
+        on!(reader, c => sqlx::query_as(select).bind(behind).bind(store).bind(limit).fetch_all(c).await)?;
     Ok(rows.into_iter().map(|(key,)| StorageKey::stored(&key)).collect())
 }
 

@@ -22,6 +22,9 @@ const MOST_MANIFEST_LIMIT: u64 = 64 << 20;
 /// A hundred years are as good as for ever, and still fit into microseconds.
 pub(super) const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
+/// A collector that never rests would look for garbage all day.
+const SHORTEST_REST: Duration = Duration::from_millis(100);
+
 /// What a manifest must find in its repository when it is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum References {
@@ -60,6 +63,8 @@ pub struct Lives {
     pub grace: Duration,
     /// How long bytes wait in the trash.
     pub trash: Duration,
+    /// How long the collector rests between two sweeps.
+    pub collect: Duration,
 }
 
 impl References {
@@ -121,15 +126,23 @@ impl Lives {
         undelete: Option<GoDuration>,
         grace: Option<GoDuration>,
         trash: Option<GoDuration>,
+        collect: Option<GoDuration>,
     ) -> Result<Self, SettingsError> {
         let or = |given: Option<GoDuration>, default: Duration| given.map_or(default, |given| given.0);
         let lives = Self {
             undelete: or(undelete, Duration::ZERO),
             grace: or(grace, content::Lives::default().grace),
             trash: or(trash, gc::Settings::default().trash_wait),
+            collect: or(collect, gc::Settings::default().interval),
         };
-        if [lives.undelete, lives.grace, lives.trash].into_iter().any(|life| life > FOR_EVER) {
-            return Err(SettingsError::new("portreeve", "undelete, grace and trash are a hundred years at most"));
+        if [lives.undelete, lives.grace, lives.trash, lives.collect].into_iter().any(|life| life > FOR_EVER) {
+            return Err(SettingsError::new(
+                "portreeve",
+                "undelete, grace, trash and collect are a hundred years at most",
+            ));
+        }
+        if lives.collect < SHORTEST_REST {
+            return Err(SettingsError::new("portreeve.collect", "must be at least 100ms"));
         }
         Ok(lives)
     }

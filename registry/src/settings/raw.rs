@@ -309,6 +309,7 @@ pub(super) struct RawPortreeve {
     pub(super) undelete: Option<GoDuration>,
     pub(super) grace: Option<GoDuration>,
     pub(super) trash: Option<GoDuration>,
+    pub(super) collect: Option<GoDuration>,
     pub(super) database: RawDatabase,
     pub(super) trustedproxies: Option<Vec<String>>,
     pub(super) connections: RawConnections,

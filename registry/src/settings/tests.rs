@@ -232,6 +232,10 @@ fn lives_are_those_of_the_file() {
     assert_eq!(purging(json!({"enabled": true, "age": "1h", "interval": "24h", "dryrun": false})), Ok(hour));
     assert_eq!(purging(json!({"enabled": false, "age": "1h"})), Ok(century), "never, as far as anybody will see");
     assert!(purging(json!({"age": "2000000h"})).is_err());
-    let lives = with(json!({"portreeve": {"grace": "1h", "trash": "2h", "undelete": "3h"}})).unwrap().lives;
-    assert_eq!(lives, Lives { grace: hour, trash: 2 * hour, undelete: 3 * hour });
+    let lives =
+        with(json!({"portreeve": {"grace": "1h", "trash": "2h", "undelete": "3h", "collect": "4h"}})).unwrap().lives;
+    assert_eq!(lives, Lives { grace: hour, trash: 2 * hour, undelete: 3 * hour, collect: 4 * hour });
+    assert_eq!(with(json!({})).unwrap().lives.collect, Duration::from_secs(60));
+    let restless = with(json!({"portreeve": {"collect": "1ms"}})).unwrap_err();
+    assert_eq!(restless.to_string(), "portreeve.collect: must be at least 100ms");
 }

@@ -114,9 +114,7 @@ impl Stage {
 
     /// Everything that a repository gives out for a digest.
     pub(crate) async fn pull(&self, repository: &str, digest: &Digest) -> Result<String, Error> {
-        let blob = self.content.open_blob(&name(repository), digest).await?;
-        let chunks: Vec<Bytes> = self.content.read_blob(&blob, 0..blob.size).await?.try_collect().await.unwrap();
-        Ok(String::from_utf8(chunks.concat()).unwrap())
+        Ok(String::from_utf8(bytes(&self.content, &name(repository), digest).await?).unwrap())
     }
 
     /// Whether a repository holds the digest, without promising anything.
@@ -162,6 +160,13 @@ impl Stage {
         let counted = "SELECT CAST(coalesce(sum(links), 0) AS BIGINT) FROM namespace_blob";
         assert_eq!(self.count(counted).await, self.count("SELECT count(*) FROM link").await);
     }
+}
+
+/// Everything that a repository gives out for a digest.
+pub(crate) async fn bytes(content: &Content, repository: &RepositoryName, digest: &Digest) -> Result<Vec<u8>, Error> {
+    let blob = content.open_blob(repository, digest).await?;
+    let chunks: Vec<Bytes> = content.read_blob(&blob, 0..blob.size).await?.try_collect().await.unwrap();
+    Ok(chunks.concat())
 }
 
 pub(crate) fn name(text: &str) -> RepositoryName {

@@ -63,7 +63,7 @@ impl Put {
         if let Reference::Tag(tag) = &request.reference {
             tags.insert(tag.clone());
         }
-        let (remembered, hot) = (content.manifests.clone(), content.metadata.blobs().clone());
+        let (remembered, hot) = (content.metadata.manifests().clone(), content.metadata.blobs().clone());
         Self { request, digest, manifest, tags, remembered, hot, grace: content.lives.grace }
     }
 

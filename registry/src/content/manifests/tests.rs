@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::{
+    clock::Timestamp,
     digest::{Algorithm, Digest},
     reference::Reference,
 };
@@ -68,12 +69,17 @@ impl Fixture {
 
     async fn purge_due(&self, due: Due) -> usize {
         let mut reader = self.content.metadata.read().await.unwrap();
-        let ids = purgeable(&mut reader, self.clock.now(), due, 100).await.unwrap();
+        let until = match due {
+            Due::AfterWindow => self.clock.now(),
+            Due::AtOnce | Due::Untagged => Timestamp::from_micros(i64::MAX),
+        };
+        let ids = purgeable(&mut reader, until, 100).await.unwrap();
         drop(reader);
         let mut purged = 0;
         for manifest in ids {
-            purged +=
-                usize::from(self.content.metadata.write(Purge { manifest, due, grace: MANIFEST_GRACE }).await.unwrap());
+            let remembered = self.content.metadata.manifests().clone();
+            let purge = Purge { manifest, due, grace: MANIFEST_GRACE, remembered };
+            purged += usize::from(self.content.metadata.write(purge).await.unwrap().is_some());
         }
         purged
     }

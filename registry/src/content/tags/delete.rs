@@ -11,13 +11,10 @@ use shared::{
 
 use super::limits;
 use crate::{
-    content::{
-        Error, TagLimits,
-        manifests::{Condition, Remembered},
-    },
+    content::{Error, TagLimits, manifests::Condition},
     metadata::{
         events::{self, Event},
-        manifests::{self, Affected},
+        manifests::{self, Affected, Remembered},
         repositories,
         tags::{self, Move},
     },

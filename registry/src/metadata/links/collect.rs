@@ -1,23 +1,44 @@
-//! The end of a link that nobody needs any more.
+//! The end of links that nobody needs any more, a batch in one transaction.
+//!
+//! Blobs and links are locked in everybody's order, and what somebody else holds is left for another time: a collector never makes a push wait for a row
+//! of its own, and any number of them may work at once. What names a blob is looked at in a second statement, behind the locks: on PostgreSQL a statement
+//! sees what was there when it began.
 
-use std::convert::Infallible;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use shared::{
     clock::Timestamp,
-    database::{DatabaseError, Failure, Operation, Reader, Transaction},
+    database::{DatabaseError, Dialect, Failure, Operation, Reader, Transaction},
     digest::Digest,
     on,
     repository::RepositoryName,
 };
 
-use super::remove;
 use crate::metadata::{
-    BlobId, NamespaceId, RepositoryId, blobs::HotBlobs, locking, parse_bytes, parse_digest, repositories::Repository,
+    BlobId, NamespaceId, RepositoryId,
+    blobs::HotBlobs,
+    parse_bytes, parse_digest,
+    repositories::Repository,
+    trash::{self, Place},
+    usage,
 };
 
-/// A link whose time has passed, as it was seen without a lock.
+/// When a link without a reference may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkDue {
+    /// When its time has passed, and every promise.
+    Expired,
+    /// When every promise has passed: a person asked for the space, and what was deleted is not to wait for its day.
+    Unpromised,
+}
+
+/// A link that may go, as it was seen without a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expired {
+pub struct Loose {
     /// Whose link.
     pub repository: Repository,
     /// The repository's name.
@@ -28,92 +49,242 @@ pub struct Expired {
     pub digest: Digest,
 }
 
-// By time and not by blob: each is locked in an operation of its own, and this order is that of an index. Those under a promise are no use to the caller
-// and must not crowd out the others.
+// By time and not by blob: this order is that of an index. Those under a promise are no use to the caller and must not crowd out the others.
 const EXPIRED: &str = "SELECT l.repository_id, r.namespace_id, r.name, l.blob_id, b.digest \
     FROM link l JOIN repository r ON r.id = l.repository_id JOIN blob b ON b.id = l.blob_id \
     WHERE l.expires_at < $1 AND l.leased_until < $1 ORDER BY l.expires_at LIMIT $2";
+
+const UNPROMISED: &str = "SELECT l.repository_id, r.namespace_id, r.name, l.blob_id, b.digest \
+    FROM link l JOIN repository r ON r.id = l.repository_id JOIN blob b ON b.id = l.blob_id \
+    WHERE l.repository_id = $3 AND l.blob_id > $4 AND l.expires_at IS NOT NULL AND l.leased_until < $1 \
+    ORDER BY l.blob_id LIMIT $2";
+
+type LooseRow = (RepositoryId, NamespaceId, String, BlobId, String);
 
 /// Links whose time has passed, at most `limit`, the longest overdue first.
 ///
 /// # Errors
 /// The database failed.
-pub async fn expired(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<Expired>, DatabaseError> {
-    let rows: Vec<(RepositoryId, NamespaceId, String, BlobId, String)> =
-        on!(reader, c => sqlx::query_as(EXPIRED).bind(now).bind(limit).fetch_all(c).await)?;
-    rows.into_iter()
-        .map(|(id, namespace, name, blob, digest)| {
-            let name = name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-            Ok(Expired { repository: Repository { id, namespace }, name, blob, digest: parse_digest(&digest)? })
-        })
-        .collect()
+pub async fn expired(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<Loose>, DatabaseError> {
+    let rows: Vec<LooseRow> = on!(reader, c => sqlx::query_as(EXPIRED).bind(now).bind(limit).fetch_all(c).await)?;
+    rows.into_iter().map(loose).collect()
 }
 
-/// What became of an expired link.
+/// Links of a repository without a reference or a promise, at most `limit`, behind a blob in the order of ids.
+///
+/// # Errors
+/// The database failed.
+pub async fn unpromised(
+    reader: &mut Reader,
+    repository: RepositoryId,
+    behind: BlobId,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Loose>, DatabaseError> {
+    let rows: Vec<LooseRow> = on!(reader, c => {
+        sqlx::query_as(UNPROMISED).bind(now).bind(limit).bind(repository).bind(behind).fetch_all(c).await
+    })?;
+    rows.into_iter().map(loose).collect()
+}
+
+fn loose((id, namespace, name, blob, digest): LooseRow) -> Result<Loose, DatabaseError> {
+    let name = name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Loose { repository: Repository { id, namespace }, name, blob, digest: parse_digest(&digest)? })
+}
+
+/// What became of a loose link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// It is gone, and with the last one the blob.
-    Gone,
+    /// It is gone.
+    Gone {
+        /// The blob's size in bytes.
+        size: u64,
+        /// Whether it was the last one: then the blob is gone with it, and its bytes are trash.
+        last: bool,
+    },
     /// A manifest names the blob: the link has no expiry any more.
     Needed,
     /// Somebody works on it, or has renewed it: another time.
     Left,
 }
 
-/// Collects a link if it is still expired and no kept manifest of its repository names the blob.
+/// What a batch did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// What became of each link, in the order in which they were given.
+    pub collected: Vec<Collected>,
+    /// How long its transaction held locks.
+    pub took: Duration,
+}
+
+/// Collects links that are still due and that no kept manifest of their repository names.
 #[derive(Debug)]
-pub struct CollectLink {
+pub struct CollectLinks {
     /// Which.
-    pub expired: Expired,
-    /// Where answers about the blob may be kept.
+    pub loose: Vec<Loose>,
+    /// When they may go.
+    pub due: LinkDue,
+    /// Where answers about the blobs may be kept.
     pub hot: HotBlobs,
 }
 
-impl Operation for CollectLink {
-    type Output = Collected;
-    type Refusal = Infallible;
-    const NAME: &'static str = "collect_link";
+/// One of the links of a batch.
+type Pair = (RepositoryId, BlobId);
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Collected, Failure<Infallible>> {
-        let Some(size) = self.lock(tx).await? else { return Ok(Collected::Left) };
-        let (repository, blob) = (self.expired.repository, self.expired.blob);
-        // A second statement, because the first saw what was there before it had the locks. Deleted manifests keep their references until they are
-        // purged, so this finds those inside their undelete window too.
-        let select = "SELECT 1 FROM manifest_blob WHERE repository_id = $1 AND digest = $2 LIMIT 1";
-        let digest = self.expired.digest.to_string();
-        let named: Option<(i32,)> =
-            on!(tx, c => sqlx::query_as(select).bind(repository.id).bind(digest).fetch_optional(c).await)?;
-        if named.is_none() {
-            remove(tx, repository, blob, size).await?;
-            return Ok(Collected::Gone);
-        }
-        let update = "UPDATE link SET expires_at = NULL WHERE repository_id = $1 AND blob_id = $2";
-        on!(tx, c => sqlx::query(update).bind(repository.id).bind(blob).execute(c).await.map(drop))?;
-        Ok(Collected::Needed)
+impl Operation for CollectLinks {
+    type Output = Batch;
+    type Refusal = Infallible;
+    const NAME: &'static str = "collect_links";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Batch, Failure<Infallible>> {
+        let begun = Instant::now();
+        let sizes = self.lock(tx).await?;
+        let locked: BTreeSet<Pair> = sizes.keys().copied().collect();
+        // Deleted manifests keep their references until they are purged, so this finds those inside their undelete window too.
+        let named = named(tx, &locked).await?;
+        keep(tx, &named).await?;
+        let gone: BTreeSet<Pair> = locked.difference(&named).copied().collect();
+        let orphans = self.remove(tx, &gone, &sizes).await?;
+        let became = |loose: &Loose| {
+            let pair = (loose.repository.id, loose.blob);
+            match (gone.contains(&pair), named.contains(&pair)) {
+                (true, _) => Collected::Gone { size: sizes[&pair], last: orphans.contains(&loose.blob) },
+                (false, true) => Collected::Needed,
+                (false, false) => Collected::Left,
+            }
+        };
+        Ok(Batch { collected: self.loose.iter().map(became).collect(), took: begun.elapsed() })
     }
 
-    fn committed(&self, collected: &Collected) {
-        if *collected == Collected::Gone {
-            self.hot.forget(&(self.expired.name.clone(), self.expired.digest));
+    fn committed(&self, batch: &Batch) {
+        for (loose, collected) in self.loose.iter().zip(&batch.collected) {
+            if matches!(collected, Collected::Gone { .. }) {
+                self.hot.forget(&(loose.name.clone(), loose.digest));
+            }
         }
     }
 }
 
-impl CollectLink {
-    /// Locks blob and link, unless somebody else has; answers the blob's size if the link is still expired.
-    async fn lock(&self, tx: &mut Transaction<'_>) -> Result<Option<u64>, sqlx::Error> {
-        let (now, repository, blob) = (tx.now(), self.expired.repository, self.expired.blob);
-        let select = locking!(tx, "SELECT size FROM blob WHERE id = $1", "FOR UPDATE SKIP LOCKED");
-        let size: Option<(i64,)> = on!(tx, c => sqlx::query_as(select).bind(blob).fetch_optional(c).await)?;
-        let select = locking!(
-            tx,
-            "SELECT 1 FROM link WHERE repository_id = $1 AND blob_id = $2 AND expires_at < $3 AND leased_until < $3",
-            "FOR UPDATE SKIP LOCKED"
-        );
-        let link: Option<(i32,)> =
-            on!(tx, c => sqlx::query_as(select).bind(repository.id).bind(blob).bind(now).fetch_optional(c).await)?;
-        Ok(size.filter(|_| link.is_some()).map(|(size,)| parse_bytes(size)))
+/// A list of links as one parameter, read as the table `pair`.
+macro_rules! pairs {
+    ($tx:expr, $sql:literal) => {
+        pairs!($tx, $sql, $sql)
+    };
+    ($tx:expr, $sqlite:literal, $postgres:literal) => {
+        match $tx.dialect() {
+            Dialect::Sqlite => concat!(
+                "WITH pair (repository_id, blob_id) AS \
+                 (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each($1)) ",
+                $sqlite
+            ),
+            Dialect::Postgres => concat!(
+                "WITH pair (repository_id, blob_id) AS \
+                 (SELECT (value ->> 0)::bigint, (value ->> 1)::bigint FROM jsonb_array_elements($1::jsonb) AS value) ",
+                $postgres
+            ),
+        }
+    };
+}
+
+fn as_parameter<'p>(pairs: impl IntoIterator<Item = &'p Pair>) -> String {
+    serde_json::Value::from_iter(pairs.into_iter().map(|(repository, blob)| vec![repository.0, blob.0])).to_string()
+}
+
+impl CollectLinks {
+    /// Locks those that nobody else holds and that are still due, blobs before links and both in the order of their ids, and tells their sizes.
+    async fn lock(&self, tx: &mut Transaction<'_>) -> Result<BTreeMap<Pair, u64>, sqlx::Error> {
+        let select = match self.due {
+            LinkDue::Expired => pairs!(
+                tx,
+                "SELECT l.repository_id, l.blob_id, b.size FROM pair p \
+                 CROSS JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
+                 CROSS JOIN blob b ON b.id = l.blob_id WHERE l.expires_at < $2 AND l.leased_until < $2",
+                "SELECT l.repository_id, l.blob_id, b.size FROM pair p JOIN blob b ON b.id = p.blob_id \
+                 JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
+                 WHERE l.expires_at < $2 AND l.leased_until < $2 \
+                 ORDER BY l.blob_id, l.repository_id FOR UPDATE OF b, l SKIP LOCKED"
+            ),
+            LinkDue::Unpromised => pairs!(
+                tx,
+                "SELECT l.repository_id, l.blob_id, b.size FROM pair p \
+                 CROSS JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
+                 CROSS JOIN blob b ON b.id = l.blob_id WHERE l.expires_at IS NOT NULL AND l.leased_until < $2",
+                "SELECT l.repository_id, l.blob_id, b.size FROM pair p JOIN blob b ON b.id = p.blob_id \
+                 JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
+                 WHERE l.expires_at IS NOT NULL AND l.leased_until < $2 \
+                 ORDER BY l.blob_id, l.repository_id FOR UPDATE OF b, l SKIP LOCKED"
+            ),
+        };
+        let pairs: Vec<Pair> = self.loose.iter().map(|loose| (loose.repository.id, loose.blob)).collect();
+        let (pairs, now) = (as_parameter(&pairs), tx.now());
+        let rows: Vec<(RepositoryId, BlobId, i64)> =
+            on!(tx, c => sqlx::query_as(select).bind(pairs).bind(now).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(|(repository, blob, size)| ((repository, blob), parse_bytes(size))).collect())
     }
+
+    /// Removes locked links, with their last ones the blobs, and says which blobs those were.
+    async fn remove(
+        &self,
+        tx: &mut Transaction<'_>,
+        gone: &BTreeSet<Pair>,
+        sizes: &BTreeMap<Pair, u64>,
+    ) -> Result<BTreeSet<BlobId>, sqlx::Error> {
+        if gone.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let delete =
+            pairs!(tx, "DELETE FROM link WHERE (repository_id, blob_id) IN (SELECT repository_id, blob_id FROM pair)");
+        on!(tx, c => sqlx::query(delete).bind(as_parameter(gone)).execute(c).await.map(drop))?;
+        // Whoever links a blob locks it first, so none of these gets another link before the commit.
+        let delete = pairs!(
+            tx,
+            "DELETE FROM blob WHERE id IN (SELECT blob_id FROM pair) \
+             AND NOT EXISTS (SELECT 1 FROM link WHERE link.blob_id = blob.id) RETURNING id, storage_key, store"
+        );
+        let orphans: Vec<Orphan> = on!(tx, c => sqlx::query_as(delete).bind(as_parameter(gone)).fetch_all(c).await)?;
+        let (orphans, places): (BTreeSet<BlobId>, Vec<Place>) =
+            orphans.into_iter().map(|orphan| (orphan.id, orphan.place)).unzip();
+        trash::throw_all_away(tx, &places).await?;
+        let namespaces = self.loose.iter().map(|loose| ((loose.repository.id, loose.blob), loose.repository.namespace));
+        let removed = namespaces.filter(|(pair, _)| gone.contains(pair));
+        let removed: Vec<_> = removed.map(|(pair, namespace)| (namespace, pair.1, sizes[&pair])).collect();
+        usage::links_removed(tx, &removed).await?;
+        Ok(orphans)
+    }
+}
+
+/// A blob whose last link is gone.
+#[derive(sqlx::FromRow)]
+struct Orphan {
+    id: BlobId,
+    #[sqlx(flatten)]
+    place: Place,
+}
+
+/// Those whose blob a kept manifest of their repository names.
+async fn named(tx: &mut Transaction<'_>, locked: &BTreeSet<Pair>) -> Result<BTreeSet<Pair>, sqlx::Error> {
+    if locked.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let select = pairs!(
+        tx,
+        "SELECT p.repository_id, p.blob_id FROM pair p JOIN blob b ON b.id = p.blob_id \
+         WHERE EXISTS (SELECT 1 FROM manifest_blob n WHERE n.repository_id = p.repository_id AND n.digest = b.digest)"
+    );
+    let rows: Vec<Pair> = on!(tx, c => sqlx::query_as(select).bind(as_parameter(locked)).fetch_all(c).await)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Takes the expiry from links that turned out to be needed.
+async fn keep(tx: &mut Transaction<'_>, named: &BTreeSet<Pair>) -> Result<(), sqlx::Error> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let update = pairs!(
+        tx,
+        "UPDATE link SET expires_at = NULL WHERE (repository_id, blob_id) IN (SELECT repository_id, blob_id FROM pair)"
+    );
+    on!(tx, c => sqlx::query(update).bind(as_parameter(named)).execute(c).await.map(drop))
 }
 
 #[cfg(test)]
@@ -127,5 +298,20 @@ mod tests {
         let plan = plan(&stage.content.metadata, EXPIRED).await;
         assert!(plan.contains("l USING INDEX link_expiry (expires_at<?)"), "{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "sorting would read all of them for each batch: {plan}");
+    }
+
+    #[tokio::test]
+    async fn a_batch_looks_at_its_own_links_alone() {
+        let stage = Stage::sqlite().await;
+        let pair = "WITH pair (repository_id, blob_id) AS \
+                    (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each('[]')) ";
+        for change in ["UPDATE link SET expires_at = NULL", "DELETE FROM link"] {
+            let sql =
+                format!("{pair}{change} WHERE (repository_id, blob_id) IN (SELECT repository_id, blob_id FROM pair)");
+            let plan = plan(&stage.content.metadata, &sql).await;
+            assert!(plan.contains("link USING PRIMARY KEY (repository_id=? AND blob_id=?)"), "{plan}");
+        }
+        let plan = plan(&stage.content.metadata, UNPROMISED).await;
+        assert!(plan.contains("l USING PRIMARY KEY (repository_id=? AND blob_id>?)"), "{plan}");
     }
 }

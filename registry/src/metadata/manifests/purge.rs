@@ -8,15 +8,26 @@ use std::{convert::Infallible, time::Duration};
 use shared::{
     clock::Timestamp,
     database::{DatabaseError, Dialect, Failure, Operation, Reader, Transaction},
+    digest::Digest,
     on,
+    reference::Reference,
+    repository::RepositoryName,
 };
 use sqlx::Error;
 
-use super::{ManifestId, settle, turn::take_turn_of};
-use crate::metadata::{NamespaceId, RepositoryId, links::PROMISE_LIFE, locking, usage};
+use super::{ManifestId, Remembered, settle, turn::take_turn_of};
+use crate::metadata::{
+    NamespaceId, RepositoryId,
+    events::{self, Event},
+    links::PROMISE_LIFE,
+    locking, parse_digest, usage,
+};
 
-/// Purges one deleted manifest, unless it has come back or is not due yet.
-#[derive(Clone, Copy, Debug)]
+/// Who is written into the event of a manifest that nobody deleted.
+const COLLECTOR: &str = "collector";
+
+/// Purges one manifest, unless it has come back or is not due yet.
+#[derive(Clone, Debug)]
 pub struct Purge {
     /// Which, from [`purgeable`].
     pub manifest: ManifestId,
@@ -24,60 +35,84 @@ pub struct Purge {
     pub due: Due,
     /// How long the children that it lets go stay at least.
     pub grace: Duration,
+    /// Where answers about it may be kept.
+    pub remembered: Remembered,
 }
 
-/// When a deleted manifest goes.
+/// A manifest that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Where it was.
+    pub repository: RepositoryName,
+    /// Which it was.
+    pub digest: Digest,
+}
+
+/// When a manifest goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// When its undelete window has passed.
     AfterWindow,
-    /// Now: a person asked for the space.
+    /// Now, if it is deleted: a person asked for the space.
     AtOnce,
+    /// Although nobody deleted it: nothing holds it, and its grace has passed.
+    Untagged,
+}
+
+impl Due {
+    fn has_come(self, locked: &LockedToPurge, now: Timestamp) -> bool {
+        let passed = locked.expires_at.is_some_and(|at| at < now);
+        match self {
+            Self::AfterWindow => locked.deleted && passed,
+            Self::AtOnce => locked.deleted,
+            Self::Untagged => !locked.deleted && passed,
+        }
+    }
 }
 
 impl Operation for Purge {
-    /// Whether it was purged.
-    type Output = bool;
+    /// What was purged; None if nothing was.
+    type Output = Option<Purged>;
     type Refusal = Infallible;
     const NAME: &'static str = "purge_manifest";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<bool, Failure<Infallible>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Option<Purged>, Failure<Infallible>> {
         let now = tx.now();
-        let Some(locked) = lock_to_purge(tx, self.manifest).await? else { return Ok(false) };
-        let due = locked.deleted && (self.due == Due::AtOnce || locked.expires_at.is_some_and(|at| at < now));
-        if due {
-            purge(tx, &locked, self.grace).await?;
+        let locked = lock_to_purge(tx, self.manifest).await?;
+        let Some(locked) = locked.filter(|locked| self.due.has_come(locked, now)) else { return Ok(None) };
+        let Purged { repository, digest } = &locked.named;
+        if self.due == Due::Untagged {
+            events::record(tx, &Event::ManifestDeleted { repository, digest, tags: &[], actor: COLLECTOR }).await?;
         }
-        Ok(due)
+        purge(tx, &locked, self.grace).await?;
+        Ok(Some(locked.named))
+    }
+
+    fn committed(&self, purged: &Option<Purged>) {
+        if let Some(Purged { repository, digest }) = purged {
+            self.remembered.forget(repository, [Reference::Digest(*digest)]);
+        }
     }
 }
 
 const PURGEABLE: &str =
     "SELECT id FROM manifest WHERE deleted_at IS NOT NULL AND expires_at < $1 ORDER BY expires_at LIMIT $2";
 
-/// Deleted manifests that are due, the longest overdue first.
+/// Deleted manifests whose undelete window has passed, the longest overdue first.
 ///
 /// # Errors
 /// What the database says.
-pub async fn purgeable(
-    reader: &mut Reader,
-    now: Timestamp,
-    due: Due,
-    limit: i64,
-) -> Result<Vec<ManifestId>, DatabaseError> {
-    let before = match due {
-        Due::AfterWindow => now,
-        Due::AtOnce => Timestamp::from_micros(i64::MAX),
-    };
+pub async fn purgeable(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<ManifestId>, DatabaseError> {
     let found: Vec<(ManifestId,)> =
-        on!(reader, c => sqlx::query_as(PURGEABLE).bind(before).bind(limit).fetch_all(c).await)?;
+        on!(reader, c => sqlx::query_as(PURGEABLE).bind(now).bind(limit).fetch_all(c).await)?;
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// A manifest whose blobs' links, children and referrers are locked with it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LockedToPurge {
     id: ManifestId,
+    named: Purged,
     repository: RepositoryId,
     namespace: NamespaceId,
     size: i64,
@@ -96,18 +131,19 @@ pub async fn lock_to_purge(tx: &mut Transaction<'_>, manifest: ManifestId) -> Re
         lock_links(tx, manifest).await?;
         lock_family(tx, manifest).await?;
     }
-    let sql = "SELECT m.repository_id, r.namespace_id, m.size, m.expires_at, m.deleted_at IS NOT NULL
+    let sql = "SELECT m.repository_id, r.namespace_id, r.name, m.digest, m.size, m.expires_at, m.deleted_at IS NOT NULL
                FROM manifest m JOIN repository r ON r.id = m.repository_id WHERE m.id = $1";
-    let found: Option<(RepositoryId, NamespaceId, i64, Option<Timestamp>, bool)> =
-        on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_optional(c).await)?;
-    Ok(found.map(|(repository, namespace, size, expires_at, deleted)| LockedToPurge {
-        id: manifest,
-        repository,
-        namespace,
-        size,
-        expires_at,
-        deleted,
-    }))
+    let found: Option<LockedRow> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_optional(c).await)?;
+    found.map(|row| locked(manifest, row)).transpose()
+}
+
+type LockedRow = (RepositoryId, NamespaceId, String, String, i64, Option<Timestamp>, bool);
+
+fn locked(id: ManifestId, row: LockedRow) -> Result<LockedToPurge, Error> {
+    let (repository, namespace, name, digest, size, expires_at, deleted) = row;
+    let name = name.parse().map_err(|error| Error::Decode(Box::new(error)))?;
+    let named = Purged { repository: name, digest: parse_digest(&digest)? };
+    Ok(LockedToPurge { id, named, repository, namespace, size, expires_at, deleted })
 }
 
 async fn lock_links(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<(), Error> {

@@ -1,0 +1,165 @@
+//! The sweep: what goes, goes; or it is said that it would.
+
+use super::{Event, Mode, Run};
+use crate::{
+    gc::{Error, Of, pace::Pace},
+    metadata::{
+        BlobId, RepositoryId,
+        links::collect::{self, Collected, LinkDue},
+        manifests::{Due, Purge},
+        survey::{self, ManifestFound, Surveyed},
+        trash,
+    },
+};
+
+impl Run<'_> {
+    /// Goes through every repository, and empties the trash behind it.
+    pub(super) async fn sweep(&mut self) -> Result<(), Error> {
+        if self.order.mode == Mode::Collect {
+            self.collector.in_batches(Of::Uploads, self.stop).await?;
+        }
+        let mut behind = RepositoryId(0);
+        loop {
+            let page = self.repositories(behind).await?;
+            let Some(last) = page.last() else { break };
+            behind = last.repository.id;
+            for repository in &page {
+                self.sweep_repository(repository).await?;
+            }
+        }
+        match self.order.mode {
+            Mode::Collect => self.empty_trash().await,
+            Mode::Report => self.weigh_trash().await,
+        }
+    }
+
+    async fn sweep_repository(&mut self, repository: &Surveyed) -> Result<(), Error> {
+        let id = repository.repository.id;
+        let bytes = survey::held_bytes(&mut self.collector.metadata.read().await?, id).await?;
+        let mut freed = self.sweep_manifests(repository).await?;
+        freed += match self.order.mode {
+            Mode::Collect => self.sweep_links(repository).await?,
+            Mode::Report => self.report_links(repository).await?,
+        };
+        self.listener.tell(Event::Swept { repository: repository.name.clone(), bytes, freed }).await
+    }
+
+    /// Purges the manifests that go, and answers their bytes.
+    async fn sweep_manifests(&mut self, repository: &Surveyed) -> Result<u64, Error> {
+        let (mut behind, mut freed) = (String::new(), 0);
+        loop {
+            let page = self.manifests(repository, &behind).await?;
+            let Some(last) = page.last() else { return Ok(freed) };
+            behind = last.digest.to_string();
+            for found in page.iter().filter(|found| found.goes) {
+                if self.order.mode == Mode::Report || self.purge(found).await? {
+                    self.totals.manifests += 1;
+                    freed += found.size;
+                }
+            }
+        }
+    }
+
+    async fn purge(&self, found: &ManifestFound) -> Result<bool, Error> {
+        self.check()?;
+        let due = match (found.deleted, self.taking().deleted) {
+            (true, true) => Due::AtOnce,
+            (true, false) => Due::AfterWindow,
+            (false, _) => Due::Untagged,
+        };
+        let remembered = self.collector.metadata.manifests().clone();
+        let purge = Purge { manifest: found.id, due, grace: self.collector.settings.grace, remembered };
+        Ok(self.collector.metadata.write(purge).await?.is_some())
+    }
+
+    async fn sweep_links(&mut self, repository: &Surveyed) -> Result<u64, Error> {
+        let (mut behind, mut freed, mut pace) = (BlobId(0), 0, Pace::new());
+        loop {
+            self.check()?;
+            let (id, now) = (repository.repository.id, self.collector.clock.now());
+            let mut reader = self.collector.metadata.read().await?;
+            let loose = collect::unpromised(&mut reader, id, behind, now, pace.batch()).await?;
+            drop(reader);
+            let Some(last) = loose.last() else { return Ok(freed) };
+            behind = last.blob;
+            for (loose, collected) in self.collector.collect_loose(loose, LinkDue::Unpromised, &mut pace).await? {
+                if let Collected::Gone { size, last } = collected {
+                    freed += size;
+                    self.tell_gone(repository, (loose.digest, size), last).await?;
+                }
+            }
+        }
+    }
+
+    async fn report_links(&mut self, repository: &Surveyed) -> Result<u64, Error> {
+        let (mut behind, mut freed) = (BlobId(0), 0);
+        loop {
+            let page = self.links(repository, behind).await?;
+            let Some(last) = page.last() else { return Ok(freed) };
+            behind = last.blob;
+            let last_links = self.last_of(repository, &page).await?;
+            for found in page.iter().filter(|found| found.goes()) {
+                let last = last_links.contains(&found.blob);
+                freed += found.size;
+                if last {
+                    self.totals.files += 1;
+                    self.totals.bytes += found.size;
+                }
+                self.tell_gone(repository, (found.digest, found.size), last).await?;
+            }
+        }
+    }
+
+    async fn tell_gone(
+        &mut self,
+        repository: &Surveyed,
+        (digest, size): (shared::digest::Digest, u64),
+        last: bool,
+    ) -> Result<(), Error> {
+        self.totals.links += 1;
+        let repository = repository.name.clone();
+        self.tell_detail(Event::Link { repository, digest, size }).await?;
+        if last {
+            self.totals.blobs += 1;
+            self.tell_detail(Event::Blob { digest, size }).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_detail(&self, event: Event) -> Result<(), Error> {
+        match self.order.detail {
+            super::Detail::Everything => self.listener.tell(event).await,
+            super::Detail::Totals => Ok(()),
+        }
+    }
+
+    /// Deletes the bytes in the trash, whatever its age: whoever collects by hand wants the space.
+    async fn empty_trash(&mut self) -> Result<(), Error> {
+        loop {
+            self.check()?;
+            let emptied = self.collector.empty_trash_before(self.collector.clock.now()).await?;
+            self.totals.files += emptied.batch.removed as u64;
+            self.totals.bytes += emptied.bytes;
+            if !emptied.batch.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What lies in the trash already counts for a report too.
+    async fn weigh_trash(&mut self) -> Result<(), Error> {
+        let mut behind = String::new();
+        loop {
+            self.check()?;
+            let mut reader = self.collector.metadata.read().await?;
+            let page = trash::all(&mut reader, self.collector.store.name(), &behind, super::survey::PAGE).await?;
+            drop(reader);
+            let Some(last) = page.last() else { return Ok(()) };
+            last.as_str().clone_into(&mut behind);
+            self.totals.files += page.len() as u64;
+            for key in &page {
+                self.totals.bytes += self.collector.store.size(key).await?.unwrap_or(0);
+            }
+        }
+    }
+}
