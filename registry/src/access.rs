@@ -23,7 +23,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use shared::{
     access::{self as granted, Action, CatalogView, Permit, Resource},
@@ -67,6 +67,13 @@ pub enum Refusal {
         /// What stands in the log, and in no answer.
         reason: String,
     },
+    /// Too many passwords were tried: nobody has looked at this one.
+    Throttled {
+        /// When it is worth another try.
+        retry_after: Duration,
+        /// What stands in the log, and in no answer.
+        reason: String,
+    },
 }
 
 impl Refusal {
@@ -85,7 +92,7 @@ impl Access {
     /// Decides about one request.
     ///
     /// # Errors
-    /// [`Refusal`]: 401 with the challenge of [`Access::challenge`], or 503.
+    /// [`Refusal`]: 401 with the challenge of [`Access::challenge`], 429 or 503.
     pub async fn authorize(
         &self,
         presented: Presented<'_>,

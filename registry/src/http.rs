@@ -175,6 +175,10 @@ async fn admit(registry: &Arc<Registry>, parts: Parts, operation: &Operation) ->
             let challenge = registry.access.challenge(error, &required, origin.as_deref());
             Err(Error::Unauthorized { challenge, required })
         }
+        Err(Refusal::Throttled { retry_after, reason }) => {
+            log_refusal(&reason, operation);
+            Err(Error::TooMany { message: "too many passwords were tried", retry_after })
+        }
         Err(Refusal::Unavailable { reason }) => Err(Error::Unavailable { reason }),
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use auth::{
-    identity::{NotIdentified, Peer},
+    identity::{NotIdentified, Peer, queue::Busy},
     tokens::{FEED_WAIT, NotIssued, Shown, TokenRequest, Tokens},
 };
 use futures_util::future::BoxFuture;
@@ -52,6 +52,12 @@ impl Companion for InProcess {
             match self.tokens.issue(&request).await {
                 Ok(answer) => Ok(Exchanged::Token(Secret::new(answer.token))),
                 Err(NotIssued::NotIdentified(NotIdentified::Wrong)) => Ok(Exchanged::Refused),
+                Err(NotIssued::NotIdentified(NotIdentified::Throttled { retry_after })) => {
+                    Ok(Exchanged::Throttled { retry_after })
+                }
+                Err(NotIssued::NotIdentified(NotIdentified::Busy(_))) => {
+                    Ok(Exchanged::Throttled { retry_after: Busy::RETRY_AFTER })
+                }
                 Err(error) => Err(unavailable(error)),
             }
         })

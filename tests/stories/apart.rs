@@ -195,6 +195,13 @@ async fn the_companion_filters_exchanges_and_revokes_and_pulls_outlive_it() {
     assert_eq!(exchange.basic_auth(&owner.name, Some(&owner.secret)).send().await.unwrap().status(), 200);
     assert_eq!(auth.audited("token.issue", "both-logs").await["actor"]["name"], "admin");
 
+    // Who guesses is told to wait, and nobody is told that the auth service is down.
+    let answers = [(); 11].map(|()| basic(&registry, "/v2/", Some(("nobody", "guess"))));
+    let last = futures_util::future::join_all(answers).await;
+    let count = |status: u16| last.iter().filter(|answer| answer.0 == status).count();
+    assert_eq!((count(401), count(429)), (10, 1));
+    assert!(!registry.log().contains("ERROR"), "{}", registry.log());
+
     // A mount without a source looks where the robot may read, and nowhere else.
     let client = as_account(&registry, &robot);
     let (known, hidden) = (Blob::of(Algorithm::Sha256, "{}"), Blob::of(Algorithm::Sha256, "hidden"));

@@ -9,7 +9,7 @@ use shared::{
     secret::Secret,
 };
 
-use super::{Access, Caller, Exchanged, Identity, Refusal, TokenAccess};
+use super::{Access, Caller, Identity, Refusal, TokenAccess};
 
 impl Access {
     /// Lets in who holds one of `one_of`, by the text behind `Bearer`.
@@ -45,10 +45,7 @@ impl TokenAccess {
             return self.check_one_of(bearer, one_of, now);
         }
         let credentials = BasicCredentials { username: String::new(), password: Secret::new(bearer.to_owned()) };
-        match self.exchange(&credentials, one_of, peer).await? {
-            Exchanged::Token(token) => self.check_one_of(token.expose(), one_of, now),
-            Exchanged::Refused => Err(Refusal::nothing_presented()),
-        }
+        self.check_exchanged(&credentials, one_of, peer, |token| self.check_one_of(token, one_of, now)).await
     }
 
     fn check_one_of(&self, token: &str, one_of: &[granted::Access], now: Timestamp) -> Result<Caller, Refusal> {

@@ -4,7 +4,7 @@
 
 mod remote;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use futures_util::future::BoxFuture;
 use shared::{basic::BasicCredentials, readable::Readable, revocation::Revocation, scope::Scope, secret::Secret};
@@ -52,6 +52,11 @@ pub enum Exchanged {
     Token(Secret<String>),
     /// They are not.
     Refused,
+    /// Too many passwords were tried, or are being checked: nobody has looked at these.
+    Throttled {
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
 }
 
 /// The companion could not be asked, or did not answer what was asked.

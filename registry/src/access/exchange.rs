@@ -26,6 +26,7 @@ impl Exchanges {
         Self { key, tokens: Cache::builder().max_capacity(MEMORY_ENTRIES).time_to_live(MEMORY).build() }
     }
 
+    /// Asks the companion, and remembers the token that it gives.
     pub(super) async fn exchange(
         &self,
         companion: &dyn Companion,
@@ -33,15 +34,22 @@ impl Exchanges {
         scopes: &[Scope],
         peer: Option<IpAddr>,
     ) -> Result<Exchanged, CompanionUnavailable> {
-        let memory_key = self.memory_key(credentials, scopes, peer);
-        if let Some(token) = self.tokens.get(&memory_key) {
-            return Ok(Exchanged::Token(Secret::new(token.expose().clone())));
-        }
         let answer = companion.exchange(credentials, scopes, peer).await?;
         if let Exchanged::Token(token) = &answer {
+            let memory_key = self.memory_key(credentials, scopes, peer);
             self.tokens.insert(memory_key, Arc::new(Secret::new(token.expose().clone())));
         }
         Ok(answer)
+    }
+
+    /// What was given for the same lately. It may have been revoked since: whoever finds it refused exchanges once more.
+    pub(super) fn remembered(
+        &self,
+        credentials: &BasicCredentials,
+        scopes: &[Scope],
+        peer: Option<IpAddr>,
+    ) -> Option<Arc<Secret<String>>> {
+        self.tokens.get(&self.memory_key(credentials, scopes, peer))
     }
 
     /// Every part with its length, so that no two requests are the same bytes. The address counts too: a

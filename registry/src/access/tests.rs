@@ -1,6 +1,9 @@
 use std::{
     net::IpAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -24,7 +27,7 @@ use super::{
 
 /// A companion that knows one password, and counts how often it was asked.
 struct Acquaintance {
-    token: String,
+    token: Arc<Mutex<String>>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -46,7 +49,8 @@ impl Companion for Acquaintance {
         self.asked.fetch_add(1, Ordering::SeqCst);
         async {
             match credentials.password.expose().as_str() {
-                "right" => Ok(Exchanged::Token(Secret::new(self.token.clone()))),
+                "right" => Ok(Exchanged::Token(Secret::new(self.token.lock().unwrap().clone()))),
+                "tried too often" => Ok(Exchanged::Throttled { retry_after: Duration::from_secs(29) }),
                 "down" => Err(CompanionUnavailable("it is down".into())),
                 _ => Ok(Exchanged::Refused),
             }
@@ -63,6 +67,8 @@ struct Registry {
     key: Made,
     access: Access,
     asked: Arc<AtomicUsize>,
+    /// What the companion gives for the right password.
+    given: Arc<Mutex<String>>,
 }
 
 impl Registry {
@@ -74,10 +80,11 @@ impl Registry {
         let all = key::TokenAlgorithm::ALL.to_vec();
         let verifier = Verifier::new(ISSUER.into(), SERVICE.into(), all, Arc::new(trust));
         let asked = Arc::new(AtomicUsize::new(0));
-        let acquaintance = Acquaintance { token: sign(&key, &pull_web()), asked: Arc::clone(&asked) };
+        let given = Arc::new(Mutex::new(sign(&key, &pull_web())));
+        let acquaintance = Acquaintance { token: Arc::clone(&given), asked: Arc::clone(&asked) };
         let companion: Option<Arc<dyn Companion>> = with_companion.then(|| Arc::new(acquaintance) as _);
         let access = TokenAccess::new(verifier, realm, SERVICE.into(), companion);
-        Self { key, access: Access::Token(Box::new(access)), asked }
+        Self { key, access: Access::Token(Box::new(access)), asked, given }
     }
 
     fn plain() -> Self {
@@ -208,6 +215,38 @@ async fn a_companion_turns_passwords_into_tokens() {
     assert!(matches!(registry.ask(Some(&basic("down")), &pull).await, Err(Refusal::Unavailable { .. })));
     let more = [needs("acme/web", &[Action::Push])];
     assert_eq!(error_of(registry.ask(Some(&basic("right")), &more).await), Some(ChallengeError::InsufficientScope));
+}
+
+#[tokio::test]
+async fn a_companion_that_throttles_is_not_one_that_is_down() {
+    let registry = Registry::new(Realm::OfRequest { path: "/token".into() }, true);
+    let basic = format!("Basic {}", STANDARD.encode("alice:tried too often"));
+    let refused = registry.ask(Some(&basic), &[]).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Throttled { retry_after, .. } if retry_after.as_secs() == 29), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_remembered_token_that_is_revoked_is_exchanged_once_more() {
+    let registry = Registry::new(Realm::OfRequest { path: "/token".into() }, true);
+    let pull = [needs("acme/web", &[Action::Pull])];
+    let basic = format!("Basic {}", STANDARD.encode("alice:right"));
+    assert!(registry.ask(Some(&basic), &pull).await.is_ok());
+    let revoke = |seq| {
+        let row = Revocation { seq, subject: Revoked::Namespace("acme".into()), until: later(300) };
+        registry.access.token().unwrap().revocations().take(vec![row], now());
+    };
+    revoke(1);
+    let mut claims = claims_with("access", pull_web());
+    claims["ep"] = json!(1);
+    *registry.given.lock().unwrap() = token(&registry.key.key, &chained("ES256", &[&registry.key]), &claims);
+    for _ in 0..3 {
+        assert!(registry.ask(Some(&basic), &pull).await.is_ok());
+    }
+    assert_eq!(registry.asked.load(Ordering::SeqCst), 2, "the new one is remembered");
+    // A companion that goes on giving what it has revoked is asked once for each request, and not in a circle.
+    revoke(2);
+    assert_eq!(error_of(registry.ask(Some(&basic), &pull).await), Some(ChallengeError::InvalidToken));
+    assert_eq!(registry.asked.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]

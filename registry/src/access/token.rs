@@ -60,28 +60,45 @@ impl TokenAccess {
     ) -> Result<Caller, Refusal> {
         match presented {
             Presented::Bearer(token) => self.check(token, required, now),
-            Presented::Basic(credentials) => match self.exchange(&credentials, required, peer).await? {
-                Exchanged::Token(token) => self.check(token.expose(), required, now),
-                Exchanged::Refused => Err(Refusal::Unauthorized {
-                    error: None,
-                    // Not the name: people paste passwords into it.
-                    reason: "the companion does not accept the credentials".to_owned(),
-                }),
-            },
+            Presented::Basic(credentials) => {
+                let check = |token: &str| self.check(token, required, now);
+                self.check_exchanged(&credentials, required, peer, check).await
+            }
             Presented::Nothing | Presented::Unknown => Err(Refusal::nothing_presented()),
         }
     }
 
-    /// A token for credentials, from the companion; without one nobody has any.
-    pub(super) async fn exchange(
+    /// What `check` says of the token that the companion gives for credentials; without a companion nobody has any.
+    ///
+    /// A remembered token that is not believed any more says nothing about the credentials: a narrowed grant revokes every token
+    /// of its owner, and the next one has what is left.
+    pub(super) async fn check_exchanged(
         &self,
         credentials: &BasicCredentials,
         required: &[granted::Access],
         peer: Option<IpAddr>,
-    ) -> Result<Exchanged, Refusal> {
+        check: impl Fn(&str) -> Result<Caller, Refusal>,
+    ) -> Result<Caller, Refusal> {
         let Some(companion) = &self.companion else { return Err(Refusal::nothing_presented()) };
-        let exchanged = self.exchanges.exchange(companion.as_ref(), credentials, &scopes(required), peer).await;
-        exchanged.map_err(|error| Refusal::Unavailable { reason: error.to_string() })
+        let scopes = scopes(required);
+        if let Some(token) = self.exchanges.remembered(credentials, &scopes, peer) {
+            let checked = check(token.expose());
+            if !matches!(checked, Err(Refusal::Unauthorized { error: Some(ChallengeError::InvalidToken), .. })) {
+                return checked;
+            }
+        }
+        match self.exchanges.exchange(companion.as_ref(), credentials, &scopes, peer).await {
+            Ok(Exchanged::Token(token)) => check(token.expose()),
+            Ok(Exchanged::Refused) => Err(Refusal::Unauthorized {
+                error: None,
+                // Not the name: people paste passwords into it.
+                reason: "the companion does not accept the credentials".to_owned(),
+            }),
+            Ok(Exchanged::Throttled { retry_after }) => {
+                Err(Refusal::Throttled { retry_after, reason: "the companion throttles failed passwords".to_owned() })
+            }
+            Err(error) => Err(Refusal::Unavailable { reason: error.to_string() }),
+        }
     }
 
     fn check(&self, token: &str, required: &[granted::Access], now: Timestamp) -> Result<Caller, Refusal> {

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
@@ -36,6 +38,8 @@ pub(super) enum Error {
     Unauthorized { challenge: Option<String>, required: Vec<granted::Access> },
     /// Somebody who has to be asked does not answer.
     Unavailable { reason: String },
+    /// Somebody tries too much at once; what exactly, and when another try is worth it, is in the answer.
+    TooMany { message: &'static str, retry_after: Duration },
     /// Limits to tags forbid it.
     Denied { caller: String, action: granted::Action, patterns: String, repository: RepositoryName, reason: String },
     /// `DELETE` does nothing here (`storage.delete.enabled`).
@@ -140,6 +144,11 @@ impl Error {
             }
             Self::Unauthorized { challenge, required } => unauthorized(challenge, &required),
             Self::Unavailable { reason } => unavailable(&reason, id),
+            Self::TooMany { message, retry_after } => {
+                let seconds = retry_after.as_secs().max(1);
+                Answer::new(Code::TooManyRequests, &format!("{message}; try again in {seconds} s"), Value::Null)
+                    .header(header::RETRY_AFTER, seconds.to_string())
+            }
             Self::Denied { caller, action, patterns, repository, reason } => {
                 denied(&caller, &action, &patterns, &repository, &reason)
             }

@@ -1,6 +1,6 @@
 //! Who is let in, and what they are told who are not.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -29,12 +29,16 @@ impl Companion for Acquaintance {
 
     fn exchange<'a>(
         &'a self,
-        _credentials: &'a BasicCredentials,
+        credentials: &'a BasicCredentials,
         _scopes: &'a [Scope],
         peer: Option<IpAddr>,
     ) -> BoxFuture<'a, Result<Exchanged, CompanionUnavailable>> {
         assert_eq!(peer, Some("192.0.2.7".parse().unwrap()));
-        async { Err(CompanionUnavailable("down".into())) }.boxed()
+        let answer = match credentials.password.expose().as_str() {
+            "guess" => Ok(Exchanged::Throttled { retry_after: Duration::from_secs(29) }),
+            _ => Err(CompanionUnavailable("down".into())),
+        };
+        async { answer }.boxed()
     }
 
     fn revocations(&self, _after: u64) -> BoxFuture<'_, Result<Vec<Revocation>, CompanionUnavailable>> {
@@ -159,6 +163,18 @@ pub(crate) async fn the_companion_answers_catalog_and_mounts() {
     let down = registry.get_with("/v2/", &[("authorization", "Basic YWxpY2U6eA==")]).await;
     assert_eq!(down.refused(), (503, "UNAVAILABLE".into()));
     assert!(down.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn a_throttled_password_is_the_senders_fault_and_no_outage() {
+    let registry = Registry::guarded(Some(Arc::new(Acquaintance))).await;
+    let guess = registry.get_with("/v2/", &[("authorization", "Basic YWxpY2U6Z3Vlc3M=")]).await;
+    assert_eq!(guess.refused(), (429, "TOOMANYREQUESTS".into()));
+    assert_eq!(guess.expect("retry-after"), "29");
+    assert_eq!(guess.header("www-authenticate"), None, "other credentials would not help");
+    // Without a number of the log: faults of ours have one.
+    let error = json!({"code": "TOOMANYREQUESTS", "message": "too many passwords were tried; try again in 29 s"});
+    assert_eq!(guess.json(), json!({ "errors": [error] }));
 }
 
 /// T10: no right, no effect.

@@ -1,6 +1,6 @@
 //! The registry's part of the admin API: who gets in, through which door.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -143,6 +143,7 @@ impl Companion for Acquaintance {
             match credentials.password.expose().as_str() {
                 "prt_pat_known" => Ok(Exchanged::Token(self.token.get().unwrap().clone().into())),
                 "prt_pat_down" => Err(CompanionUnavailable("it is down".into())),
+                "prt_pat_guess" => Ok(Exchanged::Throttled { retry_after: Duration::from_secs(29) }),
                 _ => Ok(Exchanged::Refused),
             }
         }
@@ -168,4 +169,6 @@ async fn the_companion_exchanges_an_api_credential() {
     assert_eq!(problem(&with("prt_pat_unknown").await), 401);
     let down = with("prt_pat_down").await;
     assert_eq!((problem(&down), down.expect("retry-after")), (503, "5"));
+    let guess = with("prt_pat_guess").await;
+    assert_eq!((problem(&guess), guess.expect("retry-after")), (429, "29"));
 }

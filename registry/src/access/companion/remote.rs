@@ -26,6 +26,12 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// How the token endpoint says that credentials are wrong, and nothing else.
 const UNAUTHORIZED: u16 = 401;
 
+/// How it says that it has not looked at them, because too many passwords were tried.
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// When another try is worth it where `Retry-After` is missing or is a date.
+const USUAL_PAUSE: Duration = Duration::from_secs(1);
+
 /// An auth service at another address.
 pub struct RemoteCompanion {
     client: Client,
@@ -87,11 +93,14 @@ impl RemoteCompanion {
             request = request.header("X-Forwarded-For", peer.to_string());
         }
         let answer = send(request).await?;
-        if answer.status().as_u16() == UNAUTHORIZED {
-            return Ok(Exchanged::Refused);
+        match answer.status().as_u16() {
+            UNAUTHORIZED => Ok(Exchanged::Refused),
+            TOO_MANY_REQUESTS => Ok(Exchanged::Throttled { retry_after: retry_after(&answer) }),
+            _ => {
+                let answer: TokenResponse = read(answer).await?;
+                Ok(Exchanged::Token(Secret::new(answer.token)))
+            }
         }
-        let answer: TokenResponse = read(answer).await?;
-        Ok(Exchanged::Token(Secret::new(answer.token)))
     }
 }
 
@@ -149,6 +158,12 @@ async fn send(request: RequestBuilder) -> Result<Response, CompanionUnavailable>
 async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, CompanionUnavailable> {
     let bytes = body(successful(answer)?, MAX_ANSWER_BYTES).await?;
     serde_json::from_slice(&bytes).map_err(|error| CompanionUnavailable(format!("its answer cannot be read: {error}")))
+}
+
+/// The token endpoint says it in seconds.
+fn retry_after(answer: &Response) -> Duration {
+    let seconds = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map_or(USUAL_PAUSE, Duration::from_secs)
 }
 
 fn successful(answer: Response) -> Result<Response, CompanionUnavailable> {

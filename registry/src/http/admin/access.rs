@@ -157,6 +157,10 @@ async fn prove(parts: &Parts, desk: &Desk, one_of: &[granted::Access]) -> Result
             info!(reason, "refused at the admin API");
             Err(ApiError::Unauthenticated)
         }
+        Err(Refusal::Throttled { retry_after, reason }) => {
+            info!(reason, "refused at the admin API");
+            Err(ApiError::Throttled { retry_after })
+        }
         Err(Refusal::Unavailable { reason }) => Err(ApiError::NobodyToAsk { reason }),
     }
 }

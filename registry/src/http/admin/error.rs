@@ -1,5 +1,7 @@
 //! Errors of `/api/v1/registry`, as problem+json (RFC 9457). This is the one place where what went wrong there becomes a status.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -10,8 +12,8 @@ use shared::database::DatabaseError;
 use thiserror::Error;
 use tracing::error;
 
-/// Seconds after which another try is worth it when something is down.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// After how long another try is worth it when something is down.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why the admin API did not do what was asked.
 #[derive(Debug, Error)]
@@ -43,6 +45,12 @@ pub enum ApiError {
     /// The body is not JSON.
     #[error("the body must be application/json")]
     MediaType,
+    /// Too many secrets were tried: nobody has looked at this one.
+    #[error("too many secrets were tried; try again in {} s", retry_after.as_secs().max(1))]
+    Throttled {
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
     /// Whoever would know who asks does not answer.
     #[error("who you are cannot be found out at the moment")]
     NobodyToAsk {
@@ -64,7 +72,17 @@ impl ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NobodyToAsk { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// When another try is worth it, where time helps.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } => Some(*retry_after),
+            Self::NobodyToAsk { .. } | Self::Unavailable(_) => Some(RETRY_AFTER),
+            _ => None,
         }
     }
 
@@ -83,7 +101,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
-        let status = self.status();
+        let (status, retry_after) = (self.status(), self.retry_after());
         let body = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
@@ -96,8 +114,8 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(pause) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
         }
         response
     }
