@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod blobs;
+pub mod budget;
 pub mod catalog;
 pub mod error;
 #[cfg(test)]
@@ -29,8 +30,9 @@ pub mod referrers;
 pub mod tags;
 pub mod uploads;
 
+use budget::Budget;
 pub use error::Error;
-use uploads::{Budget, UPLOAD_LIFE};
+use uploads::UPLOAD_LIFE;
 
 /// The content of all repositories. Clones share it.
 #[derive(Clone, Debug)]

@@ -28,8 +28,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use self::gather::BODY_BUDGET;
-pub(crate) use self::gather::Budget;
 pub use crate::metadata::uploads::{InvalidUploadId, UploadId};
 
 /// How long an upload waits for its next request, unless [`Lives`](super::Lives) say otherwise.

@@ -1,5 +1,10 @@
 //! Manifests: looked at, pulled, pushed, deleted. What was pushed is served byte for byte, whatever `Accept` says.
 
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderMap, Response, StatusCode, header},
@@ -18,9 +23,9 @@ use super::{
 };
 use crate::content::{
     Promise,
+    budget::{Budget, Room},
     manifests::{Condition, DeleteManifest, PutManifest, Served},
     tags::DeleteTag,
-    uploads::BODY_IDLE,
 };
 
 pub(super) async fn head(
@@ -81,7 +86,8 @@ pub(super) async fn put(
         .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Error::MediaType))
         .transpose()?;
     let condition = condition(&visit.headers)?;
-    let payload = collect(body, &visit.headers, visit.rules().manifest_limit).await?;
+    let (limit, budget) = (visit.rules().manifest_limit, &visit.content().budget);
+    let (payload, _room) = collect(body, &visit.headers, limit, budget, &PATIENCE).await?;
     let limits = visit.limits(&repository, &Action::Push);
     let put = PutManifest {
         repository: repository.clone(),
@@ -124,19 +130,48 @@ fn condition(headers: &HeaderMap) -> Result<Option<Condition>, Error> {
     }
 }
 
-/// The whole body, which is bounded with and without a `Content-Length`.
-async fn collect(body: Body, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
-    let too_large = Error::ManifestTooLarge { limit };
+/// What the sender of a manifest may take of time.
+struct Patience {
+    /// For the body in all: while it comes it holds memory that others wait for.
+    body: Duration,
+    /// For memory to be there; then the sender is told to come back.
+    room: Duration,
+}
+
+const PATIENCE: Patience = Patience { body: Duration::from_secs(30), room: Duration::from_secs(10) };
+
+/// When to come back.
+const CROWDED_PAUSE: Duration = Duration::from_secs(1);
+
+/// The whole body and the room that it takes, which is to be held for as long as the body is needed. One that does not say how long
+/// it is may become as long as any.
+async fn collect(
+    body: Body,
+    headers: &HeaderMap,
+    limit: u64,
+    budget: &Budget,
+    patience: &Patience,
+) -> Result<(Bytes, Room), Error> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large);
+    let most = announced.unwrap_or(limit);
+    if most > limit {
+        return Err(Error::ManifestTooLarge { limit });
     }
+    let room = budget.wait_for_manifest(usize::try_from(most).unwrap_or(usize::MAX));
+    let crowded = |_| Error::TooMany { message: "too many manifests are being pushed", retry_after: CROWDED_PAUSE };
+    let room = timeout(patience.room, room).await.map_err(crowded)?;
+    let payload = timeout(patience.body, read(body, announced, limit)).await.map_err(|_| Error::BodyCut)??;
+    Ok((payload, room))
+}
+
+async fn read(body: Body, announced: Option<u64>, limit: u64) -> Result<Bytes, Error> {
     let mut pieces = body.into_data_stream();
-    let mut payload = BytesMut::new();
-    while let Some(piece) = timeout(BODY_IDLE, pieces.next()).await.map_err(|_| Error::BodyCut)? {
+    // At once where the size is known: memory that grows by copying is there twice.
+    let mut payload = BytesMut::with_capacity(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
+    while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| Error::BodyCut)?;
-        if (payload.len() + piece.len()) as u64 > limit {
-            return Err(too_large);
+        if (payload.len() + piece.len()) as u64 > announced.unwrap_or(limit) {
+            return Err(Error::ManifestTooLarge { limit });
         }
         payload.extend_from_slice(&piece);
     }

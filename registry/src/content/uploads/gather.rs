@@ -1,16 +1,14 @@
 //! Bodies as they arrive, gathered into batches that are worth a write.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{BODY_IDLE, Body};
+use crate::content::budget::{Budget, Room};
 
 /// From this size on a batch is written, in bytes.
 pub(super) const BATCH_BYTES: usize = 512 * 1024;
@@ -21,35 +19,6 @@ const BATCH_WAIT: Duration = Duration::from_millis(50);
 /// How many pieces a batch has at most: a client that sends its bytes one by one shall not fill memory with their bookkeeping.
 const BATCH_PIECES: usize = 1024;
 
-/// How many bytes of all bodies wait in memory to be written.
-pub const BODY_BUDGET: usize = 16 * 1024 * 1024;
-
-/// The memory that all bodies share. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(BODY_BUDGET)))
-    }
-}
-
-impl Budget {
-    /// Waits for room. Whoever waits holds none, so that no two bodies can wait for each other.
-    async fn wait_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).acquire_many_owned(permits(bytes)).await.ok()
-    }
-
-    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_many_owned(permits(bytes)).ok()
-    }
-}
-
-/// A piece larger than the whole budget takes all of it.
-fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes.min(BODY_BUDGET)).unwrap_or(u32::MAX)
-}
-
 /// Bytes to be written together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -58,7 +27,7 @@ pub(super) struct Batch {
     /// Why no batch follows; `None` if one may.
     pub(super) end: Option<End>,
     // Given back when the batch is dropped, after its write.
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Room,
 }
 
 impl Batch {
@@ -119,6 +88,12 @@ impl Gather {
 
     /// The next batch: what came within [`BATCH_WAIT`] of its first piece, or [`BATCH_BYTES`].
     pub(super) async fn next(&mut self) -> Batch {
+        // What is read is in memory: without room for it the client is made to wait instead.
+        tokio::select! {
+            biased;
+            () = self.overtaken.cancelled() => return Batch::ending(End::Overtaken),
+            () = self.budget.wait_for_some() => {}
+        }
         let first = match self.piece_before(Instant::now() + self.idle).await {
             Next::Piece(piece) => piece,
             Next::End(end) => return Batch::ending(end),
@@ -131,15 +106,11 @@ impl Gather {
             match self.piece_before(deadline).await {
                 Next::Piece(piece) => {
                     let room = self.budget.try_take(piece.len());
-                    let crowded = room.is_none();
                     batch.push(piece);
-                    match (&mut batch.room, room) {
-                        (Some(held), Some(room)) => held.merge(room),
-                        (held, room) => *held = held.take().or(room),
-                    }
-                    if crowded {
+                    match room {
+                        Some(room) => batch.room.merge(room),
                         // The piece is in memory already; writing at once is the fastest way to make room.
-                        break;
+                        None => break,
                     }
                 }
                 Next::End(end) => {
@@ -172,11 +143,18 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
 
-    use futures_util::stream;
+    use futures_util::{FutureExt, stream};
 
     use super::*;
+    use crate::content::budget::BODY_BUDGET;
 
     fn gather(pieces: Vec<io::Result<Bytes>>) -> Gather {
         Gather::new(stream::iter(pieces).boxed(), Budget::default(), CancellationToken::new())
@@ -233,16 +211,41 @@ mod tests {
     #[tokio::test]
     async fn memory_is_shared_and_given_back() {
         let budget = Budget::default();
-        let room = budget.wait_for(BODY_BUDGET - 10).await;
-        let pieces = vec![piece(10), piece(10), piece(10)];
+        let room = budget.wait_for(BODY_BUDGET - PIECE).await;
+        let pieces = vec![piece(PIECE - 10), piece(20), piece(10)];
         let mut gather = Gather::new(stream::iter(pieces).boxed(), budget.clone(), CancellationToken::new());
         let batch = gather.next().await;
-        assert_eq!(batch.length, 20, "without room for more it is written at once");
+        assert_eq!(batch.length, PIECE + 10, "without room for more it is written at once");
         let mut waiting = Box::pin(gather.next());
         assert!(futures_util::poll!(&mut waiting).is_pending(), "and the next one waits");
         drop(batch);
         assert_eq!(waiting.await.length, 10);
         drop(room);
-        assert_eq!(budget.0.available_permits(), BODY_BUDGET);
+        assert_eq!(budget.left(), BODY_BUDGET);
+    }
+
+    /// What one piece may have.
+    const PIECE: usize = 64 * 1024;
+
+    #[tokio::test]
+    async fn nothing_is_read_without_room_for_it() {
+        let budget = Budget::default();
+        let room = budget.wait_for(BODY_BUDGET - PIECE + 1).await;
+        let (read, overtaken) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let body = stream::once({
+            let read = Arc::clone(&read);
+            async move {
+                read.store(true, Ordering::SeqCst);
+                piece(1)
+            }
+        });
+        let mut gather = Gather::new(body.boxed(), budget.clone(), overtaken.clone());
+        assert!(gather.next().now_or_never().is_none());
+        assert!(!read.load(Ordering::SeqCst), "the client keeps it");
+        drop(room);
+        assert_eq!(gather.next().await.length, 1);
+        let _room = budget.wait_for(BODY_BUDGET).await;
+        overtaken.cancel();
+        assert_eq!(gather.next().await.end, Some(End::Overtaken), "who waits for room hears of a newer request");
     }
 }
