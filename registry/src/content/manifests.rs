@@ -49,7 +49,7 @@ pub struct PutManifest {
     pub pusher: Pusher,
     /// What the repository must hold of that which the manifest names.
     pub references: References,
-    /// What must be true of the tag before it moves.
+    /// What must be true of every tag before any moves; of the manifest itself where none is named.
     pub condition: Option<Condition>,
 }
 
@@ -65,7 +65,7 @@ pub enum References {
     Lenient,
 }
 
-/// A condition on the tag that a push moves or a deletion takes away (RFC 9110 sections 13.1.1 and 13.1.2).
+/// A condition on what a push or a deletion names (RFC 9110 sections 13.1.1 and 13.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It must point at one of these (`If-Match` with entity tags).

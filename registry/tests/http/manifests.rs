@@ -178,6 +178,10 @@ pub(crate) async fn a_tag_moves_only_as_its_condition_says() {
     assert_eq!(put(("if-match", &format!("\"{first}\"")), "v1").await, 201);
     assert_eq!(put(("if-match", &format!("\"{}\"", digest(b"other"))), "v1").await, 412);
     assert_eq!(put(("if-match", "nonsense"), "v1").await, 400);
+    // By its digest, too: the tags are what moves.
+    let by_digest = format!("{}?tag=v1", digest(document.as_bytes()));
+    assert_eq!(put(("if-match", &format!("\"{}\"", digest(b"other"))), &by_digest).await, 412);
+    assert_eq!(put(("if-match", &format!("\"{first}\"")), &by_digest).await, 201);
 }
 
 #[tokio::test]

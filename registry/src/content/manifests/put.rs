@@ -92,12 +92,19 @@ impl Put {
         Ok(Locked { repository, links, manifests, tags })
     }
 
+    /// A condition is about all that the request names: every tag, or the manifest itself where there is none.
     fn check_condition(&self, locked: &Locked) -> Result<(), Error> {
-        let (Some(condition), Reference::Tag(tag)) = (&self.request.condition, &self.request.reference) else {
-            return Ok(());
-        };
-        let current = locked.tags.get(tag).and_then(|state| state.target).map(|target| target.digest);
-        if condition.holds(current.as_ref()) { Ok(()) } else { Err(Error::ConditionFailed { current }) }
+        let Some(condition) = &self.request.condition else { return Ok(()) };
+        let mut named: Vec<Option<Digest>> =
+            locked.tags.values().map(|state| state.target.map(|target| target.digest)).collect();
+        if named.is_empty() {
+            let living = locked.manifests.iter().find(|row| row.digest == self.digest && !row.deleted);
+            named.push(living.map(|row| row.digest));
+        }
+        match named.into_iter().find(|current| !condition.holds(current.as_ref())) {
+            Some(current) => Err(Error::ConditionFailed { current }),
+            None => Ok(()),
+        }
     }
 
     /// Writes the manifest unless the repository holds it, and says which row it is and whether readers did not see it before.

@@ -36,6 +36,7 @@ on_both! {
     the_same_push_again_changes_nothing
     the_same_bytes_are_not_two_kinds_of_manifest
     a_condition_decides_whether_the_tag_moves
+    a_condition_is_about_every_tag_or_about_the_manifest
     a_deleted_manifest_is_hidden_and_comes_back_with_a_push
     a_deletion_without_a_window_purges
     a_purge_waits_for_the_window_unless_told_not_to
@@ -269,6 +270,33 @@ async fn a_condition_decides_whether_the_tag_moves(fixture: &Fixture) {
     fixture.put(put("v1", Condition::PointsAt(vec![digest(b"x"), first]))).await.unwrap();
     fixture.put(put("v1", Condition::Exists)).await.unwrap();
     assert_eq!(fixture.served("acme/web", tag("v1")).await, Some(digest_of(&second)));
+}
+
+async fn a_condition_is_about_every_tag_or_about_the_manifest(fixture: &Fixture) {
+    let first = fixture.push_image("acme/web", "v1", "first").await;
+    fixture.hold("acme/web", &["second"]).await;
+    let second = image("second", &[]);
+    let put = |tags: &[&str], condition| PutManifest {
+        tags: tags.iter().map(|name| tag(name)).collect(),
+        condition: Some(condition),
+        ..push("acme/web", digest_of(&second), &second)
+    };
+    for (tags, condition, current) in [
+        (&["v1"][..], Condition::PointsAt(vec![digest_of(&second)]), Some(first)),
+        (&["v1", "v2"], Condition::PointsAt(vec![first]), None),
+        (&["v0", "v1"], Condition::Absent, Some(first)),
+        (&[], Condition::Exists, None),
+    ] {
+        let refused = fixture.put(put(tags, condition)).await;
+        let Err(Error::ConditionFailed { current: found }) = refused else { panic!("{refused:?}") };
+        assert_eq!(found, current, "{tags:?}");
+    }
+    assert_eq!(fixture.count("SELECT count(*) FROM manifest").await, 1, "a refused push leaves nothing");
+    fixture.put(put(&[], Condition::Absent)).await.unwrap();
+    let refused = fixture.put(put(&[], Condition::Absent)).await;
+    assert!(matches!(refused, Err(Error::ConditionFailed { current: Some(_) })), "{refused:?}");
+    fixture.put(put(&["v1"], Condition::PointsAt(vec![first]))).await.unwrap();
+    fixture.put(put(&["v1"], Condition::PointsAt(vec![digest_of(&second)]))).await.unwrap();
 }
 
 async fn a_deleted_manifest_is_hidden_and_comes_back_with_a_push(fixture: &Fixture) {
