@@ -15,6 +15,7 @@ mod lists;
 mod manifests;
 pub mod operation;
 mod origin;
+mod place;
 mod range;
 mod state;
 mod uploads;
@@ -36,6 +37,7 @@ use self::{
     error::{Error, log_refusal},
     operation::Operation,
     origin::Addresses,
+    place::Places,
     state::{Registry, Rules, Visit},
 };
 use crate::{
@@ -94,7 +96,8 @@ pub fn router(
 ) -> Result<Router, InvalidHeader> {
     let addresses = addresses(settings);
     let prefix = addresses.prefix.clone();
-    let registry = Arc::new(Registry { content, access, checks, clock, addresses, rules: rules(settings)? });
+    let places = Places::new(settings.http.secret.as_ref());
+    let registry = Arc::new(Registry { content, access, checks, clock, addresses, places, rules: rules(settings)? });
     let routes = Router::new()
         .route(&format!("{prefix}/v2"), any(serve))
         .route(&format!("{prefix}/v2/"), any(serve))

@@ -7,8 +7,6 @@ mod ranges;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, fmt, str::FromStr};
-
 use shared::{database::Reader, readable::Readable};
 
 use super::{Content, Error};
@@ -32,30 +30,9 @@ const MIN_LOOK: usize = 100;
 pub enum Cursor {
     /// Behind a text, usually the last name of the page before. Empty is the beginning.
     Behind(String),
-    /// Behind a repository that the page before had looked at in vain. Its name is not for the caller to see, its row's number says
-    /// nothing.
+    /// Behind a repository that the page before had looked at in vain. Neither its name nor its row's number is for the caller to
+    /// see: where a number sorts tells where a hidden name does.
     BehindUnseen(i64),
-}
-
-/// Marks a cursor that is not a name; no name begins with it.
-const UNSEEN_MARK: char = '~';
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Behind(name) => f.write_str(name),
-            Self::BehindUnseen(id) => write!(f, "{UNSEEN_MARK}{id}"),
-        }
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let unseen = text.strip_prefix(UNSEEN_MARK).and_then(|id| id.parse().ok());
-        Ok(unseen.map_or_else(|| Self::Behind(text.to_owned()), Self::BehindUnseen))
-    }
 }
 
 /// A page of the catalog.

@@ -48,6 +48,8 @@ pub(super) enum Error {
     ReadOnly,
     /// `n` is above what a page may have.
     PageTooLarge { asked: u64, most: u64 },
+    /// `last` is no name, and no place that a page of ours ended at.
+    Place,
     /// `Content-Range` cannot be read.
     ChunkRange,
     /// `Content-Range` and `Content-Length` contradict each other.
@@ -157,6 +159,10 @@ impl Error {
             Self::PageTooLarge { asked, most } => {
                 let detail = json!({ "n": asked, "maximum": most });
                 Answer::new(Code::PaginationNumberInvalid, "invalid number of results requested", detail)
+            }
+            Self::Place => {
+                let message = "the place to go on from is unknown; list from the beginning";
+                Answer::new(Code::PaginationNumberInvalid, message, Value::Null)
             }
             Self::ChunkRange => Answer::new(Code::RangeInvalid, "the Content-Range cannot be read", Value::Null)
                 .status(StatusCode::BAD_REQUEST),

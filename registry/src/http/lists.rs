@@ -12,9 +12,10 @@ use super::{
     answer::{Answer, FILTERS_APPLIED},
     error::Error,
     operation::{Operation, PageQuery},
+    place::UnknownPlace,
     state::Visit,
 };
-use crate::content::{catalog::Cursor, manifest::MediaType, referrers::ReferrersQuery};
+use crate::content::{manifest::MediaType, referrers::ReferrersQuery};
 
 const JSON: &str = "application/json";
 
@@ -47,16 +48,13 @@ pub(super) async fn catalog(visit: &Visit, page: PageQuery) -> Result<Response<B
         // A token that limits the catalog, at a registry that can ask nobody what that means: nothing is readable.
         CatalogView::OnlyReadable | CatalogView::Nothing => Some(visit.readable().await?.unwrap_or_default()),
     };
-    let from = Cursor::Behind(String::new());
-    let from = page.last.map_or(from, |last| match last.parse() {
-        Ok(cursor) => cursor,
-        Err(never) => match never {},
-    });
+    let from =
+        visit.registry.places.read(page.last.as_deref().unwrap_or_default()).map_err(|UnknownPlace| Error::Place)?;
     let found = visit.content().catalog(readable.as_ref(), &from, as_count(limit)).await?;
     let answer = Answer::json(document(&Repositories { repositories: &found.names }), JSON);
-    Ok(match found.next {
+    Ok(match found.next.and_then(|next| visit.registry.places.write(&next)) {
         Some(next) => {
-            let page = PageQuery { limit: Some(limit), last: Some(next.to_string()) };
+            let page = PageQuery { limit: Some(limit), last: Some(next) };
             link(visit, answer, &Operation::Catalog { page }).finish()
         }
         None => answer.finish(),

@@ -11,7 +11,7 @@ use shared::{
     tag::TagPattern,
 };
 
-use super::{error::Error, operation::Operation, origin::Addresses};
+use super::{error::Error, operation::Operation, origin::Addresses, place::Places};
 use crate::{
     access::{Access, Caller},
     content::{self, Content, Promise, Pusher, TagLimits, manifests::References},
@@ -26,6 +26,7 @@ pub(super) struct Registry {
     pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) addresses: Addresses,
+    pub(super) places: Places,
     pub(super) rules: Rules,
 }
 

@@ -2,8 +2,9 @@
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use shared::listen::{
-    ClientCertificates, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_EACH, Limits, MinimumTls, Place, Tls,
+use shared::{
+    listen::{ClientCertificates, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_EACH, Limits, MinimumTls, Place, Tls},
+    secret::Secret,
 };
 use url::Url;
 
@@ -20,7 +21,7 @@ pub struct Network {
 }
 
 /// HTTP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Where the listener is.
     pub listen: Place,
@@ -48,6 +49,8 @@ pub struct HttpSettings {
     pub connections: usize,
     /// Those of one address, unless it is a trusted proxy's.
     pub connections_each: usize,
+    /// Seals what clients carry from one replica to another. Upload states lie in the database and need no seal.
+    pub secret: Option<Secret<String>>,
 }
 
 /// More than a process has files for, and still a number that a semaphore counts to.
@@ -81,8 +84,6 @@ impl HttpSettings {
             let _ = raw.debug.prometheus.path;
             return Err(SettingsError::later("http.debug.prometheus", "metrics"));
         }
-        // Upload states lie in the database, so there is nothing to sign and nothing that replicas must share.
-        let _ = raw.secret;
         Ok(Self {
             listen: listen(raw.net.as_deref(), raw.addr)?,
             host: raw.host.filter(|host| !host.is_empty()).map(|host| base_url("http.host", &host)).transpose()?,
@@ -101,6 +102,7 @@ impl HttpSettings {
                 connections.peraddress,
                 DEFAULT_CONNECTIONS_EACH,
             )?,
+            secret: raw.secret.filter(|secret| !secret.expose().is_empty()),
         })
     }
 }

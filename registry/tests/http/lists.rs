@@ -66,3 +66,12 @@ async fn other_paths_and_methods_are_refused_in_the_envelope() {
     let wrong = registry.send(Method::PUT, "/v2/a/tags/list", &[], Body::empty()).await;
     assert_eq!((wrong.refused(), wrong.expect("allow")), ((405, "UNSUPPORTED".into()), "GET, HEAD"));
 }
+
+#[tokio::test]
+async fn the_place_of_a_hidden_repository_cannot_be_asked_for() {
+    let registry = Registry::open().await;
+    registry.push_image("acme/web", "v1").await;
+    // The number of its row, as it would be guessed.
+    assert_eq!(registry.get("/v2/_catalog?last=~1").await.refused(), (400, "PAGINATION_NUMBER_INVALID".into()));
+    assert_eq!(registry.get("/v2/_catalog?last=acme").await.json(), json!({"repositories": ["acme/web"]}));
+}
