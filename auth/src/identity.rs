@@ -8,13 +8,12 @@ pub mod htpasswd;
 mod own;
 pub mod passwords;
 mod peer;
-pub mod queue;
 pub mod remembered;
-pub mod throttle;
 
 use std::{sync::Arc, time::Duration};
 
 use ring::hmac;
+pub use shared::logins::{queue, throttle};
 use shared::{
     clock::{Clock, Timestamp},
     secret::Secret,

@@ -102,7 +102,7 @@ impl Access {
     ) -> Result<Caller, Refusal> {
         match self {
             Self::Token(access) => access.authorize(presented, required, peer, now).await,
-            Self::Htpasswd(access) => access.authorize(presented).await,
+            Self::Htpasswd(access) => access.authorize(presented, peer).await,
             Self::None => Ok(Caller(Identity::Anyone)),
         }
     }

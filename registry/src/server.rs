@@ -230,7 +230,7 @@ fn access(settings: &Settings, companion: Option<Arc<dyn Companion>>, clock: &Cl
     match &settings.access {
         AccessSettings::Token(token) => token_access(settings, token, companion, clock),
         AccessSettings::Htpasswd { realm, path } => {
-            Ok(Access::Htpasswd(Box::new(Htpasswd::open(realm.clone(), path)?)))
+            Ok(Access::Htpasswd(Box::new(Htpasswd::open(realm.clone(), path, clock.clone())?)))
         }
         AccessSettings::None => {
             warn!("everybody may pull, push and delete: no access control is configured under `auth`");

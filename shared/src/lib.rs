@@ -14,6 +14,8 @@ pub mod database;
 pub mod digest;
 pub mod key_id;
 pub mod listen;
+pub mod logins;
+pub mod network;
 pub mod pattern;
 pub mod random;
 pub mod readable;

@@ -1,4 +1,8 @@
-use shared::secret::Secret;
+use shared::{
+    clock::Timestamp,
+    logins::throttle::{PER_ACCOUNT, PER_NETWORK},
+    secret::Secret,
+};
 
 use super::*;
 
@@ -11,19 +15,108 @@ fn line(name: &str, password: &str) -> String {
 fn open(text: &str) -> (tempfile::NamedTempFile, Htpasswd) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    let htpasswd = Htpasswd::open("Registry \"one\"".into(), file.path()).unwrap();
+    let clock = Clock::fixed(Timestamp::from_seconds(1_767_225_600));
+    let htpasswd = Htpasswd::open("Registry \"one\"".into(), file.path(), clock).unwrap();
     (file, htpasswd)
 }
 
 async fn user(htpasswd: &Htpasswd, name: &str, password: &str) -> Option<String> {
-    let credentials = BasicCredentials { username: name.into(), password: Secret::from(password) };
-    let caller = htpasswd.authorize(Presented::Basic(credentials)).await.ok()?;
+    let caller = ask(htpasswd, name, password, HOME).await.ok()?;
     caller.name().map(str::to_owned)
 }
 
+const HOME: &str = "192.0.2.1";
+
+async fn ask(htpasswd: &Htpasswd, name: &str, password: &str, from: &str) -> Result<Caller, Refusal> {
+    let credentials = BasicCredentials { username: name.into(), password: Secret::from(password) };
+    htpasswd.authorize(Presented::Basic(credentials), from.parse().ok()).await
+}
+
+/// In how many seconds another try is worth it.
+fn throttled(asked: &Result<Caller, Refusal>) -> Option<u64> {
+    match asked {
+        Err(Refusal::Throttled { retry_after, .. }) => Some(retry_after.as_secs()),
+        _ => None,
+    }
+}
+
 #[test]
-fn the_decoy_is_a_hash() {
-    assert!(is_bcrypt(DECOY));
+fn unknown_names_cost_what_most_known_ones_do() {
+    let hash = |cost: u32| decoy(cost).to_string();
+    assert!(is_bcrypt(&hash(DEFAULT_COST)));
+    for (costs, usual) in [(&[4, 12, 12, 4, 12, 5][..], 12), (&[5, 4, 4], 4), (&[4, 5, 5, 4], 5), (&[], DEFAULT_COST)] {
+        let lines = costs.iter().enumerate().map(|(n, cost)| format!("user-{n}:{}\n", hash(*cost)));
+        let users = Users::read(lines.collect::<String>().as_bytes()).unwrap();
+        assert_eq!(users.decoy, decoy(usual), "{costs:?}");
+    }
+}
+
+#[tokio::test]
+async fn failed_passwords_are_throttled_and_strangers_lock_nobody_out() {
+    let (_file, htpasswd) = open(&format!("{}{}", line("alice", "right"), line("bob", "right")));
+    let elsewhere = "198.51.100.7";
+    assert!(ask(&htpasswd, "alice", "right", HOME).await.is_ok());
+    for n in 0..PER_ACCOUNT.burst {
+        let asked = ask(&htpasswd, "alice", &format!("guess {n}"), elsewhere).await;
+        assert_eq!(throttled(&asked), None, "try {n}");
+    }
+    let (again, right) =
+        (ask(&htpasswd, "alice", "guess", elsewhere).await, ask(&htpasswd, "alice", "right", elsewhere).await);
+    assert_eq!(
+        (throttled(&again), throttled(&right)),
+        (Some(30), Some(30)),
+        "not even a remembered one is told from others"
+    );
+    assert!(ask(&htpasswd, "alice", "right", HOME).await.is_ok());
+    assert!(ask(&htpasswd, "bob", "right", elsewhere).await.is_ok());
+    // Names that nobody has count too; and who came from a network before is not made to pay for what others do there.
+    for n in 0..PER_NETWORK.burst {
+        let _ = ask(&htpasswd, &format!("user-{n}"), "guess", elsewhere).await;
+    }
+    assert!(throttled(&ask(&htpasswd, "carol", "guess", elsewhere).await).is_some());
+    assert!(ask(&htpasswd, "bob", "right", elsewhere).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_comes_through_a_socket_file_is_throttled_too() {
+    let (_file, htpasswd) = open(&line("alice", "right"));
+    for n in 0..=PER_ACCOUNT.burst {
+        let asked = ask(&htpasswd, "alice", &format!("guess {n}"), "nowhere").await;
+        assert_eq!(throttled(&asked).is_some(), n == PER_ACCOUNT.burst, "try {n}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_at_once_is_one_try() {
+    let (_file, htpasswd) = open(&line("alice", "right"));
+    let many = || (0..PER_ACCOUNT.burst * 3).map(|_| ask(&htpasswd, "alice", "right", HOME));
+    let all = futures_util::future::join_all(many()).await;
+    assert!(all.iter().all(Result::is_ok), "a push that is let in is not throttled: {all:?}");
+}
+
+#[tokio::test]
+async fn beyond_the_queue_it_is_said_at_once() {
+    let (_file, mut htpasswd) = open(&line("alice", "right"));
+    htpasswd.queue = Queue::new(1, 0);
+    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let working = tokio::spawn({
+        let queue = htpasswd.queue.clone();
+        async move { queue.run(move || hold.recv()).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(throttled(&ask(&htpasswd, "alice", "right", HOME).await), Some(Busy::RETRY_AFTER.as_secs()));
+    release.send(()).unwrap();
+    working.await.unwrap().unwrap();
+    assert!(ask(&htpasswd, "alice", "right", HOME).await.is_ok(), "and no failure of hers");
+}
+
+#[tokio::test]
+async fn a_name_longer_than_any_is_not_kept() {
+    let (_file, htpasswd) = open(&line("alice", "right"));
+    for _ in 0..=PER_NETWORK.burst {
+        let asked = ask(&htpasswd, &"x".repeat(MAX_NAME_BYTES + 1), "guess", HOME).await;
+        assert!(matches!(asked, Err(Refusal::Unauthorized { .. })), "{asked:?}");
+    }
 }
 
 #[tokio::test]
@@ -35,8 +128,8 @@ async fn right_passwords_let_in_and_others_do_not() {
     for (name, password) in [("alice", "wrong"), ("bob", "open sesame"), ("carol", "open sesame"), ("", "")] {
         assert_eq!(user(&htpasswd, name, password).await, None, "{name}");
     }
-    assert!(htpasswd.authorize(Presented::Nothing).await.is_err());
-    assert!(htpasswd.authorize(Presented::Bearer("token")).await.is_err());
+    assert!(htpasswd.authorize(Presented::Nothing, None).await.is_err());
+    assert!(htpasswd.authorize(Presented::Bearer("token"), None).await.is_err());
     assert_eq!(htpasswd.challenge(), "Basic realm=\"Registry one\"");
 }
 

@@ -10,9 +10,11 @@ use std::{
 };
 
 use moka::sync::Cache;
-use shared::clock::{Clock, Timestamp};
 
-use crate::accounts::networks::Network;
+use crate::{
+    clock::{Clock, Timestamp},
+    network::Network,
+};
 
 /// Most buckets of each sort. Beyond it those used least are forgotten, which is to say full again.
 const MAX_BUCKETS: u64 = 100_000;

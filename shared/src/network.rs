@@ -1,0 +1,86 @@
+//! Networks: addresses that are looked at together.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// Not `address/prefix`, or bits are set beyond the prefix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a network: an address and a prefix length, such as 10.0.0.0/8, without bits beyond the prefix")]
+pub struct MalformedNetwork(String);
+
+/// Addresses that share a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// The neighbourhood of an address, which is throttled together: a /24 of IPv4, a /64 of IPv6.
+    #[must_use]
+    pub fn around(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let prefix = if address.is_ipv4() { 24 } else { 64 };
+        Self { address: masked(address, prefix), prefix }
+    }
+
+    /// True if the address is in it. An IPv4 address mapped into IPv6 counts as the IPv4 address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+    }
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()),
+        IpAddr::V6(v6) => {
+            IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into())
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = MalformedNetwork;
+
+    fn from_str(text: &str) -> Result<Self, MalformedNetwork> {
+        let malformed = || MalformedNetwork(text.chars().take(64).collect());
+        let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
+        let address: IpAddr = address.parse().map_err(|_| malformed())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(malformed)?;
+        if masked(address, prefix) != address {
+            return Err(malformed());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_throttled_together() {
+        let around = |text: &str| Network::around(text.parse().unwrap()).to_string();
+        assert_eq!(around("192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(around("::ffff:192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(around("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_network_has_no_bits_beyond_its_prefix() {
+        for text in ["10.0.0.1/8", "10.0.0.0/33", "10.0.0.0", "::1/64", "10.0.0.0/", "a/8", "10.0.0.0/-1"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::/32", "::/0", "::1/128"] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+        }
+    }
+}
