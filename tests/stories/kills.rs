@@ -1,4 +1,5 @@
-//! Power is pulled while images are being pushed. What was acknowledged is there afterwards; what was not is no harm.
+//! The server is killed while images are being pushed. (The disk keeps what it was given: what power loss takes besides is the
+//! business of the order of syncs.) What was acknowledged is there afterwards; what was not is no harm.
 
 use std::time::Duration;
 

@@ -33,8 +33,12 @@ pub(super) async fn takes_our_tokens(edition: Edition) {
     tools.skopeo(&["inspect", &remote]).succeeds().await.says(&digest);
 
     let stranger = Containers::new();
-    stranger.login(stock.url().authority(), &Account::new("admin", "wrong")).fails().await;
-    stranger.skopeo(&["inspect", &remote]).fails().await;
+    stranger
+        .login(stock.url().authority(), &Account::new("admin", "wrong"))
+        .fails()
+        .await
+        .says("invalid username/password");
+    stranger.skopeo(&["inspect", &remote]).fails().await.says("authentication required");
 }
 
 pub(super) async fn refuses_every_push_of_a_limited_robot(edition: Edition) {
@@ -48,7 +52,8 @@ pub(super) async fn refuses_every_push_of_a_limited_robot(edition: Edition) {
 
     tools.login(stock.url().authority(), &robot).succeeds().await;
     for tag in ["latest", "pr-123"] {
-        tools.skopeo(&["copy", &tools.layout().0, &remote(tag)]).fails().await;
+        let refused = tools.skopeo(&["copy", &tools.layout().0, &remote(tag)]).fails().await;
+        refused.says("initiating layer upload").says("authentication required");
     }
     // It is the limit that the stranger refuses, not the robot: pulls are never limited.
     tools.skopeo(&["inspect", &remote("v1")]).succeeds().await;

@@ -36,7 +36,7 @@ use crate::{
 /// How long a server may take to see a file that has changed; it looks every second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn up_with_tls() -> Portreeve {
+pub(super) fn up_with_tls() -> Portreeve {
     Launch::up().arg(&|_| "--tls".to_owned()).start()
 }
 
@@ -45,7 +45,7 @@ fn keys(portreeve: &Portreeve) -> PathBuf {
 }
 
 /// What a person gives a client to trust.
-fn root(portreeve: &Portreeve) -> PathBuf {
+pub(super) fn root(portreeve: &Portreeve) -> PathBuf {
     keys(portreeve).join("tls-ca.pem")
 }
 

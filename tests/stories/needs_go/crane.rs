@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use crate::{
     protocol::samples::word,
+    stories::tls::{root, up_with_tls},
     support::{
         program::Program,
         server::{Account, Portreeve},
@@ -68,4 +69,18 @@ async fn crane_with_a_wrong_password_is_refused() {
     // Its login asks nobody; the first request does.
     crane.login(&portreeve.authority(), &Account::new("admin", "wrong")).succeeds().await;
     crane.push(&portreeve.image("acme/crane:1")).fails().await.says("UNAUTHORIZED");
+}
+
+/// Go reads what it believes from the variable of OpenSSL's name.
+#[tokio::test]
+#[ignore = "needs go"]
+async fn crane_works_over_tls_once_it_believes_the_development_authority() {
+    let portreeve = up_with_tls();
+    let (crane, image) = (Crane::new(), portreeve.image("acme/crane:1"));
+    let believing = |program: Program| program.env("SSL_CERT_FILE", root(&portreeve));
+    crane.login(&portreeve.authority(), &portreeve.admin()).succeeds().await;
+    crane.push(&image).fails().await.says("x509");
+    believing(crane.push(&image)).succeeds().await;
+    believing(crane.command(&["validate", "--remote", &image])).succeeds().await;
+    assert_eq!(believing(crane.command(&["ls", &portreeve.image("acme/crane")])).succeeds().await.stdout, "1\n");
 }
