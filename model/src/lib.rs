@@ -12,6 +12,7 @@
 //! operations are indeed atomic on PostgreSQL is not shown by this model but by `registry/src/stories/beside_each_other.rs`.
 
 pub mod action;
+mod announce;
 pub mod properties;
 pub mod rows;
 pub mod scenario;
@@ -19,6 +20,7 @@ pub mod step;
 pub mod world;
 
 pub use action::Action;
+pub use announce::announce;
 pub use rows::Rows;
 pub use scenario::{Job, Lives, Power, References, Rules, Scenario, Shape, Variant};
 pub use world::World;

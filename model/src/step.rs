@@ -54,7 +54,7 @@ impl Scenario {
                 Some(())
             }
             Action::Cancel(client) => {
-                world.rows.end_upload(&self.rules, world.clients[at(client)].upload()?);
+                world.rows.cancel_upload(&self.rules, world.clients[at(client)].upload()?);
                 self.begin_job(world, client, world.clients[at(client)].job + 1);
                 Some(())
             }

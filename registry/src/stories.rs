@@ -3,5 +3,6 @@
 mod beside_each_other;
 mod by_hand;
 mod collecting;
+mod model;
 pub(crate) mod stage;
 mod stress;

@@ -87,7 +87,12 @@ impl Rows {
         }
     }
 
-    /// `EndUpload`, whoever asks for it.
+    /// `EndUpload` by its client, who may come too late.
+    pub fn cancel_upload(&mut self, rules: &Rules, upload: Number) -> bool {
+        self.uploads[at(upload)].is_some_and(|row| row.left > 0) && self.end_upload(rules, upload)
+    }
+
+    /// `EndUpload` of one that has expired: the caller has looked.
     pub fn end_upload(&mut self, rules: &Rules, upload: Number) -> bool {
         let Some(row) = self.uploads[at(upload)].take() else { return false };
         self.throw_away(row.key, rules.lives.trash);

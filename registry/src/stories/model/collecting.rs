@@ -1,0 +1,76 @@
+//! What collectors and readers do, for real.
+
+use model::{World, rows::links::Collected};
+use shared::on;
+
+use super::{
+    stage::ticks,
+    walk::{Walk, same},
+};
+use crate::{
+    content::{Error, fixture::digest_of},
+    metadata::{
+        BlobId,
+        links::collect::{self, CollectLink, Expired},
+        manifests::{Due, ManifestId, Purge},
+        repositories::Repository,
+    },
+};
+
+impl Walk<'_> {
+    pub(super) async fn purge(&self, repository: u8, manifest: u8, due: Due) -> bool {
+        let sql = "SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id WHERE r.name = $1 AND m.digest = $2";
+        let (name, digest) = (self.name(repository), digest_of(&self.payload(manifest)));
+        let metadata = &self.stage.content.metadata;
+        let mut reader = metadata.read().await.unwrap();
+        let found: Option<(ManifestId,)> = on!(reader, c => {
+            sqlx::query_as(sql).bind(name.as_str()).bind(digest.to_string()).fetch_optional(c).await
+        })
+        .unwrap();
+        drop(reader);
+        let Some((manifest,)) = found else { return false };
+        metadata.write(Purge { manifest, due, grace: ticks(self.scenario.rules.lives.grace) }).await.unwrap()
+    }
+
+    /// A link is collected as if it had just been listed, whether it would be or not: lists grow old.
+    pub(super) async fn collect(&self, repository: u8, digest: u8, before: &World) -> Result<(), String> {
+        let sql = "SELECT r.id, r.namespace_id, b.id FROM repository r, blob b WHERE r.name = $1 AND b.digest = $2";
+        let (name, digest_text) = (self.name(repository), self.digest(digest).to_string());
+        let metadata = &self.stage.content.metadata;
+        let mut reader = metadata.read().await.unwrap();
+        let found: Option<(_, _, BlobId)> =
+            on!(reader, c => sqlx::query_as(sql).bind(name.as_str()).bind(&digest_text).fetch_optional(c).await)
+                .unwrap();
+        let listed = collect::expired(&mut reader, self.stage.clock.now(), 1_000_000).await.unwrap();
+        drop(reader);
+        let is_listed = listed.iter().any(|link| link.name == name && link.digest.to_string() == digest_text);
+        same("a list of expired links", before.rows.is_collectable(repository, digest), is_listed)?;
+        let Some((id, namespace, blob)) = found else { return Ok(()) };
+        let expired = Expired { repository: Repository { id, namespace }, name, blob, digest: self.digest(digest) };
+        let collected = metadata.write(CollectLink { expired, hot: metadata.blobs().clone() }).await.unwrap();
+        let mut rows = before.rows;
+        let expected = rows.collect_link(&self.scenario.rules, repository, digest);
+        same(
+            "a collected link",
+            expected,
+            match collected {
+                collect::Collected::Gone => Collected::Gone,
+                collect::Collected::Needed => Collected::Needed,
+                collect::Collected::Left => Collected::Left,
+            },
+        )
+    }
+
+    /// Any reader will do who finds that there are no bytes.
+    pub(super) async fn read_damaged(&self, digest: u8) -> Result<(), String> {
+        let links = (0..).zip(self.world.rows.links);
+        let holder = links.filter(|(_, links)| links[usize::from(digest)].is_some()).map(|(holder, _)| holder).next();
+        let name = self.name(holder.ok_or("a blob without a link")?);
+        let blob =
+            self.stage.content.open_blob(&name, &self.digest(digest)).await.map_err(|error| error.to_string())?;
+        match self.stage.content.read_blob(&blob, 0..blob.size).await {
+            Err(Error::BlobDamaged { .. }) => Ok(()),
+            _ => Err("lost bytes were read".to_owned()),
+        }
+    }
+}
