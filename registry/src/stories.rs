@@ -6,3 +6,4 @@ mod collecting;
 mod model;
 pub(crate) mod stage;
 mod stress;
+mod tags_in_order;

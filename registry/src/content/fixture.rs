@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
     clock::Clock,
-    database::testing::Scratch,
+    database::{Dialect, testing::Scratch},
     digest::{Algorithm, Digest},
     reference::Reference,
     repository::RepositoryName,
@@ -127,6 +127,17 @@ impl Fixture {
     pub(crate) async fn clear(self) {
         self.content.metadata.close().await;
         self.scratch.clear().await;
+    }
+
+    /// What another process beside this one would see. Beside SQLite there is none.
+    pub(crate) async fn replica(&self) -> Content {
+        match self.content.metadata.dialect() {
+            Dialect::Sqlite => self.content.clone(),
+            Dialect::Postgres => {
+                let metadata = Metadata::open(self.scratch.location(), self.clock.clone()).await.unwrap();
+                Content::new(metadata, Arc::clone(&self.content.store), self.clock.clone(), Lives::default())
+            }
+        }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
