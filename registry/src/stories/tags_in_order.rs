@@ -129,6 +129,7 @@ impl User {
         let delete = DeleteTag {
             repository: name(&self.repository),
             tag: tag(TAG),
+            condition: None,
             limits: TagLimits::Everything,
             actor: "ada".to_owned(),
         };
@@ -145,6 +146,7 @@ impl User {
         let delete = DeleteManifest {
             repository: name(&self.repository),
             digest: digest_of(&payload(value)),
+            condition: None,
             limits: TagLimits::Everything,
             actor: "ada".to_owned(),
             undelete_window: Duration::from_secs(60 * self.chance.below(2) as u64),

@@ -51,6 +51,8 @@ impl Walk<'_> {
             boot: "this one".to_owned(),
             writer: 1,
             life: ticks(self.scenario.rules.lives.upload),
+            holder: "walk".to_owned(),
+            most: u32::MAX,
         };
         self.keys.insert(self.world.rows.uploads[usize::from(slot)].unwrap().key, start.key.clone());
         let id = start.id;

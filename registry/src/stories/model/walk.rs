@@ -147,6 +147,7 @@ impl<'a> Walk<'a> {
                 let delete = DeleteManifest {
                     repository: self.name(repository),
                     digest: digest_of(&self.payload(manifest)),
+                    condition: None,
                     limits: TagLimits::Everything,
                     actor: "walk".to_owned(),
                     undelete_window: ticks(self.scenario.rules.lives.window),
@@ -157,6 +158,7 @@ impl<'a> Walk<'a> {
                 let delete = DeleteTag {
                     repository: self.name(repository),
                     tag: tag(TAG),
+                    condition: None,
                     limits: TagLimits::Everything,
                     actor: "walk".to_owned(),
                 };
