@@ -11,7 +11,7 @@ use crate::{
     content::{Error, fixture::digest_of},
     metadata::{
         BlobId,
-        links::collect::{self, CollectLink, Expired},
+        links::collect::{self, CollectLinks, LinkDue, Loose},
         manifests::{Due, ManifestId, Purge},
         repositories::Repository,
     },
@@ -29,7 +29,8 @@ impl Walk<'_> {
         .unwrap();
         drop(reader);
         let Some((manifest,)) = found else { return false };
-        metadata.write(Purge { manifest, due, grace: ticks(self.scenario.rules.lives.grace) }).await.unwrap()
+        let (grace, remembered) = (ticks(self.scenario.rules.lives.grace), metadata.manifests().clone());
+        metadata.write(Purge { manifest, due, grace, remembered }).await.unwrap().is_some()
     }
 
     /// A link is collected as if it had just been listed, whether it would be or not: lists grow old.
@@ -46,15 +47,16 @@ impl Walk<'_> {
         let is_listed = listed.iter().any(|link| link.name == name && link.digest.to_string() == digest_text);
         same("a list of expired links", before.rows.is_collectable(repository, digest), is_listed)?;
         let Some((id, namespace, blob)) = found else { return Ok(()) };
-        let expired = Expired { repository: Repository { id, namespace }, name, blob, digest: self.digest(digest) };
-        let collected = metadata.write(CollectLink { expired, hot: metadata.blobs().clone() }).await.unwrap();
+        let loose = Loose { repository: Repository { id, namespace }, name, blob, digest: self.digest(digest) };
+        let collect = CollectLinks { loose: vec![loose], due: LinkDue::Expired, hot: metadata.blobs().clone() };
+        let collected = metadata.write(collect).await.unwrap().collected;
         let mut rows = before.rows;
         let expected = rows.collect_link(&self.scenario.rules, repository, digest);
         same(
             "a collected link",
             expected,
-            match collected {
-                collect::Collected::Gone => Collected::Gone,
+            match collected[0] {
+                collect::Collected::Gone { .. } => Collected::Gone,
                 collect::Collected::Needed => Collected::Needed,
                 collect::Collected::Left => Collected::Left,
             },

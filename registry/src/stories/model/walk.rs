@@ -106,7 +106,8 @@ impl<'a> Walk<'a> {
             Action::Look(client) => self.look(client, before).await,
             Action::Promise(client) => {
                 let (repository, digest, pusher) = self.bringing(client, before);
-                let promise = PromiseBlob { repository, digest, holder: pusher.holder, renewal: false };
+                let hot = metadata.blobs().clone();
+                let promise = PromiseBlob { repository, digest, holder: pusher.holder, renewal: false, hot };
                 let done = match metadata.write(promise).await {
                     Ok(()) => true,
                     Err(WriteError::Refused(NotHeld)) => false,
