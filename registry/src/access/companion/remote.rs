@@ -1,5 +1,8 @@
 //! The companion over HTTP: an address and a service credential.
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
