@@ -18,6 +18,8 @@ mod origin;
 mod place;
 mod range;
 mod state;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};

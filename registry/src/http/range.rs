@@ -71,7 +71,39 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_is_what_is_meant(start: u64, length in 1_u64.., size in 1_u64..) {
+            let last = start.saturating_add(length - 1);
+            let asked = format!("bytes={start}-{last}");
+            let end = last.saturating_add(1).min(size);
+            let expected = if start < end { Wanted::Part(start..end) } else { Wanted::Unsatisfiable };
+            prop_assert_eq!(Wanted::read(Some(&asked), size), expected);
+            let from = if start < size { Wanted::Part(start..size) } else { Wanted::Unsatisfiable };
+            prop_assert_eq!(Wanted::read(Some(&format!("bytes={start}-")), size), from);
+            let suffix = Wanted::read(Some(&format!("bytes=-{length}")), size);
+            prop_assert_eq!(suffix, Wanted::Part(size - length.min(size)..size));
+        }
+
+        #[test]
+        fn a_part_always_lies_within_its_body(field in "bytes=[0-9 -]{0,24}|\\PC{0,24}", size: u64) {
+            if let Wanted::Part(part) = Wanted::read(Some(&field), size) {
+                prop_assert!(part.start < part.end && part.end <= size);
+            }
+        }
+
+        #[test]
+        fn a_chunk_is_where_it_says(start in 0..u64::MAX / 2, length in 1..u64::MAX / 2) {
+            let last = start + length - 1;
+            let expected = Some(ChunkRange { start, length });
+            prop_assert_eq!(ChunkRange::read(&format!("{start}-{last}")), expected);
+            prop_assert_eq!(ChunkRange::read(&format!("bytes {start}-{last}/*")), expected);
+        }
+    }
 
     #[test]
     fn ranges_are_read_as_the_stock_registry_reads_them() {

@@ -331,3 +331,26 @@ pub async fn expired(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<
     let rows: Vec<(i64,)> = on!(reader, c => sqlx::query_as(select).bind(now).bind(limit).fetch_all(c).await)?;
     Ok(rows.into_iter().map(|(id,)| UploadId::stored(id)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_upload_is_found_under_the_name_it_was_given(id in 0..=i64::MAX) {
+            let id = UploadId::stored(id);
+            prop_assert_eq!(id.to_string().len(), 16);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+
+        #[test]
+        fn an_upload_has_one_spelling(text in "[0-9a-fA-F]{14,18}|\\PC{0,20}") {
+            if let Ok(id) = text.parse::<UploadId>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+}

@@ -50,11 +50,18 @@ pub(crate) enum Fault {
 pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
     plan: Arc<Mutex<VecDeque<(Call, Fault)>>>,
+    /// What it says instead of what the store behind it does.
+    part_size: Option<u64>,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, plan: Arc::default() }
+        Self { inner, plan: Arc::default(), part_size: None }
+    }
+
+    /// Says that it takes parts of so many bytes, as object stores do.
+    pub(crate) fn in_parts_of(self, bytes: u64) -> Self {
+        Self { part_size: Some(bytes), ..self }
     }
 
     /// The next `call` without a fault of its own meets `fault`.
@@ -119,7 +126,7 @@ impl Store for Faulty {
     }
 
     fn part_size(&self) -> Option<u64> {
-        self.inner.part_size()
+        self.part_size.or(self.inner.part_size())
     }
 
     fn create<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {

@@ -124,6 +124,8 @@ impl fmt::Debug for MediaType {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn media_type(text: &str) -> MediaType {
@@ -136,6 +138,22 @@ mod tests {
         assert_eq!(pushed.as_str(), "Application/vnd.OCI.image.manifest.v1+json");
         assert_eq!(pushed, media_type(MediaType::OCI_MANIFEST));
         assert_eq!(pushed.shape(), Shape::Image);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_again(name in "[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}") {
+            let read = media_type(&name);
+            prop_assert_eq!(read.as_str(), &name);
+            prop_assert_eq!(media_type(&read.to_string()), read);
+        }
+
+        #[test]
+        fn any_text_is_a_media_type_or_none(text in "\\PC{0,20}/?\\PC{0,20}") {
+            if let Ok(read) = text.parse::<MediaType>() {
+                prop_assert_eq!(media_type(read.as_str()), read);
+            }
+        }
     }
 
     #[test]
