@@ -37,6 +37,8 @@ fi
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 export PORTREEVE_TEST_REPORT="$report"
+# Long enough for what happens once in ten thousand times; without it the stress tells a few seconds.
+export PORTREEVE_STRESS_SECONDS=60
 arguments=(--include-ignored)
 for tool in ${skipped//,/}; do
     arguments+=(--skip "needs_go::$tool")

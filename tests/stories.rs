@@ -8,6 +8,7 @@ mod configured;
 mod deletes;
 mod docker;
 mod foreign_issuers;
+mod garbage;
 mod guessing;
 mod guests;
 mod hanging_up;

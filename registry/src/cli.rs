@@ -81,9 +81,6 @@ pub enum CommandError {
     /// Nobody can be heard.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// There is nothing where a data directory was named.
-    #[error("there is no data directory at {}", .0.display())]
-    NoData(PathBuf),
     /// The facts that belong to the data directory lie in a database that the command was not told of.
     #[error("what {} holds is not in its registry.db: name the configuration that its server runs with", .0.display())]
     Elsewhere(PathBuf),

@@ -12,13 +12,14 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::pace::Pace;
+use self::{counts::Counts, pace::Pace};
 use crate::{
     metadata::{Metadata, manifests::MANIFEST_GRACE, waiting},
     store::{Store, StoreError},
 };
 
 pub mod by_hand;
+mod counts;
 mod events;
 mod links;
 mod manifests;
@@ -26,6 +27,7 @@ mod pace;
 mod trash;
 mod uploads;
 
+pub use self::counts::Counted;
 pub use crate::metadata::waiting::{Queue, Waiting};
 
 /// How the collector works.
@@ -85,25 +87,45 @@ pub struct Collector {
     store: Arc<dyn Store>,
     clock: Clock,
     settings: Settings,
+    counts: Counts,
 }
 
 impl Collector {
     /// A collector of what `metadata` says about the bytes in `store`.
-    pub const fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, settings: Settings) -> Self {
-        Self { metadata, store, clock, settings }
+    pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, settings: Settings) -> Self {
+        Self { metadata, store, clock, settings, counts: Counts::default() }
     }
 
     /// Sweeps, rests, and sweeps again until `stop`. What fails is tried again with the next sweep.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match self.sweep(&stop).await {
+            let swept = self.sweep(&stop).await;
+            self.counts.swept(swept.is_ok());
+            match swept {
                 Ok(swept) if swept == Swept::default() => {}
                 Ok(Swept { uploads, manifests, links, keys }) => info!(uploads, manifests, links, keys, "collected"),
                 Err(error) => warn!(error = &error as &dyn std::error::Error, "the collector will try again"),
             }
+            self.look().await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(self.settings.interval) => {}
+            }
+        }
+    }
+
+    /// What collectors have done since the process began, by hand too, and what the last sweep left waiting.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.counts.now()
+    }
+
+    /// Remembers what waits, for those who watch.
+    async fn look(&self) {
+        match self.waiting().await {
+            Ok(waiting) => self.counts.looked(self.clock.now(), waiting),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "what waits for the collector was not counted");
             }
         }
     }
@@ -141,6 +163,7 @@ impl Collector {
                 Of::Events => self.forget_events().await?,
             };
             removed += batch.removed;
+            self.counts.removed(of, batch.removed);
             if !batch.more {
                 break;
             }

@@ -13,6 +13,7 @@ mod error;
 mod health;
 mod lists;
 mod manifests;
+mod metrics;
 pub mod operation;
 mod origin;
 mod place;
@@ -52,6 +53,7 @@ use crate::{
 
 pub use self::{
     health::{debug, probes},
+    metrics::metrics,
     origin::Scheme,
 };
 

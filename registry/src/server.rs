@@ -139,7 +139,11 @@ impl Registry {
         let Some(address) = &http.debug else { return Ok(DebugServer(None)) };
         let listener = Listener::bind(&Place::Tcp(address.clone()), None, Limits::default()).await?;
         info!(address = %listener.address(), "health is told at /debug/health");
-        Ok(DebugServer(Some((listener, http::debug(self.checks.clone())))))
+        let mut router = http::debug(self.checks.clone());
+        if let Some(path) = &http.metrics {
+            router = router.merge(http::metrics(path, self.collector.clone()));
+        }
+        Ok(DebugServer(Some((listener, router))))
     }
 
     /// What the repositories hold.

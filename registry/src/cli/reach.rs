@@ -9,7 +9,7 @@ use clap::Args;
 use shared::{
     clock::Clock,
     command::Target,
-    data_directory::{DataDirectory, Holder},
+    data_directory::{DataDirectory, DataDirectoryError, Holder},
     settings::Source,
 };
 
@@ -56,10 +56,14 @@ impl Where {
             (None, Some(settings)) => settings.storage.root.clone(),
             (None, None) => DATA.into(),
         };
-        if configured.is_none() && !data.is_dir() {
-            return Err(CommandError::NoData(data));
-        }
-        match DataDirectory::holder(&data)? {
+        let holder = match DataDirectory::holder(&data) {
+            // Whoever names a configuration may have a registry that was never started: an empty one.
+            Err(DataDirectoryError::NotOne { .. }) if configured.is_some() => {
+                Holder::Caller(DataDirectory::claim(&data)?)
+            }
+            holder => holder?,
+        };
+        match holder {
             Holder::Server { socket } => Ok(Reached { target: Target::Socket(socket), stopped: None }),
             Holder::Caller(held) => {
                 let settings = match configured {

@@ -28,6 +28,7 @@ impl Collector {
         let collect = CollectLinks { loose: loose.clone(), due, hot: self.metadata.blobs().clone() };
         let done = self.metadata.write(collect).await?;
         pace.note(done.took);
+        self.counts.took(done.took);
         Ok(loose.into_iter().zip(done.collected).collect())
     }
 }

@@ -33,6 +33,7 @@ impl Collector {
         let keys = trash::due(&mut self.metadata.read().await?, self.store.name(), before, BATCH).await?;
         let full = keys.len() as i64 == BATCH;
         let (keys, bytes) = self.delete(keys).await?;
+        self.counts.freed(bytes);
         let removed = keys.len();
         if removed > 0 {
             self.metadata.write(ForgetTrash { keys }).await?;

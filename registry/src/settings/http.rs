@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{
     SettingsError, asks_for_something,
-    raw::{OneOrMany, RawConnections, RawHttp, RawTls},
+    raw::{OneOrMany, RawConnections, RawHttp, RawPrometheus, RawTls},
 };
 
 /// An address range, as in `10.0.0.0/8`; a bare address is a range of one.
@@ -39,6 +39,8 @@ pub struct HttpSettings {
     pub headers: Vec<(String, String)>,
     /// Where health is told without access control.
     pub debug: Option<String>,
+    /// The path on the debug server where metrics are told, if they are.
+    pub metrics: Option<String>,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
     /// Whether HTTP/2 is understood without TLS.
@@ -80,10 +82,6 @@ impl HttpSettings {
     }
 
     pub(super) fn read(raw: RawHttp, proxies: &[String], connections: &RawConnections) -> Result<Self, SettingsError> {
-        if raw.debug.prometheus.enabled == Some(true) {
-            let _ = raw.debug.prometheus.path;
-            return Err(SettingsError::later("http.debug.prometheus", "metrics"));
-        }
         Ok(Self {
             listen: listen(raw.net.as_deref(), raw.addr)?,
             host: raw.host.filter(|host| !host.is_empty()).map(|host| base_url("http.host", &host)).transpose()?,
@@ -92,6 +90,7 @@ impl HttpSettings {
             drain: raw.draintimeout.map_or(Limits::default().drain, |drain| drain.0),
             tls: tls(raw.tls)?,
             headers: raw.headers.into_iter().flat_map(|(name, values)| values.with(&name)).collect(),
+            metrics: metrics(raw.debug.prometheus)?,
             debug: raw.debug.addr.filter(|address| !address.is_empty()),
             h2c: raw.h2c.enabled.unwrap_or(false),
             http2: !raw.http2.disabled.unwrap_or(false),
@@ -115,6 +114,22 @@ impl OneOrMany {
         };
         values.into_iter().map(|value| (name.to_owned(), value)).collect()
     }
+}
+
+/// Where the stock registries tell their metrics, too.
+const METRICS: &str = "/metrics";
+
+fn metrics(raw: RawPrometheus) -> Result<Option<String>, SettingsError> {
+    if raw.enabled != Some(true) {
+        return Ok(None);
+    }
+    let path = raw.path.filter(|path| !path.is_empty()).unwrap_or_else(|| METRICS.to_owned());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    if !path.starts_with('/') || !path.chars().all(plain) || path.starts_with("/debug/health") {
+        let reason = "must begin with a slash and be made of letters, digits, '/', '-', '_' and '.'";
+        return Err(SettingsError::new("http.debug.prometheus.path", reason));
+    }
+    Ok(Some(path))
 }
 
 fn listen(net: Option<&str>, address: Option<String>) -> Result<Place, SettingsError> {

@@ -86,7 +86,6 @@ fn what_comes_later_stops_the_start_and_an_empty_section_does_not() {
         ("policy", json!({"policy": {"repository": {"classes": ["image"]}}})),
         ("log.hooks", json!({"log": {"hooks": [{"type": "mail"}]}})),
         ("http.tls.letsencrypt", json!({"http": {"tls": {"letsencrypt": {"hosts": ["x"]}}}})),
-        ("http.debug.prometheus", json!({"http": {"debug": {"prometheus": {"enabled": true}}}})),
         ("validation.manifests.urls", json!({"validation": {"manifests": {"urls": {"allow": ["^https://x"]}}}})),
         ("auth.silly", json!({"auth": {"silly": {"realm": "x"}}})),
         // As a file says it that leaves the value out.
@@ -220,6 +219,21 @@ fn a_life_is_a_hundred_years_at_most() {
     let age = |age: String| json!({"storage": {"maintenance": {"uploadpurging": {"age": age}}}});
     assert!(with(age(format!("{longest}h"))).is_ok());
     assert_eq!(key_of(age(format!("{longest}h1s"))), "storage.maintenance.uploadpurging");
+}
+
+#[test]
+fn metrics_are_told_where_the_file_says() {
+    let metrics = |prometheus: Value| {
+        let settings = with(json!({"http": {"debug": {"addr": "127.0.0.1:0", "prometheus": prometheus}}}));
+        settings.map(|settings| settings.http.metrics).map_err(|error| error.key)
+    };
+    assert_eq!(metrics(json!({"enabled": false, "path": "/metrics"})), Ok(None));
+    assert_eq!(metrics(json!({"enabled": true})), Ok(Some("/metrics".to_owned())));
+    assert_eq!(metrics(json!({"enabled": true, "path": "/numbers"})), Ok(Some("/numbers".to_owned())));
+    for path in ["metrics", "/{all}", "/debug/health"] {
+        let refused = metrics(json!({"enabled": true, "path": path}));
+        assert_eq!(refused, Err("http.debug.prometheus.path".to_owned()), "{path}");
+    }
 }
 
 #[test]

@@ -69,7 +69,9 @@ impl Run<'_> {
         };
         let remembered = self.collector.metadata.manifests().clone();
         let purge = Purge { manifest: found.id, due, grace: self.collector.settings.grace, remembered };
-        Ok(self.collector.metadata.write(purge).await?.is_some())
+        let purged = self.collector.metadata.write(purge).await?.is_some();
+        self.collector.counts.removed(Of::Manifests, usize::from(purged));
+        Ok(purged)
     }
 
     async fn sweep_links(&mut self, repository: &Surveyed) -> Result<u64, Error> {
@@ -85,6 +87,7 @@ impl Run<'_> {
             for (loose, collected) in self.collector.collect_loose(loose, LinkDue::Unpromised, &mut pace).await? {
                 if let Collected::Gone { size, last } = collected {
                     freed += size;
+                    self.collector.counts.removed(Of::Links, 1);
                     self.tell_gone(repository, (loose.digest, size), last).await?;
                 }
             }
@@ -138,6 +141,7 @@ impl Run<'_> {
         loop {
             self.check()?;
             let emptied = self.collector.empty_trash_before(self.collector.clock.now()).await?;
+            self.collector.counts.removed(Of::Trash, emptied.batch.removed);
             self.totals.files += emptied.batch.removed as u64;
             self.totals.bytes += emptied.bytes;
             if !emptied.batch.more {

@@ -1,0 +1,136 @@
+//! `/metrics` on the debug listener: what the collector has done and what waits for it, in Prometheus' text form.
+//!
+//! A request reads counters in memory and asks no database: what waits is what the last sweep saw.
+
+use std::fmt::Write as _;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderName, header},
+    routing::get,
+};
+
+use crate::gc::{Collector, Counted, Queue};
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics at the path of the settings.
+pub fn metrics(path: &str, collector: Collector) -> Router {
+    Router::new().route(path, get(exposition)).with_state(collector)
+}
+
+async fn exposition(State(collector): State<Collector>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(header::CONTENT_TYPE, TEXT)], text(&collector.counted()))
+}
+
+/// One family: its name, its type, what it is, and its samples by kind (`""` where there is one only).
+struct Family<'f>(&'f str, &'f str, &'f str, &'f [(&'f str, f64)]);
+
+fn text(counted: &Counted) -> String {
+    let count = |number: u64| number as f64;
+    let (looked, waiting) = counted.waiting.map_or_else(Default::default, |(at, waiting)| (Some(at), waiting));
+    let seconds = |at: Option<shared::clock::Timestamp>| at.map(|at| at.micros() as f64 / 1e6);
+    let queues = [
+        ("upload", waiting.uploads),
+        ("deleted_manifest", waiting.deleted_manifests),
+        ("untagged_manifest", waiting.untagged_manifests),
+        ("link", waiting.links),
+        ("trash", waiting.trash),
+    ];
+    let sizes = queues.map(|(kind, queue)| (kind, count(queue.count)));
+    let oldest = |(kind, queue): (&'static str, Queue)| seconds(queue.oldest).map(|at| (kind, at));
+    let oldest: Vec<_> = queues.into_iter().filter_map(oldest).collect();
+    let removed = [
+        ("upload", count(counted.uploads)),
+        ("manifest", count(counted.manifests)),
+        ("link", count(counted.links)),
+        ("file", count(counted.files)),
+    ];
+    let one = |number: f64| [("", number)];
+    let looked: Vec<_> = seconds(looked).map(|at| ("", at)).into_iter().collect();
+    let mut text = String::new();
+    for family in [
+        Family("removed_total", "counter", "What collectors of this process removed.", &removed),
+        Family("freed_bytes_total", "counter", "Bytes of the files that were deleted.", &one(count(counted.bytes))),
+        Family("sweeps_total", "counter", "Sweeps that came to their end.", &one(count(counted.sweeps))),
+        Family("failures_total", "counter", "Sweeps that broke off.", &one(count(counted.failures))),
+        Family(
+            "transaction_seconds_max",
+            "gauge",
+            "The longest time for which a batch held its locks.",
+            &one(counted.longest.as_secs_f64()),
+        ),
+        Family("waiting", "gauge", "What waits, when it was last looked.", &sizes),
+        Family(
+            "oldest_timestamp_seconds",
+            "gauge",
+            "Since when, or for deleted manifests until when, the oldest waits.",
+            &oldest,
+        ),
+        Family(
+            "promised_links",
+            "gauge",
+            "Links that no manifest needs and a running promise keeps.",
+            &one(count(waiting.promised_links)),
+        ),
+        Family("looked_timestamp_seconds", "gauge", "When it was last looked what waits.", &looked),
+    ] {
+        family.write(&mut text);
+    }
+    text
+}
+
+impl Family<'_> {
+    fn write(&self, text: &mut String) {
+        let Self(name, kind, help, samples) = self;
+        if samples.is_empty() {
+            return;
+        }
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# HELP portreeve_gc_{name} {help}\n# TYPE portreeve_gc_{name} {kind}");
+        for (label, value) in *samples {
+            let label = if label.is_empty() { String::new() } else { format!("{{kind=\"{label}\"}}") };
+            let _ = writeln!(text, "portreeve_gc_{name}{label} {value}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shared::clock::Timestamp;
+
+    use super::*;
+    use crate::gc::Waiting;
+
+    #[test]
+    fn families_are_written_as_prometheus_reads_them() {
+        let trash = Queue { count: 3, oldest: Some(Timestamp::from_seconds(1_767_225_600)) };
+        let waiting = Waiting { trash, promised_links: 7, ..Waiting::default() };
+        let counted = Counted {
+            links: 5,
+            bytes: 1 << 40,
+            longest: Duration::from_millis(12),
+            waiting: Some((Timestamp::from_seconds(1_767_225_660), waiting)),
+            ..Counted::default()
+        };
+        let text = text(&counted);
+        for line in [
+            "# TYPE portreeve_gc_removed_total counter",
+            "portreeve_gc_removed_total{kind=\"link\"} 5",
+            "portreeve_gc_freed_bytes_total 1099511627776",
+            "portreeve_gc_transaction_seconds_max 0.012",
+            "portreeve_gc_waiting{kind=\"trash\"} 3",
+            "portreeve_gc_oldest_timestamp_seconds{kind=\"trash\"} 1767225600",
+            "portreeve_gc_promised_links 7",
+            "portreeve_gc_looked_timestamp_seconds 1767225660",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("{kind=\"link\"} 1767"), "an empty queue has no oldest: {text}");
+        let names = text.lines().filter(|line| line.starts_with("# HELP")).count();
+        assert_eq!(names, text.lines().filter(|line| line.starts_with("# TYPE")).count());
+    }
+}
