@@ -64,11 +64,12 @@ mod tests;
 
 use std::{fmt, sync::Arc};
 
-use sqlx::{PgConnection, SqliteConnection, migrate::Migrator};
+use sqlx::{PgConnection, migrate::Migrator};
 
 pub use self::{
     location::{InvalidSchema, Location, Schema},
     operation::{Durability, Failure, Operation, Transaction, WriteError},
+    sqlite::in_place,
 };
 use crate::clock::Clock;
 
@@ -208,7 +209,7 @@ impl fmt::Debug for Reader {
 #[derive(Debug)]
 pub enum Connection<'c> {
     /// A connection to SQLite.
-    Sqlite(&'c mut SqliteConnection),
+    Sqlite(&'c mut in_place::InPlaceConnection),
     /// A connection to PostgreSQL.
     Postgres(&'c mut PgConnection),
 }

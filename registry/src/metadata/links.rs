@@ -14,7 +14,6 @@ use shared::{
 use super::{
     BlobId, RepositoryId, blobs, json_list, parse_bytes, parse_digest,
     repositories::Repository,
-    stored_bytes,
     trash::{self, Place},
     usage,
 };
@@ -160,12 +159,6 @@ pub async fn add(
     holder: &str,
 ) -> Result<(), sqlx::Error> {
     let until = tx.now() + PROMISE_LIFE;
-    if tx.dialect() == Dialect::Sqlite {
-        return on!(tx, c => {
-            let query = sqlx::query(ADD_SQLITE).bind(repository.id).bind(blob).bind(until).bind(holder);
-            query.bind(repository.namespace).bind(stored_bytes(size)).execute(c).await.map(drop)
-        });
-    }
     let insert =
         "INSERT INTO link (repository_id, blob_id, expires_at, leased_until, leased_by) VALUES ($1, $2, $3, $3, $4)";
     on!(tx, c => {
@@ -173,14 +166,6 @@ pub async fn add(
     })?;
     usage::link_added(tx, repository.namespace, blob, size).await
 }
-
-// The insert and what `usage::link_added` says, in one trip. PostgreSQL has them apart: only so are its rows locked in everybody's order.
-const ADD_SQLITE: &str = "INSERT INTO link (repository_id, blob_id, expires_at, leased_until, leased_by) \
-        VALUES ($1, $2, $3, $3, $4); \
-    INSERT INTO namespace_blob (namespace_id, blob_id, links) VALUES ($5, $2, 1) \
-        ON CONFLICT (namespace_id, blob_id) DO UPDATE SET links = namespace_blob.links + 1; \
-    UPDATE usage SET used = used + $6 WHERE namespace_id = $5 \
-        AND EXISTS (SELECT 1 FROM namespace_blob WHERE namespace_id = $5 AND blob_id = $2 AND links = 1)";
 
 /// Promises `holder` that the blob stays, linking it if it is not linked yet. The blob is locked.
 ///

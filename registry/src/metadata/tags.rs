@@ -134,41 +134,29 @@ pub struct Move<'a> {
     pub actor: &'a str,
 }
 
-/// A tag's row and its history in one text, so that both are one trip to the database.
-macro_rules! with_history {
-    ($dialect:expr, $tag:literal) => {
-        match $dialect {
-            Dialect::Sqlite => concat!($tag, "; ", with_history!()),
-            Dialect::Postgres => concat!("WITH moved AS (", $tag, ") ", with_history!()),
-        }
-    };
-    () => {
-        "INSERT INTO tag_history (repository_id, name, version, digest, at, actor) VALUES ($1, $2, $4, $6, $5, $7)"
-    };
-}
-
 /// Moves a locked tag and writes its history.
 ///
 /// # Errors
 /// What the database says; a unique violation where a tag that was not there has appeared since.
 pub async fn step(tx: &mut Transaction<'_>, repository: RepositoryId, step: &Move<'_>) -> Result<(), Error> {
     let sql = if step.from == 0 {
-        with_history!(
-            tx.dialect(),
-            "INSERT INTO tag (repository_id, name, manifest_id, version, updated_at) VALUES ($1, $2, $3, $4, $5)"
-        )
+        "INSERT INTO tag (repository_id, name, manifest_id, version, updated_at) VALUES ($1, $2, $3, $4, $5)"
     } else {
-        with_history!(
-            tx.dialect(),
-            "UPDATE tag SET manifest_id = $3, version = $4, updated_at = $5 WHERE repository_id = $1 AND name = $2"
-        )
+        "UPDATE tag SET manifest_id = $3, version = $4, updated_at = $5 WHERE repository_id = $1 AND name = $2"
     };
     let (name, version, at) = (step.tag.as_str(), step.from + 1, tx.now());
     let manifest = step.to.map(|target| target.manifest);
+    on!(tx, c => {
+        let query = sqlx::query(sql).bind(repository).bind(name).bind(manifest).bind(version).bind(at);
+        query.execute(c).await.map(drop)
+    })?;
+    let sql =
+        "INSERT INTO tag_history (repository_id, name, version, digest, at, actor) VALUES ($1, $2, $3, $4, $5, $6)";
     let digest = step.to.map(|target| target.digest.to_string());
-    on!(tx, c => sqlx::query(sql)
-        .bind(repository).bind(name).bind(manifest).bind(version).bind(at).bind(digest).bind(step.actor)
-        .execute(c).await.map(drop))
+    on!(tx, c => {
+        let query = sqlx::query(sql).bind(repository).bind(name).bind(version).bind(digest).bind(at).bind(step.actor);
+        query.execute(c).await.map(drop)
+    })
 }
 
 /// The tags that point at a manifest, locked by name. Nothing can add one while the manifest is locked.

@@ -1,5 +1,6 @@
 //! The doors on SQLite: a pool of read-only connections and one writer.
 
+pub mod in_place;
 mod job;
 mod readers;
 mod writer;
@@ -13,13 +14,13 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions,
+    ConnectOptions, Connection as _,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
 pub(super) use self::readers::Lent;
-use self::{readers::Readers, writer::Writer};
+use self::{in_place::Options, readers::Readers, writer::Writer};
 use super::{CACHED_STATEMENTS, DatabaseError, tolerant};
 use crate::clock::Clock;
 
@@ -38,11 +39,8 @@ impl Doors {
     pub(super) async fn open(path: &Path, migrations: &Migrator, clock: Clock) -> Result<Self, DatabaseError> {
         let refused = |reason: String| DatabaseError::Open { location: path.display().to_string(), reason };
         make_private(path).map_err(|error| refused(error.to_string()))?;
-        let mut connection = writing(path).connect().await.map_err(|error| refused(error.to_string()))?;
-        tolerant(migrations)
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(|reason| DatabaseError::Migrate { location: path.display().to_string(), reason })?;
+        migrate(path, migrations).await?;
+        let connection = writing(path).connect().await.map_err(|error| refused(error.to_string()))?;
         Ok(Self {
             readers: Readers::new(reading(path)),
             writer: Writer::start(connection, writing(path), clock).map_err(|error| refused(error.to_string()))?,
@@ -70,26 +68,31 @@ fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn common(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .statement_cache_capacity(CACHED_STATEMENTS)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("temp_store", "memory")
+/// Brings the schema up to date, with sqlx's own driver: its migrations know no other.
+async fn migrate(path: &Path, migrations: &Migrator) -> Result<(), DatabaseError> {
+    let location = || path.display().to_string();
+    let refused = |error: sqlx::Error| DatabaseError::Open { location: location(), reason: error.to_string() };
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.journal_mode(SqliteJournalMode::Wal).connect().await.map_err(refused)?;
+    let migrated = tolerant(migrations).run_direct(None, &mut connection, false).await;
+    migrated.map_err(|reason| DatabaseError::Migrate { location: location(), reason })?;
+    connection.close().await.map_err(refused)
 }
 
-fn writing(path: &Path) -> SqliteConnectOptions {
+fn common(path: &Path) -> Options {
+    Options::new(path, BUSY_TIMEOUT, CACHED_STATEMENTS).pragma("temp_store", "memory")
+}
+
+fn writing(path: &Path) -> Options {
     common(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_mode", "wal")
+        .pragma("synchronous", "full")
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
-        .foreign_keys(true)
-        .optimize_on_close(true, None)
-        .thread_name(|_| "sqlite-writer".to_owned())
+        .pragma("foreign_keys", "on")
+        .optimize_on_close()
 }
 
 /// Not opened read-only: a reader of a write-ahead log takes part in its shared memory. `query_only` refuses every change all the same.
-fn reading(path: &Path) -> SqliteConnectOptions {
-    common(path).pragma("query_only", "on").thread_name(|id| format!("sqlite-{id}"))
+fn reading(path: &Path) -> Options {
+    common(path).pragma("query_only", "on")
 }

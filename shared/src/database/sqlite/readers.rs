@@ -9,30 +9,31 @@ use std::{
     thread,
 };
 
-use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions, Connection};
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::timeout,
 };
 
+use super::in_place::{InPlaceConnection, Options};
 use crate::database::{DatabaseError, LEND_TIMEOUT};
 
-/// Each connection is a thread and a page cache of up to 2 MB, and reads that wait here wait for a processor anyway.
+/// Each connection is a page cache of up to 2 MB, and reads that wait here wait for a processor anyway.
 const MOST: usize = 16;
 const LEAST: usize = 4;
 
 pub(in crate::database) struct Readers {
-    options: SqliteConnectOptions,
+    options: Options,
     permits: Arc<Semaphore>,
     idle: Arc<Idle>,
 }
 
 /// The last connection that came back goes out first: its caches are warm.
 #[derive(Default)]
-struct Idle(Mutex<Vec<SqliteConnection>>);
+struct Idle(Mutex<Vec<InPlaceConnection>>);
 
 impl Idle {
-    fn stack(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
+    fn stack(&self) -> MutexGuard<'_, Vec<InPlaceConnection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -40,13 +41,13 @@ impl Idle {
 /// A connection that goes back when dropped.
 pub(in crate::database) struct Lent {
     /// `None` only while being dropped.
-    connection: Option<SqliteConnection>,
+    connection: Option<InPlaceConnection>,
     idle: Arc<Idle>,
     permit: OwnedSemaphorePermit,
 }
 
 impl Readers {
-    pub(super) fn new(options: SqliteConnectOptions) -> Self {
+    pub(super) fn new(options: Options) -> Self {
         let processors = thread::available_parallelism().map_or(LEAST, usize::from);
         let permits = Arc::new(Semaphore::new((2 * processors).clamp(LEAST, MOST)));
         Self { options, permits, idle: Arc::default() }
@@ -97,17 +98,17 @@ impl Drop for Lent {
 }
 
 impl Deref for Lent {
-    type Target = SqliteConnection;
+    type Target = InPlaceConnection;
 
     #[expect(clippy::expect_used, reason = "taken out by drop alone")]
-    fn deref(&self) -> &SqliteConnection {
+    fn deref(&self) -> &InPlaceConnection {
         self.connection.as_ref().expect("the connection is there until it is dropped")
     }
 }
 
 impl DerefMut for Lent {
     #[expect(clippy::expect_used, reason = "taken out by drop alone")]
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
+    fn deref_mut(&mut self) -> &mut InPlaceConnection {
         self.connection.as_mut().expect("the connection is there until it is dropped")
     }
 }

@@ -5,13 +5,16 @@
 
 use std::{io, mem, sync::Arc, thread};
 
-use sqlx::{ConnectOptions, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions, Connection as _};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
 };
 
-use super::job::{Ended, Job, Sent};
+use super::{
+    in_place::{InPlaceConnection, Options},
+    job::{Ended, Job, Sent},
+};
 use crate::{
     clock::Clock,
     database::{
@@ -40,9 +43,8 @@ enum Message {
 impl Writer {
     /// Starts the thread of the writer; it ends when the database is closed or its last handle dropped.
     ///
-    /// A thread and not a task: each statement is a message to sqlx's own thread and back, and waking a parked thread costs less than going through the
-    /// scheduler, and never waits behind other tasks.
-    pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions, clock: Clock) -> io::Result<Self> {
+    /// A thread and not a task: statements and syncs hold it until they are done.
+    pub(super) fn start(connection: InPlaceConnection, options: Options, clock: Clock) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let desk = Desk { link: Link::Idle(connection), options, clock, synchronous: Some(Durability::Full) };
         let runtime = Handle::current();
@@ -71,14 +73,14 @@ impl Writer {
 /// The connection and what is known about its state.
 enum Link {
     /// Open, outside a transaction.
-    Idle(SqliteConnection),
+    Idle(InPlaceConnection),
     /// Broken or never opened; the next transaction opens it.
     Down,
 }
 
 struct Desk {
     link: Link,
-    options: SqliteConnectOptions,
+    options: Options,
     clock: Clock,
     /// What the connection's `synchronous` is set to; `None` if that is not certain.
     synchronous: Option<Durability>,
@@ -165,16 +167,16 @@ impl Desk {
         let outcome = batch.run(jobs).await;
         if outcome.is_err() {
             // Fails where SQLite has ended the transaction itself, and then there is nothing left to end.
-            let _ = execute(&mut connection, "ROLLBACK").await;
+            let _ = connection.command("ROLLBACK");
         }
         self.link = Link::Idle(connection);
         outcome
     }
 
     /// Begins a transaction, on a new connection if the present one cannot.
-    async fn begin(&mut self, durability: Durability, mark: Mark) -> Result<SqliteConnection, sqlx::Error> {
+    async fn begin(&mut self, durability: Durability, mark: Mark) -> Result<InPlaceConnection, sqlx::Error> {
         if let Link::Idle(mut connection) = mem::replace(&mut self.link, Link::Down) {
-            match self.begin_on(&mut connection, durability, mark).await {
+            match self.begin_on(&mut connection, durability, mark) {
                 Ok(()) => return Ok(connection),
                 Err(error) if is_busy(&error) => {
                     self.link = Link::Idle(connection);
@@ -185,29 +187,29 @@ impl Desk {
         }
         let mut connection = self.options.connect().await?;
         self.synchronous = Some(Durability::Full);
-        self.begin_on(&mut connection, durability, mark).await?;
+        self.begin_on(&mut connection, durability, mark)?;
         Ok(connection)
     }
 
     /// `synchronous` first: inside a transaction the pragma has no effect.
-    async fn begin_on(
+    fn begin_on(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut InPlaceConnection,
         durability: Durability,
         mark: Mark,
     ) -> Result<(), sqlx::Error> {
         // Taken out: if BEGIN fails nobody knows whether the pragma came through, and the next one sets it anew.
         let set = self.synchronous.take() == Some(durability);
-        // One text and not several: each is a message to sqlx's own thread and back, which costs more than what it says.
-        let statement = match (set, durability, mark) {
-            (true, _, Mark::Start) => "BEGIN IMMEDIATE",
-            (true, _, _) => "BEGIN IMMEDIATE; SAVEPOINT job",
-            (false, Durability::Relaxed, Mark::Start) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
-            (false, Durability::Relaxed, _) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; SAVEPOINT job",
-            (false, Durability::Full, Mark::Start) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-            (false, Durability::Full, _) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; SAVEPOINT job",
-        };
-        execute(connection, statement).await?;
+        if !set {
+            connection.command(match durability {
+                Durability::Relaxed => "PRAGMA synchronous = NORMAL",
+                Durability::Full => "PRAGMA synchronous = FULL",
+            })?;
+        }
+        connection.command("BEGIN IMMEDIATE")?;
+        if mark == Mark::Savepoint {
+            connection.command("SAVEPOINT job")?;
+        }
         self.synchronous = Some(durability);
         Ok(())
     }
@@ -236,7 +238,7 @@ enum Mark {
 
 /// Jobs in one transaction. A savepoint costs as much as a small statement, so a job that is alone does without, and one is used again after a refusal.
 struct Batch<'b> {
-    connection: &'b mut SqliteConnection,
+    connection: &'b mut InPlaceConnection,
     clock: &'b Clock,
     mark: Mark,
 }
@@ -246,12 +248,12 @@ impl Batch<'_> {
         for (job, error) in jobs {
             *error = self.judge(job).await?;
         }
-        execute(self.connection, "COMMIT").await.map_err(Collapsed)
+        self.connection.command("COMMIT").map_err(Collapsed)
     }
 
     /// Runs one job until it has an answer or an error, and leaves of it only what is to be kept.
     async fn judge(&mut self, job: &mut Box<dyn Job>) -> Result<Option<DatabaseError>, Collapsed> {
-        self.mark().await?;
+        self.mark()?;
         for _ in 0..=MAX_REPEATS {
             let mut tx = Transaction::new(Connection::Sqlite(self.connection), self.clock.now());
             let ended = catching_panic(job.run(&mut tx)).await;
@@ -259,7 +261,7 @@ impl Batch<'_> {
                 self.mark = Mark::Behind;
                 return Ok(None);
             }
-            if let Err(undone) = self.undo().await {
+            if let Err(undone) = self.undo() {
                 // Nothing was left to undo because SQLite had taken back everything when the operation failed; that is the cause to report.
                 return Err(if let Some(Ended::Failed(error)) = ended { Collapsed(error) } else { Collapsed(undone) });
             }
@@ -278,26 +280,25 @@ impl Batch<'_> {
 
     /// Sets the savepoint where there are changes of other jobs to keep apart. Fails if a job before let SQLite take back the whole transaction and did
     /// not say so: there is no savepoint to release then. One set without that would begin a transaction of its own and let the lost job pass as kept.
-    async fn mark(&mut self) -> Result<(), Collapsed> {
+    fn mark(&mut self) -> Result<(), Collapsed> {
         if self.mark == Mark::Behind {
-            execute(self.connection, "RELEASE job; SAVEPOINT job").await.map_err(Collapsed)?;
+            self.connection.command("RELEASE job").map_err(Collapsed)?;
+            self.connection.command("SAVEPOINT job").map_err(Collapsed)?;
             self.mark = Mark::Savepoint;
         }
         Ok(())
     }
 
     /// Takes back everything since the mark. Fails if SQLite has taken back the whole transaction.
-    async fn undo(&mut self) -> Result<(), sqlx::Error> {
-        let statement = match self.mark {
-            Mark::Start => "ROLLBACK; BEGIN IMMEDIATE",
-            Mark::Savepoint | Mark::Behind => "ROLLBACK TO job",
-        };
-        execute(self.connection, statement).await
+    fn undo(&mut self) -> Result<(), sqlx::Error> {
+        match self.mark {
+            Mark::Start => {
+                self.connection.command("ROLLBACK")?;
+                self.connection.command("BEGIN IMMEDIATE")
+            }
+            Mark::Savepoint | Mark::Behind => self.connection.command("ROLLBACK TO job"),
+        }
     }
-}
-
-async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(statement).execute(connection).await.map(drop)
 }
 
 /// Whether somebody else holds the lock, which a new connection would not change.
