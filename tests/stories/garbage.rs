@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::shutdown::CancellationToken;
 
-use super::apart::{as_account, pull, push};
+use super::apart::{as_account, believing, bundle, companion, pull, push, registry, text};
 use crate::{
     protocol::{
         Suite,
@@ -189,4 +189,22 @@ async fn metrics_tell_what_was_freed() {
     for line in ["portreeve_gc_freed_bytes_total 30", "portreeve_gc_removed_total{kind=\"link\"} 1"] {
         assert!(told.lines().any(|written| written == line), "{line}\n{told}");
     }
+}
+
+/// A registry in a process of its own asks its companion what an API credential may do here.
+#[tokio::test]
+async fn an_api_credential_is_exchanged_between_two_processes() {
+    let auth = super::apart::auth();
+    let joined = companion(&auth).await;
+    let trust = believing(&auth, &format!("rootcertbundle: {}", text(&bundle(&auth))));
+    let registry = registry(&format!("{trust}{joined}"));
+    for (level, expected) in [("none", StatusCode::FORBIDDEN), ("read", StatusCode::OK), ("write", StatusCode::OK)] {
+        let made = auth.auth(&["token", "create", "--user", "admin", "--api", level]).await;
+        let url = registry.url().join("/api/v1/registry/garbage").unwrap();
+        let answer =
+            reqwest::Client::new().get(url).bearer_auth(made["secret"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{level}");
+    }
+    let (status, answer) = ask(&registry, "prt_pat_made-up", &json!({})).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
 }

@@ -11,8 +11,8 @@ const AIM: Duration = Duration::from_millis(20);
 /// Where a collector begins.
 const FIRST: i64 = 64;
 
-/// Beyond this a larger batch saves nothing.
-const MOST: i64 = 512;
+/// Beyond this a larger batch saves little, and on PostgreSQL its plans grow worse before the statistics follow.
+const MOST: i64 = 128;
 
 /// The size of the next batch.
 #[derive(Clone, Copy, Debug)]
