@@ -273,6 +273,8 @@ pub async fn serve(
         .await?
         .exempting(move |address| proxies.as_ref().is_some_and(|proxies| proxies.contains(address)));
     let socket = Listener::bind(&Place::Unix(data.socket()), None, Limits::default()).await?;
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    data.publish("address", &format!("{scheme}://{}", network.address()))?;
     info!(address = %network.address(), "auth is listening");
     listening(&auth, &network);
     // Background work ends after the last request: what a request leaves to be written is written.

@@ -49,6 +49,13 @@ impl Image {
         let name = format!("portreeve-test:{}", word());
         let mut make = Command::new("make");
         make.arg("image").current_dir(env!("CARGO_MANIFEST_DIR")).env("DOCKER_HOST", engine());
+        // What Cargo tells its tests about their own package would be news to build scripts that look at it: they, and all
+        // that stands on them, would be built anew for every test.
+        for (variable, _) in std::env::vars() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| variable.starts_with(prefix)) {
+                make.env_remove(variable);
+            }
+        }
         let made = make.env("IMAGE_PROFILE", "dev").env("IMAGE_TAG", &name).stdin(Stdio::null()).output().unwrap();
         let said = [made.stdout, made.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert!(made.status.success(), "make image failed:\n{}", said.concat());

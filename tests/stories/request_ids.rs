@@ -66,6 +66,12 @@ async fn every_answer_of_both_services_names_its_request() {
     let words = ["auth", "serve", "--listen", "127.0.0.1:0", "--data"].map(str::to_owned);
     let auth = Launch::command(|data| [&words[..], &[data.display().to_string()]].concat()).start();
     every_answer_has_one(&auth, &AUTHS).await;
+    let address = std::fs::read_to_string(auth.data().join("address")).unwrap();
+    assert_eq!(
+        format!("{address}/"),
+        auth.url().as_str(),
+        "a service says where it listens, whoever looks into its directory"
+    );
 }
 
 #[tokio::test]
