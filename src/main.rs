@@ -51,10 +51,22 @@ async fn main() -> ExitCode {
     match Box::pin(run(env::args_os().collect())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error:#}", env!("CARGO_PKG_NAME"));
+            eprintln!("{}: {}", env!("CARGO_PKG_NAME"), told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, each said once: many say their cause in their own words already.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told.push_str(": ");
+            told.push_str(&cause);
+        }
+    }
+    told
 }
 
 async fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
@@ -71,5 +83,18 @@ async fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
                 Command::Auth(arguments) => Ok(auth::cli::main(arguments).await?),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_cause_that_was_said_is_not_said_again() {
+        let said = anyhow::anyhow!("disk full").context("the file cannot be written: disk full").context("start");
+        assert_eq!(told(&said), "start: the file cannot be written: disk full");
+        let unsaid = anyhow::anyhow!("disk full").context("the file cannot be written");
+        assert_eq!(told(&unsaid), "the file cannot be written: disk full");
     }
 }

@@ -71,6 +71,8 @@ stored_words! {
         RobotCreated = "robot.create",
         /// A credential came to be.
         CredentialCreated = "credential.create",
+        /// A credential ends earlier than it did, because another takes its place.
+        CredentialShortened = "credential.shorten",
         /// A credential was revoked.
         CredentialRevoked = "credential.revoke",
         /// A namespace came to be.

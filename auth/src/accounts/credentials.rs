@@ -4,7 +4,7 @@
 //! provider keeps. A replaced password is a new row, so a credential's id also names its version.
 
 mod changes;
-mod uses;
+pub(super) mod uses;
 
 use std::time::Duration;
 

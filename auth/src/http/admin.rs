@@ -85,7 +85,16 @@ routes! {
 /// The routes of this API. Answers may hold secrets, so nobody keeps them.
 pub(super) fn router() -> Router<App> {
     let no_store = SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    table().route("/api/v1/{*path}", any(nowhere)).layer(no_store)
+    table()
+        .method_not_allowed_fallback(unknown_method)
+        .route("/api/v1", any(nowhere))
+        .route("/api/v1/{*path}", any(nowhere))
+        .layer(no_store)
+}
+
+/// A path of this API asked in a way that it does not know; `Allow` names those that it does.
+async fn unknown_method() -> ApiError {
+    ApiError::UnknownMethod
 }
 
 /// `/api/v1` paths that nobody serves.

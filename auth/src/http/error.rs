@@ -31,6 +31,9 @@ pub enum ApiError {
     /// Somebody asked, with a credential that does not reach so far.
     #[error("this credential has no API level that allows it")]
     Level,
+    /// The path does not know this method.
+    #[error("this path does not answer this method; Allow names those that it answers")]
+    UnknownMethod,
     /// Only system administrators may.
     #[error("only a system administrator may do this")]
     SystemOnly,
@@ -99,6 +102,7 @@ impl ApiError {
             Self::Unauthenticated | Self::NoToken | Self::NoServiceCredential => StatusCode::UNAUTHORIZED,
             Self::Level | Self::SystemOnly | Self::NotGiven(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

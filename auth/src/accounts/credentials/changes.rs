@@ -115,6 +115,7 @@ impl Operation for AddRobotKey {
         }
         let before = live(tx, robot.id, CredentialKind::RobotKey, None).await?;
         let mut ended = Vec::new();
+        let mut shortened = Vec::new();
         let staying = match self.others {
             OtherKeys::EndAfter(overlap) if overlap.is_zero() => {
                 ended = end_all(tx, robot.id, &[CredentialKind::RobotKey]).await?;
@@ -122,10 +123,11 @@ impl Operation for AddRobotKey {
             }
             OtherKeys::EndAfter(overlap) => {
                 let end = tx.now() + overlap;
-                on!(tx, c => sqlx::query(
+                let ids = on!(tx, c => sqlx::query_scalar::<_, i64>(
                     "UPDATE credential SET expires_at = $1 WHERE principal_id = $2 AND kind = 'robot_key' AND revoked_at IS NULL \
-                     AND (expires_at IS NULL OR expires_at > $1)")
-                    .bind(end.micros()).bind(robot.id.0).execute(c).await.map(drop))?;
+                     AND (expires_at IS NULL OR expires_at > $1) RETURNING id")
+                    .bind(end.micros()).bind(robot.id.0).fetch_all(c).await)?;
+                shortened.extend(ids.into_iter().map(|id| (id, end)));
                 before.len()
             }
             OtherKeys::Stay => before.len(),
@@ -136,6 +138,11 @@ impl Operation for AddRobotKey {
         let made =
             insert(tx, Inserted { new: &self.new, kind: CredentialKind::RobotKey, service: None, idle: None }).await?;
         record(tx, &self.actor, &created(&made, &robot.handle).within(robot.namespace)).await?;
+        for (id, end) in shortened {
+            let event = Event::done(EventName::CredentialShortened, id.to_string());
+            let event = event.with(json!({ "owner": robot.handle, "expires_at": end.rfc3339() }));
+            record(tx, &self.actor, &event.within(robot.namespace)).await?;
+        }
         for id in &ended {
             record(tx, &self.actor, &revoked(*id, &robot.handle).within(robot.namespace)).await?;
         }

@@ -19,7 +19,7 @@ use crate::accounts::{Accounts, CredentialId, Error, Failure, Refusal};
 /// Most credentials whose use waits to be written. Beyond it a use is forgotten, which costs an idle token at worst its idle time.
 const MAX_WAITING: usize = 100_000;
 /// Credentials written by one operation, so that other writers are not kept waiting.
-const BATCH: usize = 500;
+pub(in crate::accounts) const BATCH: usize = 500;
 
 /// Uses that are not written yet.
 #[derive(Debug, Default)]
@@ -57,21 +57,28 @@ impl Accounts {
         self.uses.note(id, self.clock.now(), from);
     }
 
+    /// How many uses wait to be written.
+    #[cfg(test)]
+    pub(in crate::accounts) fn waiting_uses(&self) -> usize {
+        self.uses.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Writes the uses noted so far.
     ///
     /// # Errors
     /// The database did not answer; the uses are noted again.
     pub async fn flush_uses(&self) -> Result<(), Error> {
         let taken = self.uses.take();
-        for batch in taken.chunks(BATCH) {
+        let mut rest = taken.as_slice();
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(rest.len().min(BATCH));
             // A change as any other: what was read before does not know of these uses.
             let write = self.changes.announcing(WriteUses(batch.to_vec()));
             if let Err(error) = self.database.write(write).await {
-                for (id, at, from) in batch {
-                    self.uses.note(*id, *at, *from);
-                }
+                rest.iter().for_each(|(id, at, from)| self.uses.note(*id, *at, *from));
                 return Err(error.into());
             }
+            rest = behind;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::{
         CredentialId, Error, Refusal,
         credentials::{
             CredentialKind, IDENTITY_TOKEN_IDLE, MAX_IDENTITY_TOKENS, MAX_ROBOT_KEYS, MAX_TOKENS, OtherKeys,
+            uses::BATCH,
         },
         networks::{KNOWN_FOR, Network},
         services::NewService,
@@ -19,6 +20,7 @@ on_both! {
     a_stored_secret_is_found_by_its_public_part_with_all_that_bounds_it
     a_robot_has_at_most_five_live_keys
     rotation_lets_both_keys_work_for_a_while
+    uses_that_the_database_did_not_take_are_kept
     tokens_are_counted
     only_the_owners_credentials_are_revoked
     a_password_is_not_revoked_but_replaced
@@ -95,6 +97,7 @@ async fn rotation_lets_both_keys_work_for_a_while(fixture: &Fixture) {
 
     let new = rotate(OtherKeys::EndAfter(DAY)).await.unwrap().id;
     assert_eq!(live().await, [old, new]);
+    assert_eq!(fixture.events().await.last().map(String::as_str), Some("credential.shorten"));
     assert_eq!(fixture.revoked_after(before).await, []);
     fixture.pass(DAY);
     assert_eq!(live().await, [new]);
@@ -174,6 +177,16 @@ async fn an_identity_token_dies_when_idle_and_lives_when_used(fixture: &Fixture)
     assert_eq!(used.used_from.as_deref(), Some("192.0.2.7"));
     fixture.pass(DAY);
     assert!(!read().await.is_live(fixture.clock.now()));
+}
+
+async fn uses_that_the_database_did_not_take_are_kept(fixture: &Fixture) {
+    let more_than_a_batch = 2 * i64::try_from(BATCH).unwrap() + 1;
+    (0..more_than_a_batch).for_each(|id| fixture.accounts.note_use(CredentialId(id), None));
+    fixture.close().await;
+    for _ in 0..2 {
+        fixture.accounts.flush_uses().await.unwrap_err();
+        assert_eq!(fixture.accounts.waiting_uses(), 2 * BATCH + 1);
+    }
 }
 
 async fn a_known_network_is_forgotten_after_its_time(fixture: &Fixture) {

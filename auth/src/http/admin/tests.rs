@@ -32,6 +32,7 @@ shared::on_both! {
     a_password_is_changed_by_its_owner_and_the_first_ones_file_goes
     a_confined_token_makes_no_other
     what_is_bounded_makes_nothing_without_bounds
+    every_answer_of_this_api_is_a_problem_or_json
     pages_are_followed_by_their_next
     the_last_administrator_stays
 }
@@ -422,6 +423,19 @@ async fn nobody_gives_what_they_do_not_have(office: &Office) {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let admin = json!({ "subject": "bob", "repositories": "acme", "actions": "admin" });
     assert_eq!(office.bearing(&alice, "post", grants, admin).await.0, StatusCode::CREATED);
+}
+
+async fn every_answer_of_this_api_is_a_problem_or_json(office: &Office) {
+    for (method, path, expected) in [
+        ("get", "/api/v1", StatusCode::NOT_FOUND),
+        ("get", "/api/v1/nowhere", StatusCode::NOT_FOUND),
+        ("patch", "/api/v1/users", StatusCode::METHOD_NOT_ALLOWED),
+        ("put", "/api/v1/me", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let (status, problem) = office.local(method, path, json!({})).await;
+        assert_eq!(status, expected, "{method} {path}");
+        assert_eq!(problem["status"], expected.as_u16(), "{method} {path}: {problem}");
+    }
 }
 
 /// T15: nothing is set that the request's type does not name.
