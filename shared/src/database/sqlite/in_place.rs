@@ -7,7 +7,7 @@
 //! What this means for callers: a statement holds its thread until it is done. The write door has a thread of its own; what readers ask on the runtime's
 //! threads is bounded: rows by an index, a page of a list (`docs/decisions/0011-sqlite-in-place.md`).
 //!
-//! The file of this name says what sqlx wants to be told about a database; [`connection`] runs statements, [`values`] and [`rows`] carry what goes in and
+//! The file of this name says what sqlx wants to be told about a database; `connection` runs statements, `values` and `rows` carry what goes in and
 //! comes out.
 
 mod connection;
