@@ -4,6 +4,8 @@ use shared::digest::{Algorithm, Digest};
 
 use super::*;
 
+mod growth;
+
 fn digest(of: &str) -> String {
     Digest::of(Algorithm::Sha256, of.as_bytes()).to_string()
 }
