@@ -11,7 +11,7 @@ help:
 	@echo 'make image        a container image of a static program (IMAGE_TAG, IMAGE_PROFILE, DOCKER_HOST)'
 	@echo 'make conformance CONFORMANCE=/path/to/program'
 	@echo '                  run the distribution specification'"'"'s own program against this registry'
-	@echo 'make bench        processor time per operation, beside Debian'"'"'s docker-registry where it is installed'
+	@echo 'make bench        processor time per operation, beside Debian'"'"'s docker-registry and nginx where they are installed'
 
 test:
 	tests/run.sh everything

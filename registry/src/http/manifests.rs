@@ -114,7 +114,7 @@ pub(super) async fn put(
     Ok(confirmed.fold(answer, |answer, tag| answer.header(TAG, tag.as_str())).finish())
 }
 
-/// `If-Match` and `If-None-Match: *` on the tag that moves or goes.
+/// `If-Match` and `If-None-Match: *`, about every tag that the request moves or removes, or about the manifest where it names none.
 fn condition(headers: &HeaderMap) -> Result<Option<Condition>, Error> {
     let matching: Vec<_> = conditional::fields(headers, &header::IF_MATCH).collect();
     let absent: Vec<_> = conditional::fields(headers, &header::IF_NONE_MATCH).collect();
