@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 step() { printf '\n=== %s\n' "$*"; "$@"; }
+took() { echo "took $((SECONDS / 60)) min $((SECONDS % 60)) s"; }
 
 if [ "${1:-}" != rust-only ] && [ "${1:-}" != everything ]; then
     echo "usage: tests/run.sh everything|rust-only" >&2
@@ -31,6 +32,7 @@ step cargo test --workspace --doc --locked --quiet
 
 if [ "$1" = rust-only ]; then
     step cargo test --workspace --lib --bins --tests --locked
+    took
     exit
 fi
 
@@ -51,6 +53,8 @@ step tests/with_services.sh cargo test --workspace --lib --bins --tests --locked
 
 printf '\n'
 sort -u "$report"
+# What installing and building took is in it; what was left out stays the last line.
+took
 if [ -n "$skipped" ]; then
     echo "not run: $skipped (no go)"
 fi
