@@ -106,8 +106,8 @@ impl Content {
         Err(Error::Busy)
     }
 
-    /// Purges deleted manifests before their time: what they name is to be deleted.
-    async fn purge(&self, manifests: Vec<ManifestId>) -> Result<(), Error> {
+    /// Purges deleted manifests before their time: what they name is to be deleted, or their bytes come back as another type.
+    pub(super) async fn purge(&self, manifests: Vec<ManifestId>) -> Result<(), Error> {
         for manifest in manifests {
             let remembered = self.metadata.manifests().clone();
             let purge = Purge { manifest, due: Due::AtOnce, grace: self.lives.grace, remembered };

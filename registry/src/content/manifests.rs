@@ -30,6 +30,9 @@ pub use crate::metadata::manifests::Served;
 pub use delete::{DeleteManifest, Deleted};
 pub use put::Stored;
 
+/// How often a push purges what was deleted while it went on.
+const MAX_PURGES: u32 = 5;
+
 /// A manifest to store.
 #[derive(Clone, Debug)]
 pub struct PutManifest {
@@ -95,7 +98,14 @@ impl Content {
             _ => {}
         }
         let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
-        Ok(self.metadata.write(put::Put::new(put, computed, manifest, self)).await?)
+        let push = put::Put::new(put, computed, manifest, self);
+        for _ in 0..MAX_PURGES {
+            match self.metadata.write(push.clone()).await? {
+                put::Pushed::Stored(stored) => return Ok(stored),
+                put::Pushed::PurgeFirst(deleted) => self.purge(vec![deleted]).await?,
+            }
+        }
+        Err(Error::Busy)
     }
 
     /// A living manifest, as pushed. To a pusher who asks by digest it is a promise too: it stays for a while even if nothing holds

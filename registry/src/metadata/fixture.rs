@@ -1,6 +1,6 @@
 //! What tests put into the tables and look for there, behind the back of the operations that they are about.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use shared::{
     database::{Connection, Failure, Operation, Transaction},
@@ -9,6 +9,7 @@ use shared::{
     repository::RepositoryName,
 };
 use sqlx::AssertSqlSafe;
+use tokio::sync::Notify;
 
 use super::{
     BlobId, Metadata,
@@ -72,6 +73,38 @@ impl Operation for EmptyRepositories {
                       INSERT INTO repository (namespace_id, name, created_at) \
                       SELECT (SELECT min(id) FROM namespace), 'm/' || (100000 + i), 0 FROM n";
         on!(tx, c => sqlx::query(insert).bind(self.0).execute(c).await.map(drop))?;
+        Ok(())
+    }
+}
+
+/// Holds a manifest's row until somebody waits for it, and asks for another's then, as an operation does that changes both in
+/// everybody's order. It fails where whoever waits holds the second one already. For PostgreSQL alone.
+pub(crate) struct LockBoth {
+    pub(crate) first: Digest,
+    pub(crate) second: Digest,
+    /// Told when the first is held.
+    pub(crate) held: Arc<Notify>,
+}
+
+impl Operation for LockBoth {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "lock_both";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let lock = "SELECT id FROM manifest WHERE digest = $1 FOR UPDATE";
+        let first = self.first.to_string();
+        let _: (i64,) = on!(tx, c => sqlx::query_as(lock).bind(first).fetch_one(c).await)?;
+        self.held.notify_one();
+        // Not pg_stat_activity: a transaction sees there the connections of its first look, and whoever comes may have a new one.
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
+        while on!(tx, c => sqlx::query_as::<_, (i64,)>(waiting).fetch_one(c).await)?.0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        let lock = "SELECT id FROM manifest WHERE digest = $1 FOR UPDATE NOWAIT";
+        let second = self.second.to_string();
+        let _: (i64,) = on!(tx, c => sqlx::query_as(lock).bind(second).fetch_one(c).await)?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The operation behind a push of a manifest, in the order of locks that everybody keeps: repository, blobs and their links,
 //! manifests, tags, usage (design.md section 6).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use shared::{
     database::{Failure, Operation, Transaction},
@@ -37,8 +37,20 @@ pub struct Stored {
     pub tags: Vec<Tag>,
 }
 
-/// A push that has been read and hashed.
-pub(super) struct Put {
+/// What a push's operation came to.
+pub(super) enum Pushed {
+    /// It is done.
+    Stored(Stored),
+    /// Nothing is changed yet. The repository has deleted the same bytes as a manifest of another type: purge that, and push again. (A
+    /// purge takes locks that come before this operation's.)
+    PurgeFirst(ManifestId),
+}
+
+/// A push that has been read and hashed. Clones share it.
+#[derive(Clone)]
+pub(super) struct Put(Arc<Parts>);
+
+pub(super) struct Parts {
     request: PutManifest,
     digest: Digest,
     manifest: Manifest,
@@ -57,6 +69,14 @@ struct Locked {
     tags: States,
 }
 
+impl std::ops::Deref for Put {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Put {
     pub(super) fn new(request: PutManifest, digest: Digest, manifest: Manifest, content: &Content) -> Self {
         let mut tags: BTreeSet<Tag> = request.tags.iter().cloned().collect();
@@ -64,7 +84,7 @@ impl Put {
             tags.insert(tag.clone());
         }
         let (remembered, hot) = (content.metadata.manifests().clone(), content.metadata.blobs().clone());
-        Self { request, digest, manifest, tags, remembered, hot, grace: content.lives.grace }
+        Self(Arc::new(Parts { request, digest, manifest, tags, remembered, hot, grace: content.lives.grace }))
     }
 
     fn subject(&self) -> Option<&Digest> {
@@ -107,28 +127,27 @@ impl Put {
         }
     }
 
+    /// The same bytes under another type. While others pull them, pushing them again must not change what they are; deleted, they are in
+    /// the way.
+    fn in_the_way(&self, locked: &Locked) -> Result<Option<ManifestId>, Error> {
+        let media_type = self.manifest.media_type.as_str();
+        let other =
+            |row: &&manifests::Row| row.digest == self.digest && !row.media_type.eq_ignore_ascii_case(media_type);
+        match locked.manifests.iter().find(other) {
+            Some(row) if !row.deleted => Err(Error::ManifestHeldAs { media_type: row.media_type.clone() }),
+            other => Ok(other.map(|row| row.id)),
+        }
+    }
+
     /// Writes the manifest unless the repository holds it, and says which row it is and whether readers did not see it before.
     async fn store(&self, tx: &mut Transaction<'_>, locked: &Locked) -> Result<(ManifestId, bool), Failure<Error>> {
-        let held = locked.manifests.iter().find(|row| row.digest == self.digest);
-        match held {
-            Some(held) if held.media_type.eq_ignore_ascii_case(self.manifest.media_type.as_str()) => {
-                if held.deleted {
-                    manifests::revive(tx, held.id).await?;
-                }
-                Ok((held.id, held.deleted))
-            }
-            // Others pull it under the type it has: pushing the same bytes must not change what they are.
-            Some(held) if !held.deleted => {
-                Err(Failure::Refused(Error::ManifestHeldAs { media_type: held.media_type.clone() }))
-            }
-            Some(held) => {
-                if let Some(locked) = manifests::lock_to_purge(tx, held.id).await? {
-                    manifests::purge(tx, &locked, self.grace).await?;
-                }
-                Ok((self.insert(tx, locked).await?, true))
-            }
-            None => Ok((self.insert(tx, locked).await?, true)),
+        let Some(held) = locked.manifests.iter().find(|row| row.digest == self.digest) else {
+            return Ok((self.insert(tx, locked).await?, true));
+        };
+        if held.deleted {
+            manifests::revive(tx, held.id).await?;
         }
+        Ok((held.id, held.deleted))
     }
 
     async fn insert(&self, tx: &mut Transaction<'_>, locked: &Locked) -> Result<ManifestId, Failure<Error>> {
@@ -185,16 +204,19 @@ impl Put {
 }
 
 impl Operation for Put {
-    type Output = Stored;
+    type Output = Pushed;
     type Refusal = Error;
     const NAME: &'static str = "put_manifest";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Stored, Failure<Error>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Pushed, Failure<Error>> {
         let locked = self.lock(tx).await?;
         limits::check(tx, &self.request.limits, &self.tags, self.subject(), &locked.manifests).await?;
         self.check_condition(&locked).map_err(Failure::Refused)?;
         references::check(&self.manifest, self.request.references, &locked.links, &locked.manifests)
             .map_err(Failure::Refused)?;
+        if let Some(deleted) = self.in_the_way(&locked).map_err(Failure::Refused)? {
+            return Ok(Pushed::PurgeFirst(deleted));
+        }
         let blobs: Vec<BlobId> = locked.links.iter().map(|link| link.blob).collect();
         links::reference(tx, locked.repository.id, &blobs, &self.request.pusher.holder).await?;
         let (id, new) = self.store(tx, &locked).await?;
@@ -208,10 +230,12 @@ impl Operation for Put {
         if locked.brings(id) {
             usage::add(tx, locked.repository.namespace, stored_bytes(self.request.payload.len() as u64)).await?;
         }
-        Ok(Stored { digest: self.digest, subject: self.subject().copied(), tags: self.tags.iter().cloned().collect() })
+        let tags = self.tags.iter().cloned().collect();
+        Ok(Pushed::Stored(Stored { digest: self.digest, subject: self.subject().copied(), tags }))
     }
 
-    fn committed(&self, stored: &Stored) {
+    fn committed(&self, pushed: &Pushed) {
+        let Pushed::Stored(stored) = pushed else { return };
         let tags = stored.tags.iter().cloned().map(Reference::Tag);
         self.remembered.forget(&self.request.repository, tags.chain([Reference::Digest(stored.digest)]));
         // The pusher's promises about them have ended: the next look must make new ones.

@@ -1,7 +1,8 @@
 //! The end of a manifest: its row, its payload and its references go, and what they held is let go.
 //!
-//! A purge works on one manifest and takes its locks in everybody's order, so it waits for a push and a push waits for it, and
-//! neither is ever the victim of a deadlock.
+//! A purge works on one manifest and takes all its locks at its beginning, in everybody's order, so it waits for a push and a push
+//! waits for it, and neither is ever the victim of a deadlock. An operation that holds other locks already cannot purge: it asks for
+//! a purge before it, and runs again.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -113,6 +114,8 @@ pub async fn purgeable(reader: &mut Reader, now: Timestamp, limit: i64) -> Resul
 pub struct LockedToPurge {
     id: ManifestId,
     named: Purged,
+    /// Its children and referrers. No other can come while the manifest's turn is held: their pushes wait for it.
+    family: Vec<ManifestId>,
     repository: RepositoryId,
     namespace: NamespaceId,
     size: i64,
@@ -129,21 +132,22 @@ pub async fn lock_to_purge(tx: &mut Transaction<'_>, manifest: ManifestId) -> Re
     if tx.dialect() == Dialect::Postgres {
         take_turn_of(tx, manifest).await?;
         lock_links(tx, manifest).await?;
-        lock_family(tx, manifest).await?;
     }
+    let mut family = lock_family(tx, manifest).await?;
+    family.retain(|id| *id != manifest);
     let sql = "SELECT m.repository_id, r.namespace_id, r.name, m.digest, m.size, m.expires_at, m.deleted_at IS NOT NULL
                FROM manifest m JOIN repository r ON r.id = m.repository_id WHERE m.id = $1";
     let found: Option<LockedRow> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_optional(c).await)?;
-    found.map(|row| locked(manifest, row)).transpose()
+    found.map(|row| locked(manifest, family, row)).transpose()
 }
 
 type LockedRow = (RepositoryId, NamespaceId, String, String, i64, Option<Timestamp>, bool);
 
-fn locked(id: ManifestId, row: LockedRow) -> Result<LockedToPurge, Error> {
+fn locked(id: ManifestId, family: Vec<ManifestId>, row: LockedRow) -> Result<LockedToPurge, Error> {
     let (repository, namespace, name, digest, size, expires_at, deleted) = row;
     let name = name.parse().map_err(|error| Error::Decode(Box::new(error)))?;
     let named = Purged { repository: name, digest: parse_digest(&digest)? };
-    Ok(LockedToPurge { id, named, repository, namespace, size, expires_at, deleted })
+    Ok(LockedToPurge { id, named, family, repository, namespace, size, expires_at, deleted })
 }
 
 async fn lock_links(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<(), Error> {
@@ -184,13 +188,9 @@ pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge, grace: Du
                    SELECT b.id FROM manifest_blob n JOIN blob b ON b.digest = n.digest WHERE n.manifest_id = $1)";
     let until = now + PROMISE_LIFE;
     on!(tx, c => sqlx::query(sql).bind(manifest.id).bind(until).bind(manifest.repository).execute(c).await.map(drop))?;
-    // Once more: a child that was pushed while this waited for its locks is let go as well, and must be locked before it is looked at,
-    // because another of its indexes may go at this very moment.
-    let family = lock_family(tx, manifest.id).await?;
-    let let_go: Vec<ManifestId> = family.into_iter().filter(|id| *id != manifest.id).collect();
     let sql = "DELETE FROM manifest WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(manifest.id).execute(c).await.map(drop))?;
-    settle(tx, &let_go, now + grace).await?;
+    settle(tx, &manifest.family, now + grace).await?;
     usage::add(tx, manifest.namespace, -manifest.size).await
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 use super::*;
-use crate::content::Content;
+use crate::{content::Content, metadata::fixture::LockBoth};
 
 on_both! {
     pushes_to_one_tag_leave_a_history_without_gaps
@@ -290,4 +290,37 @@ async fn what_holds_and_what_is_held_come_and_go_at_once(fixture: &Fixture) {
         assert_eq!(fixture.count(wrong).await, 0, "round {round}: the subject went when its referrer came");
         purge(&about).await.unwrap();
     }
+}
+
+/// What comes back as another type is purged first, and a purge locks a manifest's family. A push that holds the manifest by then
+/// would wait for an older member of it, and whoever has that one for the manifest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn a_manifest_that_comes_back_as_another_type_keeps_the_order_of_locks() {
+    let fixture = Fixture::postgres().await;
+    fixture.hold("acme/web", &["config", "signature"]).await;
+    let mut nameless = image("config", &[]);
+    nameless.as_object_mut().unwrap().remove("mediaType");
+    let mut signature = image("signature", &[]);
+    signature["subject"] = descriptor(MediaType::OCI_MANIFEST, nameless.to_string().as_bytes());
+    fixture.put(push("acme/web", tag("signature"), &signature)).await.unwrap();
+    let as_type = |media_type: &str| PutManifest {
+        media_type: Some(media_type.parse().unwrap()),
+        ..push("acme/web", tag("v1"), &nameless)
+    };
+    let stored = fixture.put(as_type(MediaType::OCI_MANIFEST)).await.unwrap();
+    fixture.content.delete_manifest(delete("acme/web", stored.digest, DAY)).await.unwrap();
+    let held = Arc::new(Notify::new());
+    let both = LockBoth { first: digest_of(&signature), second: stored.digest, held: Arc::clone(&held) };
+    let again = async {
+        held.notified().await;
+        fixture.put(as_type(MediaType::DOCKER_MANIFEST)).await
+    };
+    let both = async { tokio::join!(fixture.content.metadata.write(both), again) };
+    let (locked, again) = timeout(Duration::from_secs(60), both).await.expect("the push waits for the signature's row");
+    locked.expect("whoever waits for the signature holds nothing that comes behind it");
+    assert_eq!(again.unwrap().digest, stored.digest);
+    let types = fixture.texts("SELECT media_type FROM manifest ORDER BY id").await;
+    assert_eq!(types, [MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST], "the signature, and what it is about");
+    fixture.clear().await;
 }
