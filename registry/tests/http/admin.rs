@@ -117,6 +117,43 @@ async fn where_nobody_is_asked_who_they_are_only_the_socket_administers() {
     }
 }
 
+#[tokio::test]
+async fn a_body_has_at_most_64_kib() {
+    const MOST: usize = 64 * 1024;
+    let registry = Registry::open().await;
+    // Blanks behind the value are part of the body and of nothing else.
+    let value = r#"{"dry_run":true}"#;
+    let padded = |bytes: usize| Body::from(format!("{value}{}", " ".repeat(bytes - value.len())));
+    let socket = registry.socket_router();
+    let send = async |bytes: usize| {
+        let door = (Peer::Unix { uid: ROOT, gid: 0, pid: None }, &socket);
+        let json = [("content-type", "application/json")];
+        registry.send_from(door, Method::POST, "/api/v1/registry/garbage-collect", &json, padded(bytes)).await
+    };
+    let fits = send(MOST).await;
+    assert_eq!(fits.status, StatusCode::OK, "{}", fits.text());
+    let larger = send(MOST + 1).await;
+    assert_eq!(problem(&larger), 413);
+    assert!(larger.text().contains("65536"), "{}", larger.text());
+}
+
+/// Whoever writes a program for this API reads the page; a route that is not there does not exist for them.
+#[test]
+fn every_route_stands_in_the_documentation_and_nothing_else_does() {
+    let page = include_str!("../../../docs/api.md");
+    let told = |route: &Route| page.lines().any(|line| line.starts_with(&line_of(route)));
+    for route in ROUTES {
+        assert!(told(route), "docs/api.md has no row that begins {:?}", line_of(route));
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `/api/v1/registry/")).count();
+    assert_eq!(rows, ROUTES.len(), "docs/api.md has rows for routes that are not there");
+}
+
+/// How the row of a route begins in docs/api.md.
+fn line_of(route: &Route) -> String {
+    format!("| `{}` | {} |", route.path, route.method.to_uppercase())
+}
+
 /// Knows one API credential, and asks for what a caller has to prove.
 struct Acquaintance {
     token: std::sync::OnceLock<String>,

@@ -95,6 +95,11 @@ impl Registry {
         self.send_from((Peer::Tcp(peer), &self.router), method, target, headers, body).await
     }
 
+    /// The routes of the data directory's socket.
+    pub(crate) fn socket_router(&self) -> Router {
+        self.server.socket_router()
+    }
+
     /// A request on the data directory's socket, by a process of this user.
     pub(crate) async fn on_the_socket(&self, uid: u32, method: Method, target: &str, body: &Value) -> Reply {
         let (peer, router) = (Peer::Unix { uid, gid: uid, pid: None }, self.server.socket_router());

@@ -241,6 +241,21 @@ fn routes_with_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     named.flat_map(|route| route.methods.iter().map(|method| (*method, route.path)))
 }
 
+/// Whoever writes a program for this API reads the page; a route that is not there does not exist for them.
+#[test]
+fn every_route_stands_in_the_documentation_and_nothing_else_does() {
+    let page = include_str!("../../../../docs/api.md");
+    for route in ROUTES {
+        let methods: Vec<String> = route.methods.iter().map(|method| method.to_uppercase()).collect();
+        let row = format!("| `{}` | {} |", route.path, methods.join(", "));
+        assert!(page.lines().any(|line| line.starts_with(&row)), "docs/api.md has no row that begins {row:?}");
+    }
+    let ours = |line: &&str| line.starts_with("| `/api/v1/") && !line.starts_with("| `/api/v1/registry/");
+    let listed = page.lines().filter(ours).count();
+    // The feed and the readable names are for registries, and no administrator's.
+    assert_eq!(listed, ROUTES.len() + 2, "docs/api.md has rows for routes that are not there");
+}
+
 /// T13: every route with a name in it, tried by everybody who has no business there, on things that exist and on things that do not.
 async fn nothing_of_a_namespace_is_anybody_elses(office: &Office) {
     let things = Things::of(office).await;
