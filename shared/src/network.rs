@@ -64,6 +64,8 @@ impl fmt::Display for Network {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -81,6 +83,31 @@ mod tests {
         }
         for text in ["10.0.0.0/8", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::/32", "::/0", "::1/128"] {
             assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_and_read_again_as_the_same(address: IpAddr, prefix in 0_u8..=128) {
+            let prefix = if address.is_ipv4() { prefix.min(32) } else { prefix };
+            let text = format!("{}/{prefix}", masked(address, prefix));
+            let network: Network = text.parse().unwrap();
+            prop_assert_eq!(network.to_string(), text);
+            prop_assert_eq!(format!("{address}/{prefix}").parse::<Network>().is_ok(), masked(address, prefix) == address);
+        }
+
+        #[test]
+        fn a_neighbourhood_is_a_network_and_holds_its_address(address: IpAddr) {
+            let around = Network::around(address);
+            prop_assert!(around.contains(address));
+            prop_assert_eq!(around.to_string().parse::<Network>(), Ok(around));
+        }
+
+        #[test]
+        fn any_text_at_all_is_read_or_refused_without_a_panic(text in "[0-9a-f.:/]{0,24}|.{0,12}") {
+            if let Ok(network) = text.parse::<Network>() {
+                prop_assert_eq!(network.to_string().parse::<Network>(), Ok(network));
+            }
         }
     }
 }

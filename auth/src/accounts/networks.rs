@@ -152,7 +152,30 @@ impl Operation for NoteNetwork {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    proptest! {
+        /// A list is stored as text: one that came back wider would let a credential in from elsewhere.
+        #[test]
+        fn a_list_is_stored_and_read_again_as_the_same(addresses in vec(any::<IpAddr>(), 1..=MAX_NETWORKS)) {
+            let texts: Vec<String> = addresses.iter().map(|address| Network::around(*address).to_string()).collect();
+            let networks = Networks::try_from(texts.clone()).unwrap();
+            prop_assert_eq!(networks.to_string(), texts.join(" "));
+            prop_assert_eq!(networks.to_string().parse::<Networks>(), Ok(networks.clone()));
+            prop_assert!(addresses.iter().all(|address| networks.contains(*address)));
+            let json = serde_json::to_string(&networks).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Networks>(&json).unwrap(), networks);
+        }
+
+        #[test]
+        fn any_text_at_all_is_a_list_that_is_read_again_or_refused(text in "[0-9a-f.:/ ]{0,40}|.{0,12}") {
+            if let Ok(networks) = text.parse::<Networks>() {
+                prop_assert_eq!(networks.to_string().parse::<Networks>(), Ok(networks));
+            }
+        }
+    }
 
     #[test]
     fn a_list_matches_by_any_of_its_networks() {

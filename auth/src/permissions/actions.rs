@@ -214,7 +214,33 @@ impl FromStr for Role {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
     use super::*;
+
+    const WORDS: [&str; 11] =
+        ["pull", "push", "delete", "admin", "reader", "contributor", "maintainer", " pull", "admin ", "*", ""];
+
+    proptest! {
+        /// Sets are stored as text: one that came back wider would be an escalation.
+        #[test]
+        fn a_text_is_no_set_or_is_stored_and_read_again_as_the_same(words in vec(select(&WORDS[..]), 1..6)) {
+            let text = words.join(",");
+            if let Ok(set) = text.parse::<Actions>() {
+                prop_assert!(!set.is_empty(), "{:?}", text);
+                prop_assert_eq!(set.to_string().parse::<Actions>(), Ok(set), "{:?}", text);
+                let json = serde_json::to_string(&set).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Actions>(&json).unwrap(), set);
+            }
+        }
+
+        #[test]
+        fn any_text_at_all_is_read_or_refused_without_a_panic(text in ".{0,24}") {
+            if let Ok(set) = text.parse::<Actions>() {
+                prop_assert_eq!(set.to_string().parse::<Actions>(), Ok(set));
+            }
+        }
+    }
 
     #[test]
     fn roles_are_names_of_sets() {

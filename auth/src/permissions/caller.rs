@@ -247,7 +247,36 @@ impl From<CredentialScope> for String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
     use super::*;
+
+    const PATTERNS: [&str; 7] = ["acme", "acme/**", "acme/*", "acme/{web,bob}", "**", "*/web", "open/?"];
+    const ACTION_SETS: [&str; 7] = ["pull", "push,pull", "delete", "reader", "maintainer", "admin", "pull,admin"];
+
+    proptest! {
+        /// A scope is stored as text: one that came back wider would be an escalation.
+        #[test]
+        fn a_scope_is_stored_and_read_again_as_the_same(
+            entries in vec((select(&PATTERNS[..]), select(&ACTION_SETS[..])), 1..=MAX_SCOPE_ENTRIES),
+        ) {
+            let texts: Vec<String> =
+                entries.iter().map(|(pattern, actions)| format!("{pattern}:{actions}")).collect();
+            let scope: CredentialScope = texts.join("  ").parse().unwrap();
+            prop_assert_eq!(scope.to_string().parse::<CredentialScope>(), Ok(scope.clone()));
+            let json = serde_json::to_string(&scope).unwrap();
+            prop_assert_eq!(serde_json::from_str::<CredentialScope>(&json).unwrap(), scope);
+        }
+
+        #[test]
+        fn any_text_at_all_is_a_scope_that_is_read_again_or_refused(
+            text in "([a-z*/{}]{1,8}:(pull|push|admin|[a-z,]{0,8}) ?){0,4}|.{0,16}",
+        ) {
+            if let Ok(scope) = text.parse::<CredentialScope>() {
+                prop_assert_eq!(scope.to_string().parse::<CredentialScope>(), Ok(scope));
+            }
+        }
+    }
 
     #[test]
     fn a_credentials_scope_is_written_in_one_way_and_adds_up() {

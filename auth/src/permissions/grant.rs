@@ -191,7 +191,30 @@ pub(super) fn first_segment(repository: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn tag_patterns_are_stored_and_read_again_as_the_same(
+            texts in vec("[a-z0-9_?*][a-z0-9._?*-]{0,12}", 1..=MAX_TAG_PATTERNS),
+        ) {
+            let patterns: TagPatterns = texts.join(", ").parse().unwrap();
+            prop_assert_eq!(patterns.to_string().parse::<TagPatterns>(), Ok(patterns.clone()));
+            let mut said = texts.clone();
+            said.sort();
+            said.dedup();
+            prop_assert_eq!(patterns.to_string(), said.join(","), "none is lost and none is added");
+        }
+
+        #[test]
+        fn any_text_at_all_is_a_list_that_is_read_again_or_refused(text in "[a-z*?, ._-]{0,24}|.{0,12}") {
+            if let Ok(patterns) = text.parse::<TagPatterns>() {
+                prop_assert_eq!(patterns.to_string().parse::<TagPatterns>(), Ok(patterns));
+            }
+        }
+    }
 
     #[test]
     fn tag_patterns_are_sorted_and_never_none() {
