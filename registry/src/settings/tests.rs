@@ -210,6 +210,23 @@ fn a_manifest_limit_may_be_as_low_as_the_specification_allows_and_as_high_as_mem
 }
 
 #[test]
+fn connections_are_counted_from_one_to_a_million() {
+    let limits = |key: &str, most: u64| {
+        let settings = with(json!({"portreeve": {"connections": {key: most}}}));
+        settings.map(|settings| settings.http.limits()).map_err(|error| error.key)
+    };
+    for most in [1, 1_048_576] {
+        assert_eq!(limits("total", most).unwrap().connections as u64, most);
+        assert_eq!(limits("peraddress", most).unwrap().connections_each as u64, most);
+    }
+    for (key, named) in [("total", "portreeve.connections.total"), ("peraddress", "portreeve.connections.peraddress")] {
+        for most in [0, 1_048_577] {
+            assert_eq!(limits(key, most).unwrap_err(), named, "{most}");
+        }
+    }
+}
+
+#[test]
 fn a_life_is_a_hundred_years_at_most() {
     let longest = 100 * 366 * 24;
     for life in ["undelete", "grace", "trash"] {
