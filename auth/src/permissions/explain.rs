@@ -2,7 +2,7 @@
 //!
 //! It weighs with the functions that [`decide`](super::decide) decides with, so an explanation cannot disagree with a token.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Serialize;
 use shared::{
@@ -60,7 +60,7 @@ pub enum RuleSeen {
     Visibility(Visibility),
     /// This grant.
     Grant(Box<Grant>),
-    /// A rule of a namespace that the reader may not look into.
+    /// A rule that the reader may not see: one of a namespace that they may not look into, or a role over the whole system.
     Elsewhere,
 }
 
@@ -119,6 +119,7 @@ pub enum View {
 #[must_use]
 pub fn explain(now: Timestamp, caller: &Caller, rules: &Rules, requested: &[Scope], view: &View) -> Vec<Explained> {
     let one = |scope: &Scope| {
+        let caller = &*weighed(caller, scope, view);
         let explaining = Explaining { now, caller, rules, view, namespace: namespace_of(scope, rules) };
         let actions = spelled_out(scope);
         let lines: Vec<Line> = actions.iter().flat_map(|action| explaining.action(scope, action)).collect();
@@ -137,6 +138,17 @@ pub fn explain(now: Timestamp, caller: &Caller, rules: &Rules, requested: &[Scop
         Explained { resource: scope.resource.clone(), decision, why, why_not }
     };
     requested.iter().map(one).collect()
+}
+
+/// Whom to weigh. All of the catalog is opened by a role over the system alone, which administrators of namespaces are not told of:
+/// to them everybody's catalog is that of somebody without one.
+fn weighed<'a>(caller: &'a Caller, scope: &Scope, view: &View) -> Cow<'a, Caller> {
+    match view {
+        View::Administered(_) if scope.resource == Resource::catalog() => {
+            Cow::Owned(Caller { system_role: None, ..caller.clone() })
+        }
+        View::Administered(_) | View::Everything | View::Own => Cow::Borrowed(caller),
+    }
 }
 
 enum Line {
@@ -293,6 +305,8 @@ impl Explaining<'_> {
 
     fn seen(&self, origin: Origin<'_>) -> RuleSeen {
         match origin {
+            // Who oversees the system is not for administrators of a namespace to list.
+            Origin::SystemRole(_) if matches!(self.view, View::Administered(_)) => RuleSeen::Elsewhere,
             Origin::SystemRole(role) => RuleSeen::SystemRole(role),
             Origin::Visibility(visibility) => RuleSeen::Visibility(visibility),
             Origin::Grant(grant) => {

@@ -482,3 +482,28 @@ fn a_role_explains_the_whole_catalog_and_not_a_filtered_one() {
     let confined = Caller { credential_scope: Some("acme/**:pull".parse().unwrap()), ..administrator() };
     assert_eq!(whys(&confined), whys(&alice()));
 }
+
+/// Whether the registry filters the catalog or keeps it for those with a role, neither shows who has one.
+#[test]
+fn an_administrator_of_a_namespace_reads_nobodys_system_role() {
+    let auditor = Caller { system_role: Some(SystemRole::Auditor), ..alice() };
+    for catalog in [Catalog::Filtered, Catalog::Admins] {
+        let book = Book { catalog, ..company() };
+        let explained = |caller: &Caller, request: &str| {
+            explain(NOW, caller, &book.rules(), &scopes(request), &seen_namespaces(&[ACME]))
+        };
+        let asked =
+            "repository:acme/x:pull,push,delete namespace:acme:read,admin registry:catalog:* registry:system:read";
+        for caller in [&administrator(), &auditor] {
+            let seen = explained(caller, asked);
+            let mut rules = seen.iter().flat_map(|one| &one.why).map(|why| &why.by);
+            assert!(rules.all(|rule| *rule == RuleSeen::Elsewhere), "{seen:?}");
+            assert_eq!(
+                explained(caller, "registry:catalog:*"),
+                explained(&alice(), "registry:catalog:*"),
+                "{catalog:?}"
+            );
+        }
+        assert_eq!(explained(&administrator(), "repository:acme/x:pull")[0].why.len(), 1);
+    }
+}
