@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::Parser;
+use shared::logins::MAX_BCRYPT_COST;
 
 /// Writes an entry of an htpasswd file, hashed with bcrypt.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ pub(crate) struct Htpasswd {
     #[arg(short = 'D', conflicts_with_all = ["print", "create", "batch"])]
     delete: bool,
     /// The work factor of bcrypt.
-    #[arg(short = 'C', default_value_t = 10, value_parser = clap::value_parser!(u32).range(4..=17))]
+    #[arg(short = 'C', default_value_t = 10, value_parser = clap::value_parser!(u32).range(4..=i64::from(MAX_BCRYPT_COST)))]
     cost: u32,
     /// `[FILE] USER [PASSWORD]`; no FILE with -n, PASSWORD only with -b.
     #[arg(required = true, num_args = 1..=3)]

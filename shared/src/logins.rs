@@ -3,3 +3,7 @@
 
 pub mod queue;
 pub mod throttle;
+
+/// The highest cost of bcrypt that is compared with a password: what `htpasswd -C` goes up to. Each step doubles the time, 17 takes several seconds,
+/// and 31 would hold a place in the queue for most of a day.
+pub const MAX_BCRYPT_COST: u32 = 17;

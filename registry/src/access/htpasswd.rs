@@ -22,6 +22,7 @@ use shared::{
     basic::BasicCredentials,
     clock::Clock,
     logins::{
+        MAX_BCRYPT_COST,
         queue::{Busy, Queue},
         throttle::{Neighbourhood, Throttle, Throttled},
     },
@@ -77,6 +78,16 @@ pub enum HtpasswdError {
     Hash {
         /// Counted from one.
         line: usize,
+    },
+    /// A hash would take too long to compare.
+    #[error(
+        "line {line}: a bcrypt hash of cost {cost} takes too long to compare; {MAX_BCRYPT_COST} is the highest cost"
+    )]
+    Cost {
+        /// Counted from one.
+        line: usize,
+        /// What it costs.
+        cost: u32,
     },
 }
 
@@ -242,8 +253,9 @@ impl Users {
             }
             let (name, hash) =
                 text.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or(HtpasswdError::Line { line })?;
-            if !is_bcrypt(hash) {
-                return Err(HtpasswdError::Hash { line });
+            let cost = bcrypt_cost(hash).ok_or(HtpasswdError::Hash { line })?;
+            if cost > MAX_BCRYPT_COST {
+                return Err(HtpasswdError::Cost { line, cost });
             }
             hashes.insert(Arc::from(name), Arc::from(hash));
         }
@@ -261,7 +273,7 @@ const DEFAULT_COST: u32 = 10;
 /// The cost that most of the hashes have; of several, the dearest.
 fn usual_cost<'a>(hashes: impl Iterator<Item = &'a str>) -> u32 {
     let mut lines: HashMap<u32, usize> = HashMap::new();
-    for cost in hashes.filter_map(|hash| hash.parse::<bcrypt::HashParts>().ok()).map(|parts| parts.get_cost()) {
+    for cost in hashes.filter_map(bcrypt_cost) {
         *lines.entry(cost).or_default() += 1;
     }
     lines.into_iter().max_by_key(|(cost, lines)| (*lines, *cost)).map_or(DEFAULT_COST, |(cost, _)| cost)
@@ -272,6 +284,8 @@ fn decoy(cost: u32) -> Arc<str> {
     format!("$2b${cost:02}$abcdefghijklmnopqrstuuHdKQ1lxCQwLXFqgWqbfJZ0rfQAlvyXa").into()
 }
 
-fn is_bcrypt(hash: &str) -> bool {
-    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) && hash.parse::<bcrypt::HashParts>().is_ok()
+/// The cost of a bcrypt hash; `None` if it is none.
+fn bcrypt_cost(hash: &str) -> Option<u32> {
+    let known = ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix));
+    known.then(|| hash.parse::<bcrypt::HashParts>().ok()).flatten().map(|parts| parts.get_cost())
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, str};
 
+use shared::logins::MAX_BCRYPT_COST;
 use thiserror::Error;
 
 use super::{Entry, Hash};
@@ -104,7 +105,10 @@ fn entry(line: &str) -> Result<Entry, Fault> {
     let (name, hash) = line.split_once(':').ok_or(Fault::Form)?;
     let name: Handle = name.parse()?;
     let hash = if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) {
-        hash.parse::<bcrypt::HashParts>().map_err(|_| Fault::Damaged(name.to_string()))?;
+        let parts: Option<bcrypt::HashParts> = hash.parse().ok();
+        if parts.is_none_or(|parts| parts.get_cost() > MAX_BCRYPT_COST) {
+            return Err(Fault::Damaged(name.to_string()));
+        }
         Hash::Bcrypt(hash.into())
     } else if hash.starts_with("$argon2") {
         if !passwords::is_affordable(hash) {
@@ -180,10 +184,13 @@ mod tests {
             (format!("alice:{}", &good[..50]), "damaged"),
             ("alice:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ".to_owned(), "damaged"),
             ("alice:$argon2id$v=19$m=99999999,t=1,p=1$c29tZXNhbHQ$M6Nlnpvkc3CW3Ao+7SdYGw".to_owned(), "costs more"),
+            (format!("bob:{good}\nalice:{}", good.replacen("$04$", "$18$", 1)), "line 2: the hash of \"alice\""),
+            (format!("alice:{}", good.replacen("$2b$04$", "$2y$31$", 1)), "costs more"),
             (format!("alice:{good}\nalice:{good}"), "line 2"),
         ] {
             assert!(fault(&content).1.contains(expected), "{content}: {}", fault(&content).1);
         }
+        assert!(parse(format!("alice:{}", good.replacen("$04$", "$17$", 1)).as_bytes()).is_ok());
         assert_eq!(parse(b"\xff:x").unwrap_err().fault, Fault::Text);
         let mut large = vec![b'#'; MAX_FILE_BYTES + 1];
         assert_eq!(parse(&large).unwrap_err().fault, Fault::Large);

@@ -43,11 +43,20 @@ fn throttled(asked: &Result<Caller, Refusal>) -> Option<u64> {
 #[test]
 fn unknown_names_cost_what_most_known_ones_do() {
     let hash = |cost: u32| decoy(cost).to_string();
-    assert!(is_bcrypt(&hash(DEFAULT_COST)));
+    assert_eq!(bcrypt_cost(&hash(DEFAULT_COST)), Some(DEFAULT_COST));
     for (costs, usual) in [(&[4, 12, 12, 4, 12, 5][..], 12), (&[5, 4, 4], 4), (&[4, 5, 5, 4], 5), (&[], DEFAULT_COST)] {
         let lines = costs.iter().enumerate().map(|(n, cost)| format!("user-{n}:{}\n", hash(*cost)));
         let users = Users::read(lines.collect::<String>().as_bytes()).unwrap();
         assert_eq!(users.decoy, decoy(usual), "{costs:?}");
+    }
+}
+
+#[test]
+fn a_hash_that_takes_too_long_is_refused_with_its_line() {
+    let read = |cost: u32| Users::read(format!("# users\nalice:{}\n", decoy(cost)).as_bytes()).map(drop);
+    assert_eq!(read(17), Ok(()));
+    for cost in [18, 31] {
+        assert_eq!(read(cost), Err(HtpasswdError::Cost { line: 2, cost }));
     }
 }
 
