@@ -77,8 +77,8 @@ impl Certificate {
     pub(super) fn to_pem(&self) -> String {
         armoured("CERTIFICATE", &self.0)
     }
-
-    /// Writes it for others to read, unless it is there.
+    /// Writes it without its key, unless it is there: for what runs as the server's own user, since everything among the keys has mode 0600.
+    /// What others are to read is copied to `token.bundle`.
     pub(super) fn publish(&self, path: &Path) -> Result<(), PkiError> {
         let text = self.to_pem();
         if fs::read_to_string(path).is_ok_and(|known| known == text) {
