@@ -205,6 +205,12 @@ async fn an_api_credential_is_exchanged_between_two_processes() {
             reqwest::Client::new().get(url).bearer_auth(made["secret"].as_str().unwrap()).send().await.unwrap();
         assert_eq!(answer.status(), expected, "{level}");
     }
+    let url = registry.url().join("/api/v1/registry/garbage").unwrap();
+    let answer = reqwest::Client::new().delete(url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(answer.headers()["allow"], "GET,HEAD");
+    let problem: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert_eq!(problem["status"], 405, "{problem}");
     let (status, answer) = ask(&registry, "prt_pat_made-up", &json!({})).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
 }

@@ -20,6 +20,7 @@ mod users;
 use axum::{
     Router,
     http::{HeaderValue, header},
+    response::IntoResponse,
     routing::{any, delete, get, post, put},
 };
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -93,8 +94,8 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// A path of this API asked in a way that it does not know; `Allow` names those that it does.
-async fn unknown_method() -> ApiError {
-    ApiError::UnknownMethod
+pub(super) async fn unknown_method() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], ApiError::UnknownMethod)
 }
 
 /// `/api/v1` paths that nobody serves.

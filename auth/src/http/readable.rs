@@ -11,12 +11,12 @@ use axum::{
     routing::get,
 };
 
-use super::{App, error::ApiError};
+use super::{App, admin::unknown_method, error::ApiError};
 use crate::tokens::NotTold;
 
 /// The route.
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/api/v1/readable", get(readable))
+    Router::new().route("/api/v1/readable", get(readable)).method_not_allowed_fallback(unknown_method)
 }
 
 /// The token itself says who asks; a registry adds nothing to it, so it learns no more than the bearer could.

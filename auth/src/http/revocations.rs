@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared::revocation::Revocation;
 use tracing::warn;
 
-use super::{App, Peer, error::ApiError, input::Asked, readable::bearer};
+use super::{App, Peer, admin::unknown_method, error::ApiError, input::Asked, readable::bearer};
 use crate::tokens::FEED_WAIT;
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ struct Feed {
 
 /// The route.
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/api/v1/revocations", get(revocations))
+    Router::new().route("/api/v1/revocations", get(revocations)).method_not_allowed_fallback(unknown_method)
 }
 
 /// Answers when there are rows behind `after`, or with none after a while.

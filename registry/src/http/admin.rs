@@ -106,8 +106,17 @@ impl Administration {
     pub fn router(&self, door: Door) -> Router {
         let no_store = SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let desk = Desk { administration: self.clone(), door };
-        table().route("/api/v1/registry/{*path}", any(nowhere)).layer(no_store).with_state(desk)
+        table()
+            .method_not_allowed_fallback(unknown_method)
+            .route("/api/v1/registry/{*path}", any(nowhere))
+            .layer(no_store)
+            .with_state(desk)
     }
+}
+
+/// A path of this API asked in a way that it does not know; `Allow` names those that it does.
+async fn unknown_method() -> ApiError {
+    ApiError::UnknownMethod
 }
 
 /// Paths that nobody serves.

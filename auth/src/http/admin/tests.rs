@@ -446,6 +446,8 @@ async fn every_answer_of_this_api_is_a_problem_or_json(office: &Office) {
         ("get", "/api/v1/nowhere", StatusCode::NOT_FOUND),
         ("patch", "/api/v1/users", StatusCode::METHOD_NOT_ALLOWED),
         ("put", "/api/v1/me", StatusCode::METHOD_NOT_ALLOWED),
+        ("post", "/api/v1/readable", StatusCode::METHOD_NOT_ALLOWED),
+        ("delete", "/api/v1/revocations", StatusCode::METHOD_NOT_ALLOWED),
     ] {
         let (status, problem) = office.local(method, path, json!({})).await;
         assert_eq!(status, expected, "{method} {path}");

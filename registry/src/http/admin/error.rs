@@ -27,6 +27,9 @@ pub enum ApiError {
     /// Only system administrators may.
     #[error("only a system administrator may do this, with a credential whose API level is write")]
     SystemOnly,
+    /// The path does not know this method.
+    #[error("this path does not answer this method; Allow names those that it answers")]
+    UnknownMethod,
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such thing here, or it is not yours to see")]
     NotFound,
@@ -67,6 +70,7 @@ impl ApiError {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::SocketOnly | Self::SystemOnly => StatusCode::FORBIDDEN,
+            Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
