@@ -52,10 +52,32 @@ async fn people(portreeve: &Portreeve, own: &str) {
     said(portreeve, &["user", "reset", &alice]).await.says("password: ").says("shown this once");
     refused(portreeve, &["user", "reset", "nobody"], "there is no user \"nobody\"").await;
 
+    roles(portreeve, &alice).await;
     let token = portreeve.auth(&["token", "create", "--user", "admin", "--api", "write"]).await;
     assert!(text(&token, "secret").starts_with("prt_pat_"), "{token}");
     said(portreeve, &["token", "create", "--user", "admin", "--api", "read"]).await.says("secret: prt_pat_");
     refused(portreeve, &["token", "create", "--user", "admin", "--api", "all"], "unknown variant").await;
+    let limited = ["token", "create", "--user", &alice, "--networks", "10.0.0.0/8,192.0.2.0/24"];
+    assert_eq!(portreeve.auth(&limited).await["networks"], json!(["10.0.0.0/8", "192.0.2.0/24"]));
+    said(portreeve, &["token", "list", "--user", &alice]).await.says("192.0.2.0/24");
+    refused(portreeve, &["token", "create", "--user", &alice, "--networks", "10.0.0.1/8"], "is not a network").await;
+}
+
+/// A role is given, exchanged and taken away.
+async fn roles(portreeve: &Portreeve, name: &str) {
+    let role = async || {
+        let users = portreeve.auth(&["user", "list"]).await;
+        let mut users = users["items"].as_array().expect("a list has items").iter();
+        users.find(|user| user["name"] == name).expect("the account is listed")["system_role"].clone()
+    };
+    for (word, expected) in [("auditor", json!("auditor")), ("administrator", json!("administrator"))] {
+        assert_eq!(portreeve.auth(&["user", "role", name, word]).await, json!({}));
+        assert_eq!(role().await, expected);
+    }
+    said(portreeve, &["user", "role", name, "none"]).await.says("done");
+    assert_eq!(role().await, Value::Null);
+    refused(portreeve, &["user", "role", "nobody", "auditor"], "there is no user \"nobody\"").await;
+    refused(portreeve, &["user", "role", name, "root"], "[possible values: administrator, auditor, none]").await;
 }
 
 async fn robots(portreeve: &Portreeve, own: &str) {
@@ -81,6 +103,26 @@ async fn robots(portreeve: &Portreeve, own: &str) {
     assert_eq!(portreeve.auth(&["robot", "key", "revoke", &robot, &number]).await, json!({}));
     refused(portreeve, &["robot", "key", "revoke", &robot, &number], "no such credential").await;
     refused(portreeve, &["robot", "key", "add", &format!("{own}/none")], "there is no robot").await;
+    confined_keys(portreeve, &robot, &format!("{own}/web:pull")).await;
+}
+
+/// What a key is confined to is said alike where it is added and where it takes the place of others.
+async fn confined_keys(portreeve: &Portreeve, robot: &str, scope: &str) {
+    let confined = ["--scope", scope, "--api", "read", "--networks", "10.0.0.0/8", "--expires", "90d"];
+    for verb in [&["robot", "key", "add", robot][..], &["robot", "key", "rotate", robot, "--overlap", "0s"]] {
+        let key = portreeve.auth(&[verb, &confined].concat()).await;
+        assert_eq!((&key["scope"], &key["api"]), (&json!(scope), &json!("read")), "{key}");
+        assert_eq!(key["networks"], json!(["10.0.0.0/8"]), "{key}");
+        assert!(key["expires_at"].is_string(), "{key}");
+        for (option, value, why) in [
+            ("--networks", "10.0.0.0", "is not a network"),
+            ("--api", "all", "unknown variant"),
+            ("--expires", "soon", "is not a span"),
+        ] {
+            refused(portreeve, &[verb, &[option, value]].concat(), why).await;
+        }
+    }
+    said(portreeve, &["robot", "key", "list", robot]).await.says(scope).says("10.0.0.0/8");
 }
 
 async fn grants(portreeve: &Portreeve, own: &str) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{CREDENTIALS, CliError, NAMESPACE, PRINCIPALS, Request, end, secret, span};
@@ -58,30 +58,19 @@ pub enum KeyCommand {
         /// <namespace>/<name>.
         #[arg(value_parser = robot)]
         robot: (String, String),
-        /// What it is called.
-        #[arg(long, default_value = "key")]
-        name: String,
-        /// When it ends, such as 90d.
-        #[arg(long, value_parser = span)]
-        expires: Option<Duration>,
-        /// Read a secret of your own from standard input.
-        #[arg(long)]
-        secret_stdin: bool,
+        #[command(flatten)]
+        key: NewKey,
     },
     /// Make a key and let the others end after a while.
     Rotate {
         /// <namespace>/<name>.
         #[arg(value_parser = robot)]
         robot: (String, String),
-        /// What the new key is called.
-        #[arg(long, default_value = "key")]
-        name: String,
+        #[command(flatten)]
+        key: NewKey,
         /// How long the others still work, such as 24h; 0s ends them now.
         #[arg(long, value_parser = span, default_value = "24h")]
         overlap: Duration,
-        /// Read a secret of your own from standard input.
-        #[arg(long)]
-        secret_stdin: bool,
     },
     /// List a robot's keys.
     List {
@@ -97,6 +86,29 @@ pub enum KeyCommand {
         /// Its number.
         id: i64,
     },
+}
+
+/// What a new key is to be.
+#[derive(Debug, Args)]
+pub struct NewKey {
+    /// What it is called.
+    #[arg(long, default_value = "key")]
+    name: String,
+    /// What it may do on the admin API: none, read or write.
+    #[arg(long, default_value = "none")]
+    api: String,
+    /// What it may be used for, such as "acme/**:pull,push".
+    #[arg(long)]
+    scope: Option<String>,
+    /// Where it may be used from, such as 10.0.0.0/8,192.0.2.0/24; without it from anywhere.
+    #[arg(long, value_delimiter = ',')]
+    networks: Option<Vec<String>>,
+    /// When it ends, such as 90d.
+    #[arg(long, value_parser = span)]
+    expires: Option<Duration>,
+    /// Read a secret of your own from standard input.
+    #[arg(long)]
+    secret_stdin: bool,
 }
 
 impl RobotCommand {
@@ -120,12 +132,12 @@ impl RobotCommand {
 impl KeyCommand {
     fn request(self) -> Result<Request, CliError> {
         Ok(match self {
-            Self::Add { robot, name, expires, secret_stdin } => {
-                let body = key(&name, end(expires), secret(secret_stdin)?, None);
+            Self::Add { robot, key } => {
+                let body = key.body(None)?;
                 of_robot(&robot, &["keys"], |path| Request::post(path, body))
             }
-            Self::Rotate { robot, name, overlap, secret_stdin } => {
-                let body = key(&name, None, secret(secret_stdin)?, Some(overlap));
+            Self::Rotate { robot, key, overlap } => {
+                let body = key.body(Some(overlap))?;
                 of_robot(&robot, &["keys"], |path| Request::post(path, body))
             }
             Self::List { robot } => of_robot(&robot, &["keys"], |path| Request::list(path, CREDENTIALS)),
@@ -140,15 +152,20 @@ fn of_robot((namespace, name): &(String, String), rest: &[&str], request: impl F
     request(&path).about("robot", &format!("{namespace}/{name}"))
 }
 
-fn key(name: &str, expires_at: Option<String>, secret: Option<String>, overlap: Option<Duration>) -> Value {
-    let mut body = Map::from_iter([("name".to_owned(), json!(name))]);
-    let optional = [
-        ("expires_at", expires_at.map(Value::from)),
-        ("secret", secret.map(Value::from)),
-        ("others_end_after", overlap.map(|overlap| json!(overlap.as_secs()))),
-    ];
-    body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-    body.into()
+impl NewKey {
+    fn body(self, overlap: Option<Duration>) -> Result<Value, CliError> {
+        let members = [
+            ("name", Some(self.name.into())),
+            ("api", Some(self.api.into())),
+            ("scope", self.scope.map(Value::from)),
+            ("networks", self.networks.map(Value::from)),
+            ("expires_at", end(self.expires).map(Value::from)),
+            ("secret", secret(self.secret_stdin)?.map(Value::from)),
+            ("others_end_after", overlap.map(|overlap| json!(overlap.as_secs()))),
+        ];
+        let body: Map<_, _> = members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        Ok(body.into())
+    }
 }
 
 /// `acme/ci`, or what the robot logs in as, `robot.acme.ci`.

@@ -24,6 +24,9 @@ pub enum TokenCommand {
         /// What it may be used for, such as "acme/**:pull,push".
         #[arg(long)]
         scope: Option<String>,
+        /// Where it may be used from, such as 10.0.0.0/8,192.0.2.0/24; without it from anywhere.
+        #[arg(long, value_delimiter = ',')]
+        networks: Option<Vec<String>>,
         /// When it ends, such as 90d or 12h.
         #[arg(long, value_parser = span)]
         expires: Option<Duration>,
@@ -47,8 +50,14 @@ pub enum TokenCommand {
 impl TokenCommand {
     pub(in crate::cli) fn request(self) -> Request {
         match self {
-            Self::Create { user, name, api, scope, expires } => {
-                let body = json!({ "name": name, "api": api, "scope": scope, "expires_at": end(expires) });
+            Self::Create { user, name, api, scope, networks, expires } => {
+                let body = json!({
+                    "name": name,
+                    "api": api,
+                    "scope": scope,
+                    "networks": networks,
+                    "expires_at": end(expires),
+                });
                 Request::post(&["users", &user, "tokens"], body).about(USER, &user)
             }
             Self::List { user } => Request::list(&["users", &user, "tokens"], CREDENTIALS).about(USER, &user),

@@ -1,6 +1,6 @@
 //! `user`: people.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{CliError, PRINCIPALS, Request, USER, secret};
@@ -30,6 +30,13 @@ pub enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Give an account a role over the whole system, or take it away.
+    Role {
+        /// Whose.
+        name: String,
+        /// Which.
+        role: Role,
+    },
     /// List accounts.
     List,
     /// Refuse every credential of an account, until it is resumed.
@@ -49,6 +56,28 @@ pub enum UserCommand {
     },
 }
 
+/// A role over the whole system, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// May do everything that no guardrail forbids.
+    Administrator,
+    /// Sees every name and every rule, and changes none.
+    Auditor,
+    /// Has what was granted, and no more.
+    None,
+}
+
+impl Role {
+    /// The word of the API.
+    const fn held(self) -> Option<&'static str> {
+        match self {
+            Self::Administrator => Some("administrator"),
+            Self::Auditor => Some("auditor"),
+            Self::None => None,
+        }
+    }
+}
+
 impl UserCommand {
     pub(in crate::cli) fn request(self) -> Result<Request, CliError> {
         Ok(match self {
@@ -65,6 +94,9 @@ impl UserCommand {
             Self::Reset { name, password_stdin } => {
                 Request::put(&["users", &name, "password"], json!({ "password": secret(password_stdin)? }))
                     .about(USER, &name)
+            }
+            Self::Role { name, role } => {
+                Request::put(&["users", &name, "system-role"], json!({ "system_role": role.held() })).about(USER, &name)
             }
             Self::List => Request::list(&["users"], PRINCIPALS),
             Self::Suspend { name } => Request::post(&["users", &name, "suspend"], Value::Null).about(USER, &name),
