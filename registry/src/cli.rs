@@ -50,6 +50,9 @@ pub enum Command {
         /// The configuration, as the stock registry has it; without it $REGISTRY_CONFIGURATION_PATH, then
         /// /etc/distribution/config.yml, then /etc/docker/registry/config.yml.
         config: Option<PathBuf>,
+        /// The data directory, in place of the configuration's `storage.filesystem.rootdirectory`.
+        #[arg(long, value_name = "DIRECTORY")]
+        data: Option<PathBuf>,
     },
     /// Free the space of what was deleted.
     GarbageCollect(GarbageCollect),
@@ -101,7 +104,7 @@ pub enum CommandError {
 /// [`CommandError`], to be printed.
 pub async fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Serve { config } => serve(config).await,
+        Command::Serve { config, data } => serve(config, data).await,
         Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
     }
 }
@@ -124,9 +127,13 @@ pub fn load(
     Ok((settings, read.unknown))
 }
 
-async fn serve(config: Option<PathBuf>) -> Result<(), CommandError> {
+async fn serve(config: Option<PathBuf>, data: Option<PathBuf>) -> Result<(), CommandError> {
     let path = configuration(config)?;
     let (settings, unknown) = load(&path, env::vars())?;
+    let settings = match data {
+        Some(data) => reach::settings_at(settings, &data),
+        None => settings,
+    };
     start_log(&settings.log);
     for unknown in unknown {
         warn!("{unknown}");

@@ -88,7 +88,7 @@ impl Where {
 }
 
 /// The settings with another data directory.
-fn settings_at(mut settings: Settings, data: &Path) -> Settings {
+pub(super) fn settings_at(mut settings: Settings, data: &Path) -> Settings {
     data.clone_into(&mut settings.storage.root);
     if let DatabaseSettings::Sqlite { path } = &mut settings.database {
         *path = data.join("registry.db");
