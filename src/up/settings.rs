@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use auth::accounts::networks::{NetworkError, Networks};
 use registry::{
     cli::ALIASES,
     settings::{AccessSettings, RawSettings, Settings, TokenSettings},
@@ -37,6 +38,10 @@ pub(crate) enum SettingsError {
         "{0}; `up` makes tokens itself, so `auth` stays out or has a `token` section; for other ways of access there is `registry serve`"
     )]
     NotTokens(&'static str),
+    #[error(
+        "portreeve.trustedproxies cannot hold for auth too: {0}; name the proxies before auth in portreeve.auth.trustedproxies"
+    )]
+    Proxies(NetworkError),
     #[error("the development certificate cannot be made: {0}")]
     DevelopmentTls(#[from] auth::pki::PkiError),
     #[error(transparent)]
@@ -59,13 +64,16 @@ impl Together {
             None => Source::empty(),
         };
         let data = up.data.clone().unwrap_or_else(|| DATA.into());
-        let auth = read_auth(file.clone(), environment)?;
+        let mut auth = read_auth(file.clone(), environment)?;
         let file = if up.config.is_some() { file.version("0.1")? } else { file };
         let (named, _) = read_registry(file.clone(), &data, environment)?;
         // Once more, with the directory that the configuration names: the keys to believe are those that are made there.
         let (mut registry, unknown) = read_registry(file, &named.storage.root, environment)?;
         if let Some(listen) = &up.listen {
             registry.http.listen = Place::Tcp(listen.clone());
+        }
+        if auth.trusted_proxies.is_none() {
+            auth.trusted_proxies = proxies_of(&registry)?;
         }
         let together = Self { registry, auth, unknown };
         together.check()?;
@@ -148,6 +156,12 @@ fn read_auth(file: Source, environment: &[(String, String)]) -> Result<auth::set
     }
 }
 
+/// Both services stand behind the same proxies, so what is said once holds for both.
+fn proxies_of(registry: &Settings) -> Result<Option<Networks>, SettingsError> {
+    let proxies: Vec<String> = registry.http.trusted_proxies.iter().map(ToString::to_string).collect();
+    if proxies.is_empty() { Ok(None) } else { Networks::try_from(proxies).map(Some).map_err(SettingsError::Proxies) }
+}
+
 /// The sections of a configuration that says nothing. `/token` on the host that was asked is the realm, so that tunnels and
 /// ingresses work.
 fn defaults(data: &Path) -> String {
@@ -188,5 +202,25 @@ mod tests {
             assert_eq!(bundle(&together), data.join("keys/bundle.pem"));
         }
         assert_eq!(bundle(&Together::load(&up(None), &[]).unwrap()), Path::new("./data/keys/bundle.pem"));
+    }
+
+    #[test]
+    fn auth_believes_the_proxies_that_the_registry_believes_unless_it_has_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("config.yml");
+        let load = |portreeve: &str| {
+            std::fs::write(&file, format!("version: 0.1\nportreeve: {{{portreeve}}}\n")).unwrap();
+            Together::load(&up(Some(file.clone())), &[]).map(|together| together.auth.trusted_proxies)
+        };
+        let networks = |text: &str| Some(text.parse::<Networks>().unwrap());
+        let written = "10.0.0.0/8, 192.0.2.7, '::ffff:198.51.100.0/120', 'fd00::/8'";
+        let proxies = networks("10.0.0.0/8 192.0.2.7/32 198.51.100.0/24 fd00::/8");
+        assert_eq!(load(&format!("trustedproxies: [{written}]")).unwrap(), proxies);
+        let both = "trustedproxies: [10.0.0.0/8], auth: {trustedproxies: [192.0.2.0/24]}";
+        assert_eq!(load(both).unwrap(), networks("192.0.2.0/24"));
+        assert_eq!(load("undelete: 1h").unwrap(), None);
+        let many: Vec<String> = (0..17).map(|n| format!("10.0.0.{n}")).collect();
+        let refused = load(&format!("trustedproxies: [{}]", many.join(", "))).unwrap_err().to_string();
+        assert!(refused.contains("portreeve.auth.trustedproxies"), "{refused}");
     }
 }

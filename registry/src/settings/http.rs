@@ -1,6 +1,12 @@
 //! `http`: where requests come in, and how answers name this place.
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use shared::{
     listen::{ClientCertificates, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_EACH, Limits, MinimumTls, Place, Tls},
@@ -236,6 +242,17 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         bits(address) & self.mask == self.base
+    }
+}
+
+/// As it is read; IPv4 is IPv4, whichever way it was written.
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, prefix) = (Ipv6Addr::from_bits(self.base), self.mask.leading_ones());
+        match (base.to_ipv4_mapped(), prefix.checked_sub(128 - 32)) {
+            (Some(base), Some(prefix)) => write!(f, "{base}/{prefix}"),
+            _ => write!(f, "{base}/{prefix}"),
+        }
     }
 }
 
