@@ -93,6 +93,7 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let requests = settings.registry.log.requests;
     let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
     let network = network.exempting(http.trusted()).log_requests(requests);
+    let network = network.refusing(registry::server::refusal(&settings.registry)?);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     let address = network.address().url(http.tls.is_some());

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 pub use self::{garbage::GarbageCollect, reach::Where};
 use crate::{
-    server::{Registry, StartError},
+    server::{Registry, StartError, refusal},
     settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError, refuse_unknown_access},
 };
 
@@ -145,7 +145,7 @@ async fn serve(config: Option<PathBuf>, data: Option<PathBuf>) -> Result<(), Com
     warn_of_plain_text(http);
     let requests = settings.log.requests;
     let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
-    let network = network.exempting(http.trusted()).log_requests(requests);
+    let network = network.exempting(http.trusted()).log_requests(requests).refusing(refusal(&settings)?);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     data.publish("address", &network.address().url(http.tls.is_some()))?;

@@ -29,11 +29,15 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header, request::Parts},
     routing::any,
 };
 use futures_util::FutureExt;
-use shared::{clock::Clock, listen::Peer, telemetry::RequestId};
+use shared::{
+    clock::Clock,
+    listen::{Peer, Refuse, Unacceptable},
+    telemetry::RequestId,
+};
 
 use self::{
     answer::Answer,
@@ -107,6 +111,22 @@ pub fn router(
         .route(&format!("{prefix}/v2/"), any(serve))
         .route(&format!("{prefix}/v2/{{*path}}"), any(serve));
     Ok(routes.with_state(registry))
+}
+
+/// Answers requests that the listener shows to no router, where they are of the protocol.
+///
+/// # Errors
+/// [`InvalidHeader`] among the headers to set.
+pub fn refusal(settings: &Settings) -> Result<Refuse, InvalidHeader> {
+    let (root, rules) = (format!("{}/v2", addresses(settings).prefix), rules(settings)?);
+    Ok(Arc::new(move |reason: Unacceptable, target: &Uri| {
+        let below = target.path().strip_prefix(&root)?;
+        (below.is_empty() || below.starts_with('/')).then(|| {
+            let mut response = Error::Unacceptable(reason).into_response(None);
+            dress(response.headers_mut(), &rules);
+            response
+        })
+    }))
 }
 
 fn rules(settings: &Settings) -> Result<Rules, InvalidHeader> {

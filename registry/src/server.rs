@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::{
     clock::Clock,
     database::{DatabaseError, Location},
-    listen::{Limits, ListenError, Listener, Place},
+    listen::{Limits, ListenError, Listener, Place, Refuse},
     shutdown::CancellationToken,
 };
 use tokio::time::sleep;
@@ -68,6 +68,14 @@ impl DebugServer {
             listener.serve(router, stop).await;
         }
     }
+}
+
+/// What a listener answers those of the protocol's requests that it shows to no router ([`Listener::refusing`]).
+///
+/// # Errors
+/// [`StartError`] for a header of the settings that is none.
+pub fn refusal(settings: &Settings) -> Result<Refuse, StartError> {
+    Ok(http::refusal(settings)?)
 }
 
 /// A registry that is ready to serve.

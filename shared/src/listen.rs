@@ -32,7 +32,11 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{StatusCode, Uri},
+    response::Response,
+};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -186,6 +190,13 @@ impl Listener {
         Self { peers: self.peers.exempting(exempt), ..self }
     }
 
+    /// Gives those whom no router is shown an answer in the form of the protocol that they speak; `None` leaves it at the status.
+    #[must_use]
+    pub fn refusing(mut self, answer: Refuse) -> Self {
+        self.server.refuse = answer;
+        self
+    }
+
     /// Writes an access line for every request, or none.
     #[must_use]
     pub fn log_requests(mut self, access: AccessLog) -> Self {
@@ -248,6 +259,29 @@ impl Listener {
         }
     }
 }
+
+/// Why a request is shown to no router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unacceptable {
+    /// Its target and fields are longer than [`Limits::head_bytes`].
+    HeadTooLong,
+    /// It names no host, or several (RFC 9112, section 3.2).
+    Host,
+}
+
+impl Unacceptable {
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Host => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Answers those whom no router is shown.
+pub type Refuse = Arc<dyn Fn(Unacceptable, &Uri) -> Option<Response> + Send + Sync>;
 
 /// Who speaks through the socket file is of this machine, and is not counted.
 fn admit(peers: &Peers, peer: Peer) -> Option<Option<Admitted>> {

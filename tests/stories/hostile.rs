@@ -36,6 +36,22 @@ fn version_check(lines: &str) -> String {
     format!("GET /v2/ HTTP/1.1\r\n{lines}Connection: close\r\n\r\n")
 }
 
+/// Whom the listener turns away before a router sees them is told so in the form of what they asked.
+#[tokio::test]
+async fn what_is_turned_away_at_the_door_is_told_in_the_protocols_form() {
+    let portreeve = Portreeve::up();
+    let long = format!("Host: a\r\nX-A: {}\r\n", "a".repeat(70 << 10));
+    for (lines, status) in [("Host: a\r\nHost: b\r\n", "400"), ("", "400"), (&long, "431")] {
+        let answer = tell(&portreeve, version_check(lines)).await;
+        assert_eq!(statuses(&answer), [status], "{answer}");
+        assert!(answer.contains("docker-distribution-api-version: registry/2.0\r\n"), "{answer}");
+        assert!(answer.contains(r#"{"errors":[{"code":"UNSUPPORTED","message":"#), "{answer}");
+        assert!(answer.contains("x-request-id: "), "{answer}");
+    }
+    let elsewhere = tell(&portreeve, "GET /v2x HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert!(!elsewhere.contains("registry/2.0"), "{elsewhere}");
+}
+
 #[tokio::test]
 async fn what_could_be_read_in_two_ways_is_refused() {
     let portreeve = Portreeve::up();

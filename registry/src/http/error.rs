@@ -14,7 +14,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 use shared::{
-    access as granted, digest::Digest, random, reference::Reference, repository::RepositoryName, telemetry::RequestId,
+    access as granted, digest::Digest, listen::Unacceptable, random, reference::Reference, repository::RepositoryName,
+    telemetry::RequestId,
 };
 use tracing::{error, info};
 
@@ -32,6 +33,8 @@ const RETRY_AFTER: &str = "5";
 pub(super) enum Error {
     /// The request is no operation.
     Parse(ParseError),
+    /// The listener shows it to nobody.
+    Unacceptable(Unacceptable),
     /// Several `Authorization` fields, or one that is no text.
     Credentials,
     /// No credentials, or none that suffice.
@@ -140,6 +143,13 @@ impl Error {
     fn answer(self, id: Option<&RequestId>) -> Answer {
         match self {
             Self::Parse(error) => parse(&error),
+            Self::Unacceptable(reason) => {
+                let message = match reason {
+                    Unacceptable::HeadTooLong => "the request's target and headers are too long",
+                    Unacceptable::Host => "the request must name one host",
+                };
+                Answer::new(Code::Unsupported, message, Value::Null).status(reason.status())
+            }
             Self::Credentials => {
                 Answer::new(Code::Unauthorized, "there must be one Authorization header at most", Value::Null)
                     .status(StatusCode::BAD_REQUEST)

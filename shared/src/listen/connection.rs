@@ -13,7 +13,7 @@ use axum::{
     body::Body,
     extract::Request,
     http::{
-        HeaderMap, StatusCode, Version,
+        HeaderMap, Version,
         header::{EXPECT, HOST},
     },
     response::{IntoResponse, Response},
@@ -35,7 +35,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{Layer as _, Service};
 
 use super::{
-    Limits, ListenError, Peer,
+    Limits, ListenError, Peer, Refuse, Unacceptable,
     progress::{Paced, Progress, Watched},
     tls::Tls,
     unread,
@@ -72,6 +72,7 @@ pub(super) struct Server {
     limits: Limits,
     protocols: Arc<Protocols>,
     pub(super) observe: Observe,
+    pub(super) refuse: Refuse,
 }
 
 /// Which protocol a connection speaks is known beforehand, from ALPN or from the settings; only with `h2c` is it found out from the first bytes.
@@ -94,7 +95,13 @@ impl Server {
         let protocols =
             Protocols { http1: http1_builder(limits), http2: builder(limits).http2_only(), either: builder(limits) };
         let tls = tls.map(|tls| tls.acceptor(limits.http2)).transpose()?;
-        Ok(Self { tls, limits: *limits, protocols: Arc::new(protocols), observe: Observe(AccessLog::Off) })
+        Ok(Self {
+            tls,
+            limits: *limits,
+            protocols: Arc::new(protocols),
+            observe: Observe(AccessLog::Off),
+            refuse: Arc::new(|_, _| None),
+        })
     }
 
     /// Serves the connection to its end; when `stop` is cancelled, to the end of its running requests.
@@ -129,7 +136,8 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Limits { head_bytes, progress, .. } = self.limits;
-        let service = Heard { peer, answers: self.observe.layer(Answers { router, head_bytes, progress }) };
+        let answers = Answers { router, refuse: Arc::clone(&self.refuse), head_bytes, progress };
+        let service = Heard { peer, answers: self.observe.layer(answers) };
         let (protocols, stream) = (&self.protocols, TokioIo::new(stream));
         match spoken {
             Spoken::Http1 => to_its_end(protocols.http1.serve_connection(stream, service), peer, stop).await,
@@ -160,6 +168,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Heard {
 #[derive(Clone)]
 struct Answers {
     router: Router,
+    refuse: Refuse,
     head_bytes: u32,
     progress: Progress,
 }
@@ -174,7 +183,11 @@ impl Service<hyper::Request<Incoming>> for Answers {
     }
 
     fn call(&mut self, request: hyper::Request<Incoming>) -> Self::Future {
-        Box::pin(answer(self.router.clone(), request, self.head_bytes, self.progress))
+        if let Err(reason) = acceptable(&request, self.head_bytes) {
+            let refused = (self.refuse)(reason, request.uri()).unwrap_or_else(|| reason.status().into_response());
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
+        Box::pin(answer(self.router.clone(), request, self.progress))
     }
 }
 
@@ -196,19 +209,20 @@ where
     }
 }
 
+/// What the router may be shown.
+fn acceptable(request: &hyper::Request<Incoming>, most: u32) -> Result<(), Unacceptable> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
+        return Err(Unacceptable::HeadTooLong);
+    }
+    if names_one_host(request.version(), request.headers()) { Ok(()) } else { Err(Unacceptable::Host) }
+}
+
 async fn answer(
     mut router: Router,
     request: hyper::Request<Incoming>,
-    most: u32,
     progress: Progress,
 ) -> Result<Response, Infallible> {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target + size(request.headers()) > usize::try_from(most).unwrap_or(usize::MAX) {
-        return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
-    }
-    if !names_one_host(request.version(), request.headers()) {
-        return Ok(StatusCode::BAD_REQUEST.into_response());
-    }
     // On HTTP/2 a body that nobody reads is its stream's own matter, and so is an answer that nobody reads.
     if request.version() >= Version::HTTP_2 {
         let answer = router.call(request.map(Body::new)).await?;
