@@ -49,7 +49,7 @@ done
 # another build: it is static.
 step cargo test --workspace --lib --bins --tests --locked --no-run
 IMAGE_PROFILE=dev step image/build.sh program
-step tests/with_services.sh cargo test --workspace --lib --bins --tests --locked -- "${arguments[@]}"
+step tests/with_services.sh cargo test --workspace --lib --bins --tests --locked --no-fail-fast -- "${arguments[@]}"
 
 printf '\n'
 sort -u "$report"
