@@ -9,6 +9,7 @@ use shared::clock::Clock;
 
 use super::{CliError, request::Request};
 
+mod bounds;
 mod grants;
 mod namespaces;
 mod robots;

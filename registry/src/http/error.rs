@@ -143,24 +143,14 @@ impl Error {
     fn answer(self, id: Option<&RequestId>) -> Answer {
         match self {
             Self::Parse(error) => parse(&error),
-            Self::Unacceptable(reason) => {
-                let message = match reason {
-                    Unacceptable::HeadTooLong => "the request's target and headers are too long",
-                    Unacceptable::Host => "the request must name one host",
-                };
-                Answer::new(Code::Unsupported, message, Value::Null).status(reason.status())
-            }
+            Self::Unacceptable(reason) => unacceptable(reason),
             Self::Credentials => {
                 Answer::new(Code::Unauthorized, "there must be one Authorization header at most", Value::Null)
                     .status(StatusCode::BAD_REQUEST)
             }
             Self::Unauthorized { challenge, required } => unauthorized(challenge, &required),
             Self::Unavailable { reason } => unavailable(&reason, id),
-            Self::TooMany { message, retry_after } => {
-                let seconds = retry_after.as_secs().max(1);
-                Answer::new(Code::TooManyRequests, &format!("{message}; try again in {seconds} s"), Value::Null)
-                    .header(header::RETRY_AFTER, seconds.to_string())
-            }
+            Self::TooMany { message, retry_after } => too_many(message, retry_after),
             Self::Denied { caller, action, patterns, repository, reason } => {
                 denied(&caller, &action, &patterns, &repository, &reason)
             }
@@ -204,6 +194,20 @@ impl Error {
             Self::Panicked => internal("a handler panicked", id),
         }
     }
+}
+
+fn unacceptable(reason: Unacceptable) -> Answer {
+    let message = match reason {
+        Unacceptable::HeadTooLong => "the request's target and headers are too long",
+        Unacceptable::Host => "the request must name one host",
+    };
+    Answer::new(Code::Unsupported, message, Value::Null).status(reason.status())
+}
+
+fn too_many(message: &str, retry_after: Duration) -> Answer {
+    let seconds = retry_after.as_secs().max(1);
+    Answer::new(Code::TooManyRequests, &format!("{message}; try again in {seconds} s"), Value::Null)
+        .header(header::RETRY_AFTER, seconds.to_string())
 }
 
 /// The sentence that Docker, skopeo, crane and regctl print as it stands.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{CREDENTIALS, CliError, NAMESPACE, PRINCIPALS, Request, end, secret, span};
+use super::{CREDENTIALS, CliError, NAMESPACE, PRINCIPALS, Request, bounds::Bounds, end, secret, span};
 
 /// Machines.
 #[derive(Debug, Subcommand)]
@@ -94,18 +94,8 @@ pub struct NewKey {
     /// What it is called.
     #[arg(long, default_value = "key")]
     name: String,
-    /// What it may do on the admin API: none, read or write.
-    #[arg(long, default_value = "none")]
-    api: String,
-    /// What it may be used for, such as "acme/**:pull,push".
-    #[arg(long)]
-    scope: Option<String>,
-    /// Where it may be used from, such as 10.0.0.0/8,192.0.2.0/24; without it from anywhere.
-    #[arg(long, value_delimiter = ',')]
-    networks: Option<Vec<String>>,
-    /// When it ends, such as 90d.
-    #[arg(long, value_parser = span)]
-    expires: Option<Duration>,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Read a secret of your own from standard input.
     #[arg(long)]
     secret_stdin: bool,
@@ -154,16 +144,13 @@ fn of_robot((namespace, name): &(String, String), rest: &[&str], request: impl F
 
 impl NewKey {
     fn body(self, overlap: Option<Duration>) -> Result<Value, CliError> {
-        let members = [
-            ("name", Some(self.name.into())),
-            ("api", Some(self.api.into())),
-            ("scope", self.scope.map(Value::from)),
-            ("networks", self.networks.map(Value::from)),
-            ("expires_at", end(self.expires).map(Value::from)),
-            ("secret", secret(self.secret_stdin)?.map(Value::from)),
-            ("others_end_after", overlap.map(|overlap| json!(overlap.as_secs()))),
-        ];
-        let body: Map<_, _> = members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        let mut body = self.bounds.body(self.name);
+        if let Some(secret) = secret(self.secret_stdin)? {
+            body.insert("secret".to_owned(), secret.into());
+        }
+        if let Some(overlap) = overlap {
+            body.insert("others_end_after".to_owned(), overlap.as_secs().into());
+        }
         Ok(body.into())
     }
 }

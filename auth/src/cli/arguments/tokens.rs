@@ -1,11 +1,8 @@
 //! `token`: personal access tokens.
 
-use std::time::Duration;
-
 use clap::Subcommand;
-use serde_json::json;
 
-use super::{CREDENTIALS, Request, USER, end, span};
+use super::{CREDENTIALS, Request, USER, bounds::Bounds};
 
 /// Personal access tokens.
 #[derive(Debug, Subcommand)]
@@ -18,18 +15,8 @@ pub enum TokenCommand {
         /// What it is called.
         #[arg(long, default_value = "command line")]
         name: String,
-        /// What it may do on the admin API: none, read or write.
-        #[arg(long, default_value = "none")]
-        api: String,
-        /// What it may be used for, such as "acme/**:pull,push".
-        #[arg(long)]
-        scope: Option<String>,
-        /// Where it may be used from, such as 10.0.0.0/8,192.0.2.0/24; without it from anywhere.
-        #[arg(long, value_delimiter = ',')]
-        networks: Option<Vec<String>>,
-        /// When it ends, such as 90d or 12h.
-        #[arg(long, value_parser = span)]
-        expires: Option<Duration>,
+        #[command(flatten)]
+        bounds: Bounds,
     },
     /// List tokens, and the identity tokens that clients keep.
     List {
@@ -50,15 +37,8 @@ pub enum TokenCommand {
 impl TokenCommand {
     pub(in crate::cli) fn request(self) -> Request {
         match self {
-            Self::Create { user, name, api, scope, networks, expires } => {
-                let body = json!({
-                    "name": name,
-                    "api": api,
-                    "scope": scope,
-                    "networks": networks,
-                    "expires_at": end(expires),
-                });
-                Request::post(&["users", &user, "tokens"], body).about(USER, &user)
+            Self::Create { user, name, bounds } => {
+                Request::post(&["users", &user, "tokens"], bounds.body(name).into()).about(USER, &user)
             }
             Self::List { user } => Request::list(&["users", &user, "tokens"], CREDENTIALS).about(USER, &user),
             Self::Revoke { user, id } => Request::delete(&["users", &user, "tokens", &id.to_string()]),
