@@ -14,6 +14,8 @@ pub enum Action {
     Look(Number),
     /// HEAD of a blob by a pusher, the write: `PromiseBlob`.
     Promise(Number),
+    /// Both, one right behind the other: `Content::stat_blob`, which may look in memory.
+    Head(Number),
     /// POST with `mount` and `from`: `MountBlob`.
     Mount(Number, Number),
     /// POST of an upload: `StartUpload`.
@@ -46,11 +48,11 @@ pub enum Action {
     Purge(Number, Number),
     /// `garbage-collect`, and DELETE of a blob: `Purge` of a deleted manifest at once.
     PurgeAtOnce(Number, Number),
-    /// `garbage-collect --delete-untagged` and rules: a manifest that nothing held for its grace is deleted.
+    /// `garbage-collect --delete-untagged`: `Purge` of a living manifest that nothing held for its grace.
     ExpireManifest(Number, Number),
-    /// A sweep: `CollectLink`. That it lists links first is left out: it looks again under its locks, so a list is only a guess where to look.
+    /// A sweep: `CollectLinks` of one that has expired. That it lists links first is left out: it looks again under its locks, so a list is only a guess where to look.
     CollectLink(Number, Number),
-    /// `garbage-collect`: a link without a reference whose promise is over is removed, whatever its expiry.
+    /// `garbage-collect`: `CollectLinks` of one without a reference whose promise is over, whatever its expiry.
     CollectByHand(Number, Number),
     /// A sweep: `EndUpload` of one that nobody came back for.
     ExpireUpload(Number),
@@ -111,7 +113,12 @@ impl Scenario {
         let may_look = self.allows(Power::LookAtManifests) && !self.rules.shape(job.manifest).children.is_empty();
         match stage {
             Stage::Begins if job.references == References::Lenient => actions.push(self.puts(client)),
-            Stage::Begins => actions.push(Action::Look(client)),
+            Stage::Begins => {
+                actions.push(Action::Look(client));
+                if self.allows(Power::LookAndPromise) {
+                    actions.push(Action::Head(client));
+                }
+            }
             Stage::Found => actions.push(Action::Promise(client)),
             Stage::Absent => {
                 let sources = (0..).take(self.repositories).filter(|from| *from != job.repository);

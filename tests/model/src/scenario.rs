@@ -89,8 +89,10 @@ pub enum Power {
     DeleteBlobs,
     /// Collect by hand.
     CollectByHand,
-    /// Delete manifests that nothing held for their grace.
+    /// Purge manifests that nothing held for their grace.
     ExpireManifests,
+    /// Look at a blob and write the promise in one step. A search needs no such step: it takes one behind the other anyway.
+    LookAndPromise,
     /// Ask for manifests by digest before pushing what lists them.
     LookAtManifests,
     /// Push blobs only, by mounting, uploading and giving up at any moment.

@@ -39,6 +39,7 @@ impl Scenario {
         match action {
             Action::Look(client)
             | Action::Promise(client)
+            | Action::Head(client)
             | Action::Mount(client, _)
             | Action::Start(client)
             | Action::Write(client)
@@ -120,15 +121,14 @@ impl Scenario {
                 world.broken.hold |= expired && held;
                 expired
             }
-            Action::CollectLink(repository, digest) => {
+            Action::CollectLink(repository, digest) | Action::CollectByHand(repository, digest) => {
                 let named = self.is_named(world, repository, digest);
-                let collected = world.rows.collect_link(rules, repository, digest);
+                let collected = match action {
+                    Action::CollectLink(..) => world.rows.collect_link(rules, repository, digest),
+                    _ => world.rows.collect_by_hand(rules, repository, digest),
+                };
                 world.broken.reference |= named && collected == Collected::Gone;
                 collected != Collected::Left
-            }
-            Action::CollectByHand(repository, digest) => {
-                let free = rows.link(repository, digest).is_some_and(|link| link.leased == 0);
-                free && rows.remove_unnamed(rules, repository, digest)
             }
             Action::ExpireUpload(upload) => rows.end_upload(rules, upload),
             Action::Empty(key) => {
@@ -157,6 +157,13 @@ impl Scenario {
                     return self.promised(world, number, digest, life);
                 }
                 Stage::Absent
+            }
+            (Action::Head(_), _) => {
+                self.bring(world, number, Action::Look(number))?;
+                return match world.clients[at(number)].stage {
+                    Stage::Found => self.bring(world, number, Action::Promise(number)),
+                    _ => Some(()),
+                };
             }
             (Action::Mount(_, from), _) => {
                 let mounted = world.rows.mount(rules, job.repository, from, digest, job.holder);

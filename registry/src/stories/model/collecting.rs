@@ -34,7 +34,7 @@ impl Walk<'_> {
     }
 
     /// A link is collected as if it had just been listed, whether it would be or not: lists grow old.
-    pub(super) async fn collect(&self, repository: u8, digest: u8, before: &World) -> Result<(), String> {
+    pub(super) async fn collect(&self, repository: u8, digest: u8, due: LinkDue, before: &World) -> Result<(), String> {
         let sql = "SELECT r.id, r.namespace_id, b.id FROM repository r, blob b WHERE r.name = $1 AND b.digest = $2";
         let (name, digest_text) = (self.name(repository), self.digest(digest).to_string());
         let metadata = &self.stage.content.metadata;
@@ -42,16 +42,27 @@ impl Walk<'_> {
         let found: Option<(_, _, BlobId)> =
             on!(reader, c => sqlx::query_as(sql).bind(name.as_str()).bind(&digest_text).fetch_optional(c).await)
                 .unwrap();
-        let listed = collect::expired(&mut reader, self.stage.clock.now(), 1_000_000).await.unwrap();
-        drop(reader);
-        let is_listed = listed.iter().any(|link| link.name == name && link.digest.to_string() == digest_text);
-        same("a list of expired links", before.rows.is_collectable(repository, digest), is_listed)?;
         let Some((id, namespace, blob)) = found else { return Ok(()) };
+        let (now, many, mut rows) = (self.stage.clock.now(), 1_000_000, before.rows);
+        let (is_due, listed) = match due {
+            LinkDue::Expired => {
+                (rows.is_collectable(repository, digest), collect::expired(&mut reader, now, many).await)
+            }
+            LinkDue::Unpromised => {
+                let listed = collect::unpromised(&mut reader, id, BlobId(0), now, many).await;
+                (rows.is_unpromised(repository, digest), listed)
+            }
+        };
+        drop(reader);
+        let is_listed = listed.unwrap().iter().any(|link| link.name == name && link.digest.to_string() == digest_text);
+        same("a list of links", is_due, is_listed)?;
         let loose = Loose { repository: Repository { id, namespace }, name, blob, digest: self.digest(digest) };
-        let collect = CollectLinks { loose: vec![loose], due: LinkDue::Expired, hot: metadata.blobs().clone() };
+        let collect = CollectLinks { loose: vec![loose], due, hot: metadata.blobs().clone() };
         let collected = metadata.write(collect).await.unwrap().collected;
-        let mut rows = before.rows;
-        let expected = rows.collect_link(&self.scenario.rules, repository, digest);
+        let expected = match due {
+            LinkDue::Expired => rows.collect_link(&self.scenario.rules, repository, digest),
+            LinkDue::Unpromised => rows.collect_by_hand(&self.scenario.rules, repository, digest),
+        };
         same(
             "a collected link",
             expected,

@@ -11,7 +11,7 @@ use shared::database::WriteError;
 use super::stage::{ModelStage, TICK, ticks};
 use crate::{
     content::{
-        Error, TagLimits,
+        Error, Promise, TagLimits,
         fixture::{digest_of, tag},
         manifests::DeleteManifest,
         mount::Mounted,
@@ -19,6 +19,7 @@ use crate::{
     },
     metadata::{
         blobs::{DeleteBlob, NotDeleted, NotHeld, PromiseBlob},
+        links::collect::LinkDue,
         manifests::Due,
         repositories::Repository,
         trash::{self, ForgetTrash},
@@ -66,7 +67,8 @@ impl<'a> Walk<'a> {
         Ok(changed)
     }
 
-    /// Half of the choices let a push go on, or nothing would ever be there; an eighth ask for what may change nothing, as every client and every list may.
+    /// Half of the choices let a push go on, or nothing would ever be there; with an eighth time goes on, or nothing would ever be over; an eighth ask for
+    /// what may change nothing, as every client and every list may.
     fn chosen(&self, choice: u16) -> Option<Action> {
         let mut possible = Vec::new();
         self.scenario.actions(&self.world, &mut possible);
@@ -75,6 +77,7 @@ impl<'a> Walk<'a> {
             // Only the model is short of keys and of room for uploads.
             0 => possible.retain(|action| !matches!(action, Action::Start(_)) || changes(action)),
             1..5 => possible.retain(|action| goes_on(action) && changes(action)),
+            5 => possible.retain(|action| *action == Action::Tick),
             _ => possible.retain(changes),
         }
         possible.get(usize::from(choice / 8) % possible.len().max(1)).copied()
@@ -114,6 +117,11 @@ impl<'a> Walk<'a> {
                     Err(WriteError::Unavailable(error)) => panic!("{error}"),
                 };
                 same("a promise", self.world.clients[usize::from(client)].stage != Stage::Absent, done)
+            }
+            Action::Head(client) => {
+                let (repository, digest, pusher) = self.bringing(client, before);
+                let found = known(content.stat_blob(&repository, &digest, Promise::To(&pusher)).await)?;
+                same("a promised blob", self.world.clients[usize::from(client)].stage != Stage::Absent, found)
             }
             Action::Mount(client, from) => {
                 let (into, digest, pusher) = self.bringing(client, before);
@@ -191,7 +199,13 @@ impl<'a> Walk<'a> {
             Action::PurgeAtOnce(repository, manifest) => {
                 same("a purge at once", changed, self.purge(repository, manifest, Due::AtOnce).await)
             }
-            Action::CollectLink(repository, digest) => self.collect(repository, digest, before).await,
+            Action::ExpireManifest(repository, manifest) => {
+                same("a purge of what nothing holds", changed, self.purge(repository, manifest, Due::Untagged).await)
+            }
+            Action::CollectLink(repository, digest) => self.collect(repository, digest, LinkDue::Expired, before).await,
+            Action::CollectByHand(repository, digest) => {
+                self.collect(repository, digest, LinkDue::Unpromised, before).await
+            }
             Action::ExpireUpload(upload) => {
                 let end = EndUpload { id: self.uploads[&upload].0, ended: Ended::ByExpiry };
                 same("an expired upload", changed, metadata.write(end).await.is_ok())
@@ -243,6 +257,7 @@ const fn goes_on(action: &Action) -> bool {
         action,
         Action::Look(_)
             | Action::Promise(_)
+            | Action::Head(_)
             | Action::Mount(..)
             | Action::Start(_)
             | Action::Write(_)

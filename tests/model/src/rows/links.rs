@@ -14,14 +14,14 @@ pub enum Look {
     Missing,
 }
 
-/// What became of an expired link.
+/// What became of a link that may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collected {
     /// It is gone.
     Gone,
     /// A manifest names the blob.
     Needed,
-    /// It is not expired any more, or not there.
+    /// It may not go any more, or is not there.
     Left,
 }
 
@@ -93,11 +93,23 @@ impl Rows {
         }
     }
 
-    /// `CollectLink`.
+    /// `CollectLinks` of what has expired.
     pub fn collect_link(&mut self, rules: &Rules, repository: Number, digest: Number) -> Collected {
-        if !self.is_collectable(repository, digest) {
-            return Collected::Left;
+        match self.is_collectable(repository, digest) {
+            true => self.collect(rules, repository, digest),
+            false => Collected::Left,
         }
+    }
+
+    /// `CollectLinks` of what nobody was promised.
+    pub fn collect_by_hand(&mut self, rules: &Rules, repository: Number, digest: Number) -> Collected {
+        match self.is_unpromised(repository, digest) {
+            true => self.collect(rules, repository, digest),
+            false => Collected::Left,
+        }
+    }
+
+    fn collect(&mut self, rules: &Rules, repository: Number, digest: Number) -> Collected {
         if self.is_named(rules, repository, digest) {
             if let Some(link) = self.links[at(repository)][at(digest)].as_mut() {
                 link.expires = None;
@@ -114,7 +126,13 @@ impl Rows {
         self.link(repository, digest).is_some_and(|link| link.expires == Some(0) && link.leased == 0)
     }
 
-    /// `DeleteBlob`, and what a collection by hand does with a link whose promise is over: it is removed unless a manifest names it.
+    /// What `links::collect::unpromised` lists.
+    #[must_use]
+    pub fn is_unpromised(&self, repository: Number, digest: Number) -> bool {
+        self.link(repository, digest).is_some_and(|link| link.expires.is_some() && link.leased == 0)
+    }
+
+    /// `DeleteBlob`: the link is removed unless a manifest names it.
     pub fn remove_unnamed(&mut self, rules: &Rules, repository: Number, digest: Number) -> bool {
         let removes = self.link(repository, digest).is_some() && !self.is_named(rules, repository, digest);
         if removes {

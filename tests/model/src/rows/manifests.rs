@@ -154,10 +154,9 @@ impl Rows {
         Some(row.expires.unwrap_or(rules.lives.grace))
     }
 
-    /// A manifest that nothing has held for its grace goes, as `--delete-untagged` or a rule asks: DELETE under the lock of its row.
+    /// `Purge` with `Due::Untagged`.
     pub fn expire_manifest(&mut self, rules: &Rules, repository: Number, manifest: Number) -> bool {
-        let expired = |row: &Manifest| !row.deleted && row.expires == Some(0);
-        let expires = self.manifests[at(repository)][at(manifest)].as_ref().is_some_and(expired);
-        expires && self.delete_manifest(rules, repository, manifest, rules.lives.window)
+        let due = |row: &Manifest| !row.deleted && row.expires == Some(0);
+        self.purge_if(rules, repository, manifest, due)
     }
 }
