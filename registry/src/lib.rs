@@ -8,6 +8,7 @@ pub mod content;
 pub mod gc;
 pub mod health;
 pub mod http;
+pub mod lifecycle;
 pub mod metadata;
 pub mod server;
 pub mod settings;

@@ -25,6 +25,7 @@ pub mod manifests;
 pub mod pulls;
 pub mod referrers;
 pub mod repositories;
+pub mod rules;
 pub mod survey;
 pub mod tags;
 pub mod trash;

@@ -31,6 +31,9 @@ pub use write::{NewManifest, delete, insert, revive};
 /// How long a manifest stays that nothing holds: time for the index or the tag of a push that goes child by child.
 pub const MANIFEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The annotation by which an image says how long it is to live. A lifecycle rule may heed it.
+pub const ANNOTATION: &str = "portreeve.expires-after";
+
 /// The id of a row in `manifest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
 #[sqlx(transparent)]
