@@ -230,7 +230,7 @@ fn any_tags() -> impl Strategy<Value = Vec<TagFacts>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// A second reading, straight from the document, in the plainest words: what every rule says of every tag.
     #[test]
