@@ -1,7 +1,9 @@
 //! The registry's command line: `registry serve [CONFIG]`, and what is administered there.
 
 mod garbage;
+mod immutable;
 mod reach;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,7 @@ use shared::{
 };
 use tracing::{info, warn};
 
-pub use self::{garbage::GarbageCollect, reach::Where};
+pub use self::{garbage::GarbageCollect, immutable::ImmutableCommand, reach::Where, tags::TagCommand};
 use crate::{
     server::{Registry, StartError, refusal},
     settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError, refuse_unknown_access},
@@ -56,6 +58,12 @@ pub enum Command {
     },
     /// Free the space of what was deleted.
     GarbageCollect(GarbageCollect),
+    /// Tags that stay where they are, by namespace.
+    #[command(subcommand)]
+    Immutable(ImmutableCommand),
+    /// Single tags.
+    #[command(subcommand)]
+    Tag(TagCommand),
 }
 
 /// Why a command failed.
@@ -90,6 +98,14 @@ pub enum CommandError {
     /// There is no answer to print.
     #[error(transparent)]
     NotAnswered(#[from] NotAnswered),
+    /// A document that the command was given cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Collecting broke off.
     #[error("failed to garbage collect: {0}")]
     NotCollected(String),
@@ -106,6 +122,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Serve { config, data } => serve(config, data).await,
         Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
+        Command::Immutable(command) => command.run(&mut std::io::stdout()).await,
+        Command::Tag(command) => command.run(&mut std::io::stdout()).await,
     }
 }
 

@@ -50,7 +50,6 @@ use self::{
 use crate::{
     access::{Access, Presented, Refusal},
     content::Content,
-    gc::Collector,
     health::Checks,
     settings::{Deletes, Settings, Writes},
 };
@@ -78,10 +77,10 @@ pub struct InvalidHeader(String);
 pub fn administration(
     settings: &Settings,
     access: Arc<Access>,
-    collector: Collector,
+    rooms: admin::Rooms,
     clock: Clock,
 ) -> admin::Administration {
-    admin::Administration::new(access, addresses(settings), collector, clock)
+    admin::Administration::new(access, addresses(settings), rooms, clock)
 }
 
 fn addresses(settings: &Settings) -> Addresses {

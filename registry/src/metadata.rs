@@ -20,6 +20,7 @@ pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod hot;
+pub mod immutable;
 pub mod links;
 pub mod manifests;
 pub mod pulls;

@@ -25,8 +25,9 @@ use crate::{
     health::{Checks, Readiness},
     http::{
         self, InvalidHeader,
-        admin::{Administration, Door},
+        admin::{Administration, Door, Rooms},
     },
+    lifecycle::Lifecycle,
     metadata::Metadata,
     settings::{AccessSettings, DatabaseSettings, HttpSettings, JwksPlace, Settings, TokenSettings},
     store::{Store, filesystem::Filesystem},
@@ -105,11 +106,13 @@ impl Registry {
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
+        let lifecycle = Lifecycle::new(metadata.clone());
         let collector = Collector::new(metadata, store, clock.clone(), collecting(settings));
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
-        let administration = http::administration(settings, Arc::clone(&access), collector.clone(), clock.clone());
+        let rooms = Rooms { content: content.clone(), lifecycle, collector: collector.clone() };
+        let administration = http::administration(settings, Arc::clone(&access), rooms, clock.clone());
         let jwks = jwks_url(&settings.access);
         Ok(Self { router, administration, content, checks, access, jwks, collector, clock })
     }
@@ -195,8 +198,12 @@ impl Stopped {
     pub async fn open(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
-        let collector = Collector::new(metadata.clone(), store, clock.clone(), collecting(settings));
-        let administration = http::administration(settings, Arc::new(Access::None), collector, clock);
+        let rooms = Rooms {
+            content: Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings)),
+            lifecycle: Lifecycle::new(metadata.clone()),
+            collector: Collector::new(metadata.clone(), store, clock.clone(), collecting(settings)),
+        };
+        let administration = http::administration(settings, Arc::new(Access::None), rooms, clock);
         Ok(Self { administration, metadata })
     }
 

@@ -48,13 +48,28 @@ const fn is_tag_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
+const fn is_tag_pattern_byte(byte: u8) -> bool {
+    is_tag_byte(byte) || matches!(byte, b'*' | b'?')
+}
+
 /// The text is no tag pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "a tag pattern is made of at most {MAX_TAG_PATTERN_BYTES} letters, digits, '_', '.', '-', \
-     '*' for any characters and '?' for one"
-)]
-pub struct TagPatternError;
+pub enum TagPatternError {
+    /// It is empty, or longer than any.
+    #[error("a tag pattern has 1 to {MAX_TAG_PATTERN_BYTES} characters")]
+    Length,
+    /// A character that neither tags nor patterns have.
+    #[error(
+        "character {position}, {character:?}, cannot stand in a tag pattern: use letters, digits, '_', '.', '-', \
+         '*' for any characters and '?' for one"
+    )]
+    Character {
+        /// Which one it is, counted from 1.
+        position: usize,
+        /// The character.
+        character: char,
+    },
+}
 
 /// A pattern over whole tags: `*` stands for any characters or none, `?` for exactly one, all else for itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,11 +116,14 @@ impl FromStr for TagPattern {
     type Err = TagPatternError;
 
     fn from_str(text: &str) -> Result<Self, TagPatternError> {
-        let fits = text.len() <= MAX_TAG_PATTERN_BYTES && !text.is_empty();
-        if !fits || !text.bytes().all(|byte| is_tag_byte(byte) || matches!(byte, b'*' | b'?')) {
-            return Err(TagPatternError);
+        if text.is_empty() || text.len() > MAX_TAG_PATTERN_BYTES {
+            return Err(TagPatternError::Length);
         }
-        Ok(Self(text.into()))
+        let stranger = |character: &char| !u8::try_from(*character).is_ok_and(is_tag_pattern_byte);
+        match (1..).zip(text.chars()).find(|(_, character)| stranger(character)) {
+            Some((position, character)) => Err(TagPatternError::Character { position, character }),
+            None => Ok(Self(text.into())),
+        }
     }
 }
 
@@ -162,8 +180,17 @@ pub(crate) mod tests {
     #[test]
     fn what_is_no_pattern_is_refused() {
         for text in ["", "a b", "a/b", "[a]", "{a}", "^a", "a$", "a,b", "é", "a\n", "\\*"] {
-            assert_eq!(text.parse::<TagPattern>(), Err(TagPatternError), "{text:?}");
+            assert!(text.parse::<TagPattern>().is_err(), "{text:?}");
         }
+        let at = |position, character| Err(TagPatternError::Character { position, character });
+        assert_eq!("pr-[0-9]".parse::<TagPattern>(), at(4, '['));
+        assert_eq!("v*/\u{e9}".parse::<TagPattern>(), at(3, '/'), "the first of them");
+        assert_eq!(
+            "v\u{e9}".parse::<TagPattern>(),
+            at(2, '\u{e9}'),
+            "no character of another length is taken for a byte"
+        );
+        assert_eq!("".parse::<TagPattern>(), Err(TagPatternError::Length));
         assert!("*".repeat(MAX_TAG_PATTERN_BYTES).parse::<TagPattern>().is_ok());
         assert!("*".repeat(MAX_TAG_PATTERN_BYTES + 1).parse::<TagPattern>().is_err());
     }

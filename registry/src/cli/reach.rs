@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::Value;
 use shared::{
     clock::Clock,
-    command::Target,
+    command::{Method, Target},
     data_directory::{DataDirectory, DataDirectoryError, Holder},
     settings::Source,
 };
@@ -74,6 +75,14 @@ impl Where {
                 Ok(Reached { target: Target::Direct(stopped.socket_router()), stopped: Some((stopped, held)) })
             }
         }
+    }
+
+    /// One request, and the whole of its answer.
+    pub(super) async fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value, CommandError> {
+        let reached = self.reach().await?;
+        let answer = reached.target.ask(method, path, body).await;
+        reached.close().await;
+        Ok(answer?)
     }
 
     /// The configuration, where one is named or no data directory is.

@@ -8,7 +8,7 @@ use shared::{
 };
 
 use super::{manifest::ManifestInvalid, tags::Denial};
-use crate::store::StoreError;
+use crate::{metadata::immutable::Held, store::StoreError};
 
 /// Why content did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +128,10 @@ pub enum Error {
     /// The caller's limits to tags do not allow this.
     #[error("outside the tags that the caller may touch: {0}")]
     Denied(Denial),
+
+    /// The tag, or one that shows the manifest, has to stay where it is.
+    #[error(transparent)]
+    Immutable(Box<Held>),
 
     // What could not be asked.
     /// Others kept changing what this needed: to ask again soon is right.

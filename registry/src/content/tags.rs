@@ -10,7 +10,7 @@ use shared::repository::RepositoryName;
 use super::{Content, Error};
 use crate::metadata::tags;
 
-pub use delete::DeleteTag;
+pub use delete::{DeleteTag, Force};
 pub use limits::Denial;
 
 /// How many tags a page holds at most; one without `n` too, so that a repository with a million tags is no burden on anybody.
@@ -45,9 +45,17 @@ impl Content {
     /// Deletes a tag; what it pointed at stays, for a while at least.
     ///
     /// # Errors
-    /// There is no such tag, or the caller may not touch it.
+    /// There is no such tag, the caller may not touch it, or it has to stay.
     pub async fn delete_tag(&self, delete: DeleteTag) -> Result<(), Error> {
+        self.delete_tag_with(delete, Force::No).await
+    }
+
+    /// The same for an administrator of the namespace, who may say that the rules about tags that stay do not count.
+    ///
+    /// # Errors
+    /// As [`Content::delete_tag`].
+    pub async fn delete_tag_with(&self, request: DeleteTag, force: Force) -> Result<(), Error> {
         let remembered = self.metadata.manifests().clone();
-        Ok(self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?)
+        Ok(self.metadata.write(delete::Delete { request, force, remembered, grace: self.lives.grace }).await?)
     }
 }

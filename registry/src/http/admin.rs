@@ -8,7 +8,9 @@
 pub mod access;
 pub mod error;
 mod garbage;
+mod immutable;
 pub mod input;
+mod tags;
 
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use self::error::ApiError;
 use super::origin::Addresses;
-use crate::{access::Access, gc::Collector};
+use crate::{access::Access, content::Content, gc::Collector, lifecycle::Lifecycle};
 
 /// What the handlers of this API work with. Cheap to clone.
 #[derive(Clone)]
@@ -31,8 +33,18 @@ pub struct Administration(Arc<Parts>);
 struct Parts {
     access: Arc<Access>,
     addresses: Addresses,
-    collector: Collector,
+    rooms: Rooms,
     clock: Clock,
+}
+
+/// What the handlers translate for.
+pub struct Rooms {
+    /// What repositories hold.
+    pub content: Content,
+    /// What administrators decide about it.
+    pub lifecycle: Lifecycle,
+    /// What becomes of the rest.
+    pub collector: Collector,
 }
 
 /// Through which door a request came in.
@@ -88,18 +100,29 @@ macro_rules! routes {
 routes! {
     System get "/api/v1/registry/garbage" => garbage::waiting;
     System post "/api/v1/registry/garbage-collect" => garbage::collect;
+    Namespace get "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::show;
+    Namespace put "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::set;
+    Namespace delete "/api/v1/registry/tags" => tags::delete;
 }
 
 impl Desk {
     fn collector(&self) -> &Collector {
-        &self.administration.0.collector
+        &self.administration.0.rooms.collector
+    }
+
+    fn content(&self) -> &Content {
+        &self.administration.0.rooms.content
+    }
+
+    fn lifecycle(&self) -> &Lifecycle {
+        &self.administration.0.rooms.lifecycle
     }
 }
 
 impl Administration {
     /// Lets in whom `access` lets in.
-    pub(super) fn new(access: Arc<Access>, addresses: Addresses, collector: Collector, clock: Clock) -> Self {
-        Self(Arc::new(Parts { access, addresses, collector, clock }))
+    pub(super) fn new(access: Arc<Access>, addresses: Addresses, rooms: Rooms, clock: Clock) -> Self {
+        Self(Arc::new(Parts { access, addresses, rooms, clock }))
     }
 
     /// The routes, behind one of the doors. Answers tell what not everybody may know, so nobody keeps them.

@@ -314,6 +314,11 @@ fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
             answer.header(header::RETRY_AFTER, RETRY_AFTER)
         }
         E::Busy => Answer::new(Code::Unavailable, &message, Value::Null).header(header::RETRY_AFTER, RETRY_AFTER),
+        // The sentence that Docker, skopeo, crane and regctl print as it stands.
+        E::Immutable(held) => {
+            info!(repository = %held.repository, reason = message, "refused");
+            Answer::new(Code::Denied, &message, Value::Null)
+        }
         // Handlers know the caller's name and turn it into `Error::Denied`.
         E::Denied(_) => Answer::new(Code::Denied, &message, Value::Null),
         E::Store(_) if out_of_space => {

@@ -13,6 +13,8 @@ use shared::{
 };
 use sqlx::Error;
 
+use super::immutable::Immutable;
+
 /// How long an event is kept that nobody has come for. Senders are not there yet; what tags pointed at is in their history for good.
 pub const EVENT_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -60,6 +62,16 @@ pub enum Event<'a> {
         /// Who did it.
         actor: &'a str,
     },
+    /// The rules about tags that stay were replaced.
+    ImmutableSet {
+        /// Of which namespace.
+        namespace: &'a RepositoryName,
+        /// The new ones.
+        #[serde(flatten)]
+        rules: &'a Immutable,
+        /// Who did it.
+        actor: &'a str,
+    },
 }
 
 impl Event<'_> {
@@ -70,6 +82,7 @@ impl Event<'_> {
             Self::ManifestPushed { .. } => "manifest_pushed",
             Self::ManifestDeleted { .. } => "manifest_deleted",
             Self::TagDeleted { .. } => "tag_deleted",
+            Self::ImmutableSet { .. } => "immutable_set",
         }
     }
 }

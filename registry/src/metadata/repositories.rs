@@ -2,7 +2,7 @@
 
 use shared::{database::Transaction, on, repository::RepositoryName};
 
-use super::{NamespaceId, RepositoryId, locking};
+use super::{NamespaceId, RepositoryId, immutable::Written, locking};
 
 /// A living repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,32 +25,74 @@ pub async fn lock(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<Opt
     Ok(row.map(|(id, namespace)| Repository { id, namespace }))
 }
 
+/// [`lock`], with the rules about tags of its namespace: one more look at a row by its number, in the same statement.
+///
+/// # Errors
+/// The database failed.
+pub async fn lock_with_rules(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+) -> Result<Option<(Repository, Written)>, sqlx::Error> {
+    let sql = locking!(
+        tx,
+        "SELECT r.id, r.namespace_id, n.immutable FROM repository r JOIN namespace n ON n.id = r.namespace_id
+         WHERE r.name = $1 AND r.deleted_at IS NULL",
+        "FOR KEY SHARE OF r"
+    );
+    let row: Option<(RepositoryId, NamespaceId, Option<String>)> =
+        on!(tx, c => sqlx::query_as(sql).bind(name.as_str()).fetch_optional(c).await)?;
+    Ok(row.map(|(id, namespace, rules)| (Repository { id, namespace }, Written::new(rules))))
+}
+
 /// Finds the repository, or makes it and its namespace: every push begins with this, in its own operation.
 ///
 /// # Errors
 /// The database failed. On PostgreSQL a repository that another transaction makes at the same moment is a unique violation, after which the door runs the
 /// operation again.
 pub async fn ensure(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<Repository, sqlx::Error> {
-    if let Some(repository) = lock(tx, name).await? {
-        return Ok(repository);
+    match lock(tx, name).await? {
+        Some(repository) => Ok(repository),
+        None => Ok(make(tx, name).await?.0),
     }
-    let namespace = ensure_namespace(tx, name.namespace()).await?;
+}
+
+/// [`ensure`], with the rules about tags of its namespace.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn ensure_with_rules(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+) -> Result<(Repository, Written), sqlx::Error> {
+    match lock_with_rules(tx, name).await? {
+        Some(found) => Ok(found),
+        None => make(tx, name).await,
+    }
+}
+
+async fn make(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(Repository, Written), sqlx::Error> {
+    let (namespace, rules) = ensure_namespace(tx, name.namespace()).await?;
     let now = tx.now();
     let insert = "INSERT INTO repository (namespace_id, name, created_at) VALUES ($1, $2, $3) RETURNING id";
     let (id,): (RepositoryId,) =
         on!(tx, c => sqlx::query_as(insert).bind(namespace).bind(name.as_str()).bind(now).fetch_one(c).await)?;
-    Ok(Repository { id, namespace })
+    Ok((Repository { id, namespace }, rules))
 }
 
-async fn ensure_namespace(tx: &mut Transaction<'_>, name: &str) -> Result<NamespaceId, sqlx::Error> {
-    let select = "SELECT id FROM namespace WHERE name = $1";
-    let found: Option<(NamespaceId,)> = on!(tx, c => sqlx::query_as(select).bind(name).fetch_optional(c).await)?;
-    if let Some((id,)) = found {
-        return Ok(id);
+/// Finds the namespace, or makes it, and tells its rules about tags.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn ensure_namespace(tx: &mut Transaction<'_>, name: &str) -> Result<(NamespaceId, Written), sqlx::Error> {
+    let select = "SELECT id, immutable FROM namespace WHERE name = $1";
+    let found: Option<(NamespaceId, Option<String>)> =
+        on!(tx, c => sqlx::query_as(select).bind(name).fetch_optional(c).await)?;
+    if let Some((id, rules)) = found {
+        return Ok((id, Written::new(rules)));
     }
     let insert = "INSERT INTO namespace (name) VALUES ($1) RETURNING id";
     let (id,): (NamespaceId,) = on!(tx, c => sqlx::query_as(insert).bind(name).fetch_one(c).await)?;
     let usage = "INSERT INTO usage (namespace_id) VALUES ($1)";
     on!(tx, c => sqlx::query(usage).bind(id).execute(c).await.map(drop))?;
-    Ok(id)
+    Ok((id, Written::default()))
 }

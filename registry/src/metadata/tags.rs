@@ -179,6 +179,21 @@ pub async fn carried_by(tx: &mut Transaction<'_>, manifest: ManifestId) -> Resul
     found.into_iter().map(|(name,)| parse_tag(&name)).collect()
 }
 
+/// The tags that show a manifest: its own, and those of the indexes that list it, whatever stands between. Each with what it points at.
+///
+/// # Errors
+/// What the database says.
+pub async fn showing(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Vec<(Tag, Digest)>, Error> {
+    let sql = "WITH RECURSIVE shown (id, repository_id, digest) AS (
+                   SELECT id, repository_id, digest FROM manifest WHERE id = $1
+                   UNION SELECT p.id, p.repository_id, p.digest FROM shown s
+                       JOIN manifest_child c ON c.repository_id = s.repository_id AND c.digest = s.digest
+                       JOIN manifest p ON p.id = c.manifest_id)
+               SELECT t.name, s.digest FROM shown s JOIN tag t ON t.manifest_id = s.id ORDER BY t.name";
+    let found: Vec<(String, String)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_all(c).await)?;
+    found.into_iter().map(|(name, digest)| Ok((parse_tag(&name)?, parse_digest(&digest)?))).collect()
+}
+
 fn parse_tag(text: &str) -> Result<Tag, Error> {
     text.parse().map_err(|error| Error::Decode(Box::new(error)))
 }

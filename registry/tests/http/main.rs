@@ -9,6 +9,8 @@ mod blobs;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod immutable;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod manifests;

@@ -16,6 +16,7 @@ use crate::{
     metadata::{
         RepositoryId,
         events::{self, Event},
+        immutable::Written,
         manifests::{self, Affected, LockedToPurge, ManifestId},
         repositories,
         tags::{self, Move},
@@ -83,7 +84,7 @@ impl Operation for Delete {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Deleted, Failure<Error>> {
         let DeleteManifest { repository: name, digest, condition, limits, actor, .. } = &self.request;
-        let Some(repository) = repositories::lock(tx, name).await? else {
+        let Some((repository, immutable)) = repositories::lock_with_rules(tx, name).await? else {
             return Err(Failure::Refused(Error::ManifestUnknown { reference: Reference::Digest(*digest) }));
         };
         let locked = self.lock(tx, repository.id).await?;
@@ -94,6 +95,7 @@ impl Operation for Delete {
         if condition.as_ref().is_some_and(|condition| !condition.holds(Some(digest))) {
             return Err(Failure::Refused(Error::ConditionFailed { current: Some(*digest) }));
         }
+        check_immutable(tx, name, &immutable, id).await?;
         for (tag, version) in &carried {
             tags::step(tx, repository.id, &Move { tag, from: *version, to: None, actor }).await?;
         }
@@ -112,5 +114,22 @@ impl Operation for Delete {
     fn committed(&self, deleted: &Deleted) {
         let tags = deleted.tags.iter().cloned().map(Reference::Tag);
         self.remembered.forget(&self.request.repository, tags.chain([Reference::Digest(self.request.digest)]));
+    }
+}
+
+/// What a tag shows that has to stay is not deleted from under it: its manifest is not, and no child of its index.
+async fn check_immutable(
+    tx: &mut Transaction<'_>,
+    repository: &RepositoryName,
+    immutable: &Written,
+    manifest: ManifestId,
+) -> Result<(), Failure<Error>> {
+    if immutable.is_empty() {
+        return Ok(());
+    }
+    let showing = tags::showing(tx, manifest).await?;
+    match immutable.first_held(repository, showing.iter().map(|(tag, at)| (tag, *at)))? {
+        Some(held) => Err(Failure::Refused(Error::Immutable(Box::new(held)))),
+        None => Ok(()),
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         BlobId,
         blobs::HotBlobs,
         events::{self, Event},
+        immutable::Written,
         links::{self, Linked},
         manifests::{self, Affected, ManifestId, NewManifest},
         repositories::{self, Repository},
@@ -64,6 +65,8 @@ pub(super) struct Parts {
 /// What the operation has locked, as it stood then.
 struct Locked {
     repository: Repository,
+    /// The rules about tags of its namespace.
+    immutable: Written,
     links: Vec<Linked>,
     manifests: Vec<manifests::Row>,
     tags: States,
@@ -92,7 +95,7 @@ impl Put {
     }
 
     async fn lock(&self, tx: &mut Transaction<'_>) -> Result<Locked, Failure<Error>> {
-        let repository = repositories::ensure(tx, &self.request.repository).await?;
+        let (repository, immutable) = repositories::ensure_with_rules(tx, &self.request.repository).await?;
         tags::take_turn(tx, repository.id, &self.tags).await?;
         let mut named = references::children(&self.manifest);
         named.extend(self.subject());
@@ -109,7 +112,7 @@ impl Put {
         if !tags::lock_unmoved(tx, repository.id, &self.tags, &tags).await? {
             return Err(Failure::Again);
         }
-        Ok(Locked { repository, links, manifests, tags })
+        Ok(Locked { repository, immutable, links, manifests, tags })
     }
 
     /// A condition is about all that the request names: every tag, or the manifest itself where there is none.
@@ -123,6 +126,16 @@ impl Put {
         }
         match named.into_iter().find(|current| !condition.holds(current.as_ref())) {
             Some(current) => Err(Error::ConditionFailed { current }),
+            None => Ok(()),
+        }
+    }
+
+    /// Tags that have to stay do not come along: then none does. One that points here already stays where it is.
+    fn check_immutable(&self, locked: &Locked) -> Result<(), Failure<Error>> {
+        let pointing = locked.tags.iter().filter_map(|(tag, state)| Some((tag, state.target?.digest)));
+        let leaving = pointing.filter(|(_, at)| *at != self.digest);
+        match locked.immutable.first_held(&self.request.repository, leaving)? {
+            Some(held) => Err(Failure::Refused(Error::Immutable(Box::new(held)))),
             None => Ok(()),
         }
     }
@@ -212,6 +225,7 @@ impl Operation for Put {
         let locked = self.lock(tx).await?;
         limits::check(tx, &self.request.limits, &self.tags, self.subject(), &locked.manifests).await?;
         self.check_condition(&locked).map_err(Failure::Refused)?;
+        self.check_immutable(&locked)?;
         references::check(&self.manifest, self.request.references, &locked.links, &locked.manifests)
             .map_err(Failure::Refused)?;
         if let Some(deleted) = self.in_the_way(&locked).map_err(Failure::Refused)? {

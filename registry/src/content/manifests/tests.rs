@@ -20,6 +20,7 @@ use crate::{
 
 mod concurrency;
 mod expiry;
+mod immutable;
 mod limited;
 
 on_both! {

@@ -35,8 +35,18 @@ pub struct DeleteTag {
     pub actor: String,
 }
 
+/// Whether a tag that has to stay may go all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// No: the rules of its namespace are heeded.
+    No,
+    /// Yes: an administrator of the namespace has said so.
+    Yes,
+}
+
 pub(super) struct Delete {
     pub(super) request: DeleteTag,
+    pub(super) force: Force,
     pub(super) remembered: Remembered,
     /// How long the manifest stays at least if this was its last tag.
     pub(super) grace: Duration,
@@ -50,7 +60,7 @@ impl Operation for Delete {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Error>> {
         let DeleteTag { repository: name, tag, condition, limits, actor } = &self.request;
         let unknown = || Failure::Refused(Error::ManifestUnknown { reference: Reference::Tag(tag.clone()) });
-        let repository = repositories::lock(tx, name).await?.ok_or_else(unknown)?;
+        let (repository, immutable) = repositories::lock_with_rules(tx, name).await?.ok_or_else(unknown)?;
         let wanted = BTreeSet::from([tag.clone()]);
         tags::take_turn(tx, repository.id, &wanted).await?;
         let before = tags::read(tx, repository.id, &wanted).await?;
@@ -65,6 +75,10 @@ impl Operation for Delete {
         limits::check(tx, limits, &wanted, None, &locked).await?;
         if condition.as_ref().is_some_and(|condition| !condition.holds(Some(&target.digest))) {
             return Err(Failure::Refused(Error::ConditionFailed { current: Some(target.digest) }));
+        }
+        let held = immutable.first_held(name, [(tag, target.digest)])?.filter(|_| self.force == Force::No);
+        if let Some(held) = held {
+            return Err(Failure::Refused(Error::Immutable(Box::new(held))));
         }
         tags::step(tx, repository.id, &Move { tag, from: state.version, to: None, actor }).await?;
         let until = tx.now() + self.grace;

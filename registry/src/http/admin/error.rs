@@ -12,6 +12,8 @@ use shared::database::DatabaseError;
 use thiserror::Error;
 use tracing::error;
 
+use crate::{content, lifecycle::immutable::InvalidRules};
+
 /// After how long another try is worth it when something is down.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,33 @@ pub enum ApiError {
     /// The database did not answer.
     #[error("the registry's database cannot be reached at the moment")]
     Unavailable(#[from] DatabaseError),
+    /// Something else failed that the caller cannot help.
+    #[error("the registry failed; its log says why")]
+    Failed {
+        /// What stands in the log.
+        reason: String,
+    },
+}
+
+impl From<content::Error> for ApiError {
+    /// What these routes ask of content fails for few reasons; what they cannot bring about is for the log.
+    fn from(error: content::Error) -> Self {
+        use content::Error as E;
+        match error {
+            E::ManifestUnknown { .. } | E::RepositoryUnknown { .. } => Self::NotFound,
+            E::Immutable(_) | E::ManifestReferencesMissing { .. } | E::DescriptorSize { .. } | E::Busy => {
+                Self::Conflict(error.to_string())
+            }
+            E::Unavailable(error) => error.into(),
+            other => Self::Failed { reason: other.to_string() },
+        }
+    }
+}
+
+impl From<InvalidRules> for ApiError {
+    fn from(error: InvalidRules) -> Self {
+        Self::Invalid(error.to_string())
+    }
 }
 
 impl ApiError {
@@ -78,6 +107,7 @@ impl ApiError {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NobodyToAsk { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -93,7 +123,9 @@ impl ApiError {
     /// What stays in the log and is no client's business.
     fn log(&self) {
         match self {
-            Self::NobodyToAsk { reason } => error!(reason, "a request to the admin API failed"),
+            Self::NobodyToAsk { reason } | Self::Failed { reason } => {
+                error!(reason, "a request to the admin API failed");
+            }
             Self::Unavailable(error) => {
                 error!(error = error as &dyn std::error::Error, "a request to the admin API failed");
             }
