@@ -20,6 +20,7 @@ use crate::{
 
 pub mod by_hand;
 mod counts;
+pub mod doctor;
 mod events;
 mod links;
 mod manifests;
@@ -56,6 +57,9 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Unavailable(#[from] DatabaseError),
+    /// Another run does the same.
+    #[error("another run is under way")]
+    AtWork,
     /// It was told to stop, or nobody listens any more.
     #[error("it was stopped; what was removed stays removed, and the next run goes on")]
     Stopped,

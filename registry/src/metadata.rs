@@ -17,6 +17,7 @@ use self::{blobs::HotBlobs, manifests::Remembered, uploads::writers::Writers};
 pub mod blobs;
 pub mod catalog;
 pub mod events;
+pub mod examine;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod hot;
@@ -114,17 +115,17 @@ impl Metadata {
 }
 
 /// The id of a row in `repository`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize)]
 #[sqlx(transparent)]
 pub struct RepositoryId(pub i64);
 
 /// The id of a row in `namespace`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize)]
 #[sqlx(transparent)]
 pub struct NamespaceId(pub i64);
 
 /// The id of a row in `blob`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize)]
 #[sqlx(transparent)]
 pub struct BlobId(pub i64);
 

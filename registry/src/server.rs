@@ -1,5 +1,7 @@
 //! The registry put together: settings become content, access, routes and the tasks behind them.
 
+mod reading;
+
 use std::sync::Arc;
 
 use shared::{
@@ -21,7 +23,7 @@ use crate::{
         verifier::Verifier,
     },
     content::{Content, Lives, pulls::FLUSH_EVERY},
-    gc::{self, Collector},
+    gc::{self, Collector, doctor::Doctor},
     health::{Checks, Readiness},
     http::{
         self, InvalidHeader,
@@ -32,6 +34,8 @@ use crate::{
     settings::{AccessSettings, DatabaseSettings, HttpSettings, JwksPlace, Settings, TokenSettings},
     store::{Store, filesystem::Filesystem},
 };
+
+pub(crate) use reading::reading;
 
 /// Why a registry with valid settings does not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,7 @@ pub struct Registry {
     access: Arc<Access>,
     jwks: Option<Url>,
     collector: Collector,
+    doctor: Doctor,
     clock: Clock,
 }
 
@@ -107,6 +112,7 @@ impl Registry {
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
         let lifecycle = Lifecycle::new(metadata.clone());
+        let doctor = Doctor::new(metadata.clone(), Arc::clone(&store), clock.clone(), reading(settings.references));
         let collector = Collector::new(metadata, store, clock.clone(), collecting(settings));
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
@@ -114,7 +120,7 @@ impl Registry {
         let rooms = Rooms { content: content.clone(), lifecycle, collector: collector.clone() };
         let administration = http::administration(settings, Arc::clone(&access), rooms, clock.clone());
         let jwks = jwks_url(&settings.access);
-        Ok(Self { router, administration, content, checks, access, jwks, collector, clock })
+        Ok(Self { router, administration, content, checks, access, jwks, collector, doctor, clock })
     }
 
     /// The routes of the protocol and of the admin API, for listeners that anybody reaches.
@@ -161,6 +167,12 @@ impl Registry {
     #[must_use]
     pub fn content(&self) -> &Content {
         &self.content
+    }
+
+    /// Looks for faults.
+    #[must_use]
+    pub fn doctor(&self) -> &Doctor {
+        &self.doctor
     }
 
     /// Does what is to be done between requests, until cancelled.

@@ -22,7 +22,7 @@ use crate::{
     store::StorageKey,
 };
 
-mod boot;
+pub(crate) mod boot;
 mod gather;
 mod session;
 #[cfg(test)]

@@ -97,6 +97,17 @@ where
         }
     }
 
+    /// Every answer that is kept now, for those who compare them with what they were read from.
+    pub fn kept(&self) -> Vec<(K, V)>
+    where
+        K: Clone,
+    {
+        let Some(kept) = &self.0 else { return Vec::new() };
+        let age = kept.age.load(Ordering::SeqCst);
+        let current = kept.answers.iter().filter(|(_, (read_in, _))| *read_in == age);
+        current.map(|(key, (_, answer))| (K::clone(&key), answer)).collect()
+    }
+
     /// Drops every answer, for changes that are rare and touch many.
     pub fn forget_all(&self) {
         if let Some(kept) = &self.0 {

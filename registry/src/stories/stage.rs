@@ -15,10 +15,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     content::{Content, Error, Lives, Promise, Pusher, uploads::Chunk},
+    gc::doctor::{Depth, Doctor},
     metadata::{
         Metadata,
         fixture::{self, Tamper},
     },
+    settings::References,
     store::{Store, faulty::Faulty, filesystem::Filesystem},
 };
 
@@ -87,6 +89,16 @@ impl Stage {
         self.content.metadata.write(Tamper(sql)).await.unwrap();
     }
 
+    /// The same as no program could: foreign keys are not looked at, and memory hears nothing of it.
+    pub(crate) async fn tamper_behind(&self, sql: &str) {
+        self.scratch.tamper(sql).await;
+    }
+
+    /// Where the bytes lie.
+    pub(crate) fn store_path(&self) -> std::path::PathBuf {
+        self.directory.path().join("store")
+    }
+
     /// One number that a query gives.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         fixture::count(&self.content.metadata, sql).await
@@ -126,6 +138,17 @@ impl Stage {
         }
     }
 
+    /// The doctor for everything that lies here.
+    pub(crate) fn doctor(&self) -> Doctor {
+        doctor(&self.content)
+    }
+
+    /// What the doctor finds, read to the last byte: nothing.
+    pub(crate) async fn is_healthy(&self) {
+        let findings = self.doctor().findings(Depth::Deep).await.unwrap();
+        assert!(findings.is_empty(), "{findings:#?}");
+    }
+
     /// What holds whenever nobody writes: I1 by size, I2, I4, I10 and I11 of the design.
     pub(crate) async fn is_consistent(&self) {
         let rows = "SELECT storage_key FROM blob UNION ALL SELECT storage_key FROM upload \
@@ -159,7 +182,14 @@ impl Stage {
         );
         let counted = "SELECT CAST(coalesce(sum(links), 0) AS BIGINT) FROM namespace_blob";
         assert_eq!(self.count(counted).await, self.count("SELECT count(*) FROM link").await);
+        self.is_healthy().await;
     }
+}
+
+/// The doctor for what `content` works with, under the policy that most stories push under.
+pub(crate) fn doctor(content: &Content) -> Doctor {
+    let reading = crate::server::reading(References::Normal);
+    Doctor::new(content.metadata.clone(), Arc::clone(&content.store), content.clock.clone(), reading)
 }
 
 /// Everything that a repository gives out for a digest.

@@ -4,7 +4,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so where it stands")]
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::Location;
@@ -45,6 +45,28 @@ impl Scratch {
     #[must_use]
     pub const fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Changes rows as no program would: statements of any kind, without a look at foreign keys, on a connection of their own.
+    ///
+    /// # Panics
+    /// A statement fails.
+    pub async fn tamper(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.location {
+            Location::Sqlite { path } => {
+                let options = SqliteConnectOptions::new().filename(path).foreign_keys(false);
+                let mut connection = SqliteConnection::connect_with(&options).await.expect("the file opens");
+                sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statements run");
+                connection.close().await.expect("the file closes");
+            }
+            Location::Postgres { url, schema } => {
+                let mut connection = PgConnection::connect(url.expose()).await.expect("the server answers");
+                let first = format!("SET search_path = \"{schema}\"; SET session_replication_role = replica");
+                sqlx::raw_sql(AssertSqlSafe(first)).execute(&mut connection).await.expect("a superuser may");
+                sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statements run");
+            }
+        }
     }
 
     /// Takes the schema away, after the database was closed. A test that failed leaves it to be looked at.

@@ -1,0 +1,99 @@
+//! How much of the machine a run may take.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use thiserror::Error;
+
+/// A bound on a run's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many hundredths of the time are spent working, from 1 to 100.
+    Share(u8),
+    /// So many bytes are read in a second; what reads none takes [`Rate::DEFAULT`]'s share.
+    Bytes(u64),
+}
+
+/// The text is no rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a rate is a share of the time from 1% to 100%, or bytes per second: 500K, 20M, 1G")]
+pub struct InvalidRate;
+
+impl Rate {
+    /// Beside a server that serves.
+    pub const DEFAULT: Self = Self::Share(25);
+    /// Where nobody else is.
+    pub const ALL: Self = Self::Share(100);
+
+    /// How long to rest after working for so long on so many bytes.
+    pub(super) fn rest(self, worked: Duration, bytes: u64) -> Duration {
+        match self {
+            Self::Share(share) => {
+                let share = u32::from(share.clamp(1, 100));
+                worked * (100 - share) / share
+            }
+            Self::Bytes(_) if bytes == 0 => Self::DEFAULT.rest(worked, 0),
+            Self::Bytes(rate) => {
+                let micros = u128::from(bytes) * 1_000_000 / u128::from(rate.max(1));
+                Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)).saturating_sub(worked)
+            }
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRate> {
+        if let Some(share) = text.strip_suffix('%') {
+            let share = share.parse().map_err(|_| InvalidRate)?;
+            return if (1..=100).contains(&share) { Ok(Self::Share(share)) } else { Err(InvalidRate) };
+        }
+        let (digits, unit) = match text.char_indices().next_back() {
+            Some((at, 'K' | 'k')) => (&text[..at], 1 << 10),
+            Some((at, 'M' | 'm')) => (&text[..at], 1 << 20),
+            Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
+            _ => (text, 1),
+        };
+        let number: u64 = digits.parse().map_err(|_| InvalidRate)?;
+        let bytes = number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or(InvalidRate)?;
+        Ok(Self::Bytes(bytes))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share(share) => write!(f, "{share}%"),
+            Self::Bytes(bytes) => write!(f, "{bytes}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_these_forms() {
+        assert_eq!("25%".parse(), Ok(Rate::Share(25)));
+        assert_eq!("20M".parse(), Ok(Rate::Bytes(20 << 20)));
+        assert_eq!("1000".parse(), Ok(Rate::Bytes(1000)));
+        for rubbish in ["", "%", "0%", "101%", "-1%", "0", "M", "1T", "99999999999G", "1 M", "é"] {
+            assert_eq!(rubbish.parse::<Rate>(), Err(InvalidRate), "{rubbish}");
+        }
+    }
+
+    #[test]
+    fn whoever_works_rests() {
+        let worked = Duration::from_millis(10);
+        assert_eq!(Rate::Share(25).rest(worked, 0), Duration::from_millis(30));
+        assert_eq!(Rate::ALL.rest(worked, 1 << 30), Duration::ZERO);
+        assert_eq!(Rate::Bytes(1 << 20).rest(worked, 1 << 20), Duration::from_millis(990));
+        assert_eq!(
+            Rate::Bytes(1 << 20).rest(Duration::from_secs(2), 1 << 20),
+            Duration::ZERO,
+            "a slow disk is no debt"
+        );
+        assert_eq!(Rate::Bytes(1).rest(worked, 0), Duration::from_millis(30));
+    }
+}

@@ -1,0 +1,131 @@
+//! Each fault by itself.
+
+use std::fs;
+
+use super::cases::{CASES, Case, TWICE, prepare};
+use crate::{
+    gc::doctor::{Depth, Finding},
+    stories::stage::{Stage, digest, name, on_both},
+};
+use shared::database::Dialect;
+
+on_both! {
+    every_broken_row_is_found_and_nothing_else
+    two_rows_of_a_digest_are_found
+    bytes_that_are_gone_too_few_or_others_are_found
+    a_damaged_blob_is_told_until_it_is_pushed_again
+    bytes_that_no_row_knows_are_found
+    what_memory_answers_is_compared
+}
+
+/// The names of what was found.
+fn kinds(findings: &[Finding]) -> Vec<String> {
+    let name = |finding: &Finding| {
+        let told = serde_json::to_value(finding).unwrap();
+        assert!(!told["sentence"].as_str().unwrap().is_empty());
+        told["fault"].as_str().unwrap().to_owned()
+    };
+    let mut kinds: Vec<String> = findings.iter().map(name).collect();
+    kinds.sort();
+    kinds
+}
+
+async fn found(stage: &Stage, depth: Depth) -> Vec<String> {
+    kinds(&stage.doctor().findings(depth).await.unwrap())
+}
+
+async fn break_by_hand(stage: &Stage, case: &Case) {
+    let sql = match stage.content.metadata.dialect() {
+        Dialect::Sqlite => case.sql,
+        Dialect::Postgres => case.postgres.unwrap_or(case.sql),
+    };
+    stage.tamper_behind(sql).await;
+    // What was remembered before is another test's.
+    stage.content.metadata.blobs().forget_all();
+    stage.content.metadata.manifests().answers.forget_all();
+}
+
+/// A stage like this one, with nothing in it.
+async fn another(stage: &Stage) -> Stage {
+    match stage.content.metadata.dialect() {
+        Dialect::Sqlite => Stage::sqlite().await,
+        Dialect::Postgres => Stage::postgres().await,
+    }
+}
+
+async fn every_broken_row_is_found_and_nothing_else(stage: &mut Stage) {
+    for case in CASES {
+        let stage = another(stage).await;
+        prepare(&stage).await;
+        stage.is_healthy().await;
+        break_by_hand(&stage, case).await;
+        for depth in [Depth::Sizes, Depth::Deep] {
+            assert_eq!(found(&stage, depth).await, case.finds, "{}", case.what);
+        }
+        stage.clear().await;
+    }
+}
+
+async fn two_rows_of_a_digest_are_found(stage: &mut Stage) {
+    prepare(stage).await;
+    break_by_hand(stage, &TWICE).await;
+    assert_eq!(found(stage, Depth::Deep).await, TWICE.finds);
+}
+
+const LOOSE: &str = "SELECT storage_key FROM blob WHERE size = 15";
+
+async fn bytes_that_are_gone_too_few_or_others_are_found(stage: &mut Stage) {
+    prepare(stage).await;
+    let file = stage.file(LOOSE).await;
+    fs::write(&file, "nobody names IT").unwrap();
+    assert_eq!(found(stage, Depth::Sizes).await, [""; 0], "sizes do not tell");
+    assert_eq!(found(stage, Depth::Deep).await, ["bytes_differ"]);
+    for other in ["nobody", "nobody names it at all"] {
+        fs::write(&file, other).unwrap();
+        assert_eq!(found(stage, Depth::Sizes).await, ["bytes_wrong_size"]);
+        assert_eq!(found(stage, Depth::Deep).await, ["bytes_wrong_size"]);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(found(stage, Depth::Sizes).await, ["bytes_missing"]);
+    let layer = stage.file("SELECT storage_key FROM blob WHERE size = 7").await;
+    fs::remove_file(&layer).unwrap();
+    let findings = stage.doctor().findings(Depth::Deep).await.unwrap();
+    assert_eq!(kinds(&findings), ["bytes_missing", "bytes_missing"]);
+    let layer = findings.iter().find(|finding| finding.sentence.contains("named by")).unwrap();
+    assert!(layer.sentence.contains("acme/web:latest") && layer.sentence.contains("other/tool:v1"), "{layer:?}");
+}
+
+async fn a_damaged_blob_is_told_until_it_is_pushed_again(stage: &mut Stage) {
+    prepare(stage).await;
+    let file = stage.file(LOOSE).await;
+    fs::remove_file(&file).unwrap();
+    stage.tamper_behind("UPDATE blob SET state = 'damaged' WHERE size = 15").await;
+    stage.content.metadata.blobs().forget_all();
+    assert_eq!(found(stage, Depth::Sizes).await, ["damaged"]);
+    assert!(!stage.holds("acme/web", &digest(b"nobody names it")).await);
+    stage.push("acme/web", "nobody names it").await.unwrap();
+    stage.is_healthy().await;
+}
+
+async fn bytes_that_no_row_knows_are_found(stage: &mut Stage) {
+    prepare(stage).await;
+    fs::write(stage.store_path().join("blobs/ab/0123"), "stray").unwrap();
+    let findings = stage.doctor().findings(Depth::Sizes).await.unwrap();
+    assert_eq!(kinds(&findings), ["stray_bytes"]);
+    assert_eq!(findings[0].sentence, "key blobs/ab/0123: 5 bytes that no row knows");
+}
+
+/// Beside PostgreSQL nothing is remembered that could be wrong.
+async fn what_memory_answers_is_compared(stage: &mut Stage) {
+    prepare(stage).await;
+    assert!(stage.holds("acme/web", &digest(b"config 1")).await);
+    let tagged = crate::content::fixture::tag("v1").into();
+    stage.content.manifest(&name("acme/web"), &tagged, crate::content::Promise::Nothing).await.unwrap();
+    stage.is_healthy().await;
+    stage.tamper_behind("UPDATE repository SET name = 'acme/renamed' WHERE name = 'acme/web'").await;
+    let expected: &[&str] = match stage.content.metadata.dialect() {
+        Dialect::Sqlite => &["remembered_wrongly", "remembered_wrongly"],
+        Dialect::Postgres => &[],
+    };
+    assert_eq!(found(stage, Depth::Sizes).await, expected);
+}

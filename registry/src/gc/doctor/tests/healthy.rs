@@ -1,0 +1,77 @@
+//! A registry that everything was done to has nothing wrong.
+
+use std::time::Duration;
+
+use crate::{
+    content::{
+        TagLimits,
+        fixture::{image, index, push, tag},
+        manifests::DeleteManifest,
+        tags::DeleteTag,
+    },
+    gc::doctor::{Check, Depth, Event},
+    stories::stage::{Stage, chunk, digest, name, on_both, pusher, slow},
+};
+
+on_both! {
+    a_registry_that_everything_was_done_to_is_healthy
+    a_run_tells_what_it_looked_at
+}
+
+/// Pushes an image of a config and one layer.
+pub(super) async fn push_image(stage: &Stage, repository: &str, tagged: &str, config: &str) -> serde_json::Value {
+    let manifest = image(config, &["a layer"]);
+    for content in [config, "a layer"] {
+        stage.push(repository, content).await.unwrap();
+    }
+    stage.content.put_manifest(push(repository, tag(tagged), &manifest)).await.unwrap();
+    manifest
+}
+
+async fn a_registry_that_everything_was_done_to_is_healthy(stage: &mut Stage) {
+    stage.is_healthy().await;
+    let first = push_image(stage, "acme/web", "v1", "config 1").await;
+    push_image(stage, "acme/web", "latest", "config 1").await;
+    push_image(stage, "acme/web", "latest", "config 2").await;
+    push_image(stage, "other/tool", "v1", "config 1").await;
+    stage.content.put_manifest(push("acme/web", tag("all"), &index(&[&first]))).await.unwrap();
+    stage.push("acme/web", "nobody names it").await.unwrap();
+    let started = stage.content.start_upload(&name("acme/web"), None, &pusher("ada")).await.unwrap();
+    stage.content.append(&name("acme/web"), started, chunk("half of it")).await.unwrap();
+    let (limits, actor) = (TagLimits::Everything, "ada".to_owned());
+    let gone = digest(image("config 2", &["a layer"]).to_string().as_bytes());
+    let window = Duration::from_secs(60);
+    let delete = DeleteManifest {
+        repository: name("acme/web"),
+        digest: gone,
+        condition: None,
+        limits: limits.clone(),
+        actor: actor.clone(),
+        undelete_window: window,
+    };
+    stage.content.delete_manifest(delete).await.unwrap();
+    let delete = DeleteTag { repository: name("other/tool"), tag: tag("v1"), condition: None, limits, actor };
+    stage.content.delete_tag(delete).await.unwrap();
+    assert!(stage.holds("acme/web", &digest(b"config 1")).await, "and is remembered");
+    let (_open, _chunk) = slow();
+    stage.is_healthy().await;
+}
+
+async fn a_run_tells_what_it_looked_at(stage: &mut Stage) {
+    push_image(stage, "acme/web", "v1", "config 1").await;
+    let (listener, mut told) = tokio::sync::mpsc::channel(1000);
+    let order = super::super::Order { depth: Depth::Deep, rate: super::super::Rate::ALL };
+    let totals = stage.doctor().examine(order, listener, &tokio_util::sync::CancellationToken::new()).await.unwrap();
+    let mut looked = Vec::new();
+    while let Some(event) = told.recv().await {
+        match event {
+            Event::Checked { check, looked: rows, findings: 0 } => looked.push((check, rows)),
+            Event::Done(done) => assert_eq!(done, totals),
+            other => panic!("{other:?}"),
+        }
+    }
+    for (check, rows) in [(Check::Blobs, 2), (Check::Strays, 2), (Check::Manifests, 1), (Check::Bytes, 2)] {
+        assert!(looked.contains(&(check, rows)), "{looked:?}");
+    }
+    assert_eq!(looked.len(), Check::ALL.len());
+}

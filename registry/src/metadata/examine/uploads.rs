@@ -1,0 +1,53 @@
+//! Uploads, as their rows say they are (I6, I11).
+
+use shared::{
+    database::{DatabaseError, Reader},
+    on,
+};
+
+use super::Range;
+use crate::metadata::{parse_bytes, uploads::UploadId};
+
+/// An upload's row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name.
+    pub id: UploadId,
+    /// Its repository.
+    pub repository: String,
+    /// In which store its bytes are,
+    pub store: String,
+    /// under which key.
+    pub key: String,
+    /// How many it received and recorded.
+    pub received: u64,
+    /// What they are hashed with.
+    pub algorithm: String,
+    /// The state of the hash behind the last of them.
+    pub hash_state: Option<Vec<u8>>,
+    /// Under which boot of the machine that was saved.
+    pub boot: String,
+    /// Whether its key is in the trash.
+    pub key_in_trash: bool,
+}
+
+type Columns = (i64, String, String, String, i64, String, Option<Vec<u8>>, String, bool);
+
+const ROWS: &str = "SELECT u.id, coalesce(r.name, ''), u.store, u.storage_key, u.received, u.algorithm, u.hash_state, u.boot, \
+        EXISTS (SELECT 1 FROM trash t WHERE t.storage_key = u.storage_key) \
+    FROM upload u LEFT JOIN repository r ON r.id = u.repository_id WHERE u.id > $1 AND u.id <= $2 ORDER BY u.id";
+
+/// Every upload of a page.
+///
+/// # Errors
+/// The database failed.
+pub async fn rows(reader: &mut Reader, range: &Range) -> Result<Vec<Row>, DatabaseError> {
+    let (after, upto) = (range.after.first, range.upto.first);
+    let rows: Vec<Columns> = on!(reader, c => sqlx::query_as(ROWS).bind(after).bind(upto).fetch_all(c).await)?;
+    let row = |columns: Columns| {
+        let (id, repository, store, key, received, algorithm, hash_state, boot, key_in_trash) = columns;
+        let (id, received) = (UploadId::stored(id), parse_bytes(received));
+        Row { id, repository, store, key, received, algorithm, hash_state, boot, key_in_trash }
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
