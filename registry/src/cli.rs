@@ -2,6 +2,7 @@
 
 mod garbage;
 mod immutable;
+mod manifests;
 mod reach;
 mod tags;
 #[cfg(test)]
@@ -24,7 +25,9 @@ use shared::{
 };
 use tracing::{info, warn};
 
-pub use self::{garbage::GarbageCollect, immutable::ImmutableCommand, reach::Where, tags::TagCommand};
+pub use self::{
+    garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand, reach::Where, tags::TagCommand,
+};
 use crate::{
     server::{Registry, StartError, refusal},
     settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError, refuse_unknown_access},
@@ -61,6 +64,9 @@ pub enum Command {
     /// Tags that stay where they are, by namespace.
     #[command(subcommand)]
     Immutable(ImmutableCommand),
+    /// Single manifests.
+    #[command(subcommand)]
+    Manifest(ManifestCommand),
     /// Single tags.
     #[command(subcommand)]
     Tag(TagCommand),
@@ -123,6 +129,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Serve { config, data } => serve(config, data).await,
         Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
         Command::Immutable(command) => command.run(&mut std::io::stdout()).await,
+        Command::Manifest(command) => command.run(&mut std::io::stdout()).await,
         Command::Tag(command) => command.run(&mut std::io::stdout()).await,
     }
 }

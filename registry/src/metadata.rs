@@ -16,6 +16,7 @@ use self::{blobs::HotBlobs, manifests::Remembered, uploads::writers::Writers};
 
 pub mod blobs;
 pub mod catalog;
+pub mod deleted;
 pub mod events;
 pub mod examine;
 #[cfg(test)]

@@ -117,7 +117,8 @@ impl Registry {
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
-        let rooms = Rooms { content: content.clone(), lifecycle, collector: collector.clone() };
+        let references = settings.references.into();
+        let rooms = Rooms { content: content.clone(), references, lifecycle, collector: collector.clone() };
         let administration = http::administration(settings, Arc::clone(&access), rooms, clock.clone());
         let jwks = jwks_url(&settings.access);
         Ok(Self { router, administration, content, checks, access, jwks, collector, doctor, clock })
@@ -212,6 +213,7 @@ impl Stopped {
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let rooms = Rooms {
             content: Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings)),
+            references: settings.references.into(),
             lifecycle: Lifecycle::new(metadata.clone()),
             collector: Collector::new(metadata.clone(), store, clock.clone(), collecting(settings)),
         };

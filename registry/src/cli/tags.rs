@@ -1,9 +1,9 @@
-//! `tag`: single tags.
+//! `tag`: the history of a tag, and single tags removed and restored.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::{command::Method, repository::RepositoryName, tag::Tag};
 use url::form_urlencoded;
 
@@ -12,25 +12,62 @@ use super::{CommandError, Where};
 /// What can be done with a tag.
 #[derive(Debug, Subcommand)]
 pub enum TagCommand {
+    /// What a tag pointed at, the newest first.
+    History(History),
+    /// Let a tag point again at what it pointed at.
+    Restore(Restore),
     /// Remove a tag; what it points at stays for a while.
     Delete(Delete),
 }
 
-/// Which tag to remove.
+/// Which tag.
 #[derive(Debug, Args)]
-pub struct Delete {
+pub(super) struct Which {
     /// The repository.
     repository: RepositoryName,
     /// The tag.
     tag: Tag,
     #[command(flatten)]
     registry: Where,
-    /// Although a rule of the namespace makes it immutable.
-    #[arg(long)]
-    force: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Which part of which history.
+#[derive(Debug, Args)]
+pub struct History {
+    #[command(flatten)]
+    which: Which,
+    /// How many steps, at most 500.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    limit: u32,
+    /// Only steps before this version.
+    #[arg(long, value_name = "VERSION")]
+    after: Option<i64>,
+}
+
+/// Which tag, and where to.
+#[derive(Debug, Args)]
+pub struct Restore {
+    #[command(flatten)]
+    which: Which,
+    /// The version of its history that it returns to; without it, the newest that is not where it stands.
+    #[arg(long)]
+    version: Option<i64>,
+    /// Take it from where it points by now, although a rule of the namespace makes it immutable.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Which tag to remove.
+#[derive(Debug, Args)]
+pub struct Delete {
+    #[command(flatten)]
+    which: Which,
+    /// Although a rule of the namespace makes it immutable.
+    #[arg(long)]
+    force: bool,
 }
 
 impl TagCommand {
@@ -40,14 +77,65 @@ impl TagCommand {
     /// [`CommandError`], to be printed.
     pub async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
         match self {
+            Self::History(history) => history.run(out).await,
+            Self::Restore(restore) => restore.run(out).await,
             Self::Delete(delete) => delete.run(out).await,
         }
     }
 }
 
+impl History {
+    async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+        let Self { which: Which { repository, tag, registry, json }, limit, after } = self;
+        let (limit, after) = (limit.to_string(), after.map(|after| after.to_string()));
+        let mut query = vec![("repository", repository.as_str()), ("tag", tag.as_str()), ("limit", &limit)];
+        query.extend(after.as_deref().map(|after| ("after", after)));
+        let answer = registry.ask(&Method::GET, &about("tags/history", &query), None).await?;
+        Ok(if *json { writeln!(out, "{answer}") } else { steps(&answer, out) }?)
+    }
+}
+
+fn steps(answer: &Value, out: &mut impl Write) -> io::Result<()> {
+    for step in answer["items"].as_array().into_iter().flatten() {
+        let [at, digest, actor, manifest] = ["at", "digest", "actor", "manifest"].map(|key| step[key].as_str());
+        let note = match (digest, manifest) {
+            (Some(_), Some("deleted")) => " (deleted, can come back)",
+            (Some(_), Some("gone")) => " (gone)",
+            _ => "",
+        };
+        let (digest, at, actor) = (digest.unwrap_or("deleted"), at.unwrap_or_default(), actor.unwrap_or_default());
+        writeln!(out, "{} {at} {digest}{note} by {actor}", step["version"])?;
+    }
+    match answer["next"].as_str() {
+        Some(next) => writeln!(out, "older ones: --after {next}"),
+        None => Ok(()),
+    }
+}
+
+impl Restore {
+    async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+        let Self { which: Which { repository, tag, registry, json }, version, force } = self;
+        let wanted = json!({ "tag": tag, "version": version, "force": force });
+        let path = about("tags:restore", &[("repository", repository.as_str())]);
+        let answer = registry.ask(&Method::POST, &path, Some(&wanted)).await?;
+        Ok(if *json { writeln!(out, "{answer}") } else { restored(&answer, out) }?)
+    }
+}
+
+/// What came back, a line for each tag, or one for the manifest where there is none.
+pub(super) fn restored(answer: &Value, out: &mut impl Write) -> io::Result<()> {
+    let [repository, digest] = ["repository", "digest"].map(|key| answer[key].as_str().unwrap_or_default());
+    let tags = answer["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if tags.is_empty() {
+        return writeln!(out, "restored {repository}@{digest}");
+    }
+    tags.iter()
+        .try_for_each(|tag| writeln!(out, "restored {repository}:{} at {digest}", tag.as_str().unwrap_or_default()))
+}
+
 impl Delete {
     async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
-        let Self { repository, tag, registry, force, json } = self;
+        let Self { which: Which { repository, tag, registry, json }, force } = self;
         let force = if *force { "true" } else { "false" };
         let path = about("tags", &[("repository", repository.as_str()), ("tag", tag.as_str()), ("force", force)]);
         registry.ask(&Method::DELETE, &path, None).await?;
@@ -63,4 +151,48 @@ impl Delete {
 pub(super) fn about(route: &str, query: &[(&str, &str)]) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
     format!("/api/v1/registry/{route}?{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(print: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        print(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_step_is_a_line() {
+        let at = "2026-11-21T20:00:00Z";
+        let answer = json!({"items": [
+            {"version": 9, "digest": "sha256:1", "at": at, "actor": "ada", "manifest": "living"},
+            {"version": 8, "digest": null, "at": at, "actor": "ada", "manifest": "gone"},
+            {"version": 7, "digest": "sha256:2", "at": at, "actor": "grace", "manifest": "deleted"},
+            {"version": 6, "digest": "sha256:3", "at": at, "actor": "grace", "manifest": "gone"},
+        ], "next": "6"});
+        let expected = "9 2026-11-21T20:00:00Z sha256:1 by ada\n\
+                        8 2026-11-21T20:00:00Z deleted by ada\n\
+                        7 2026-11-21T20:00:00Z sha256:2 (deleted, can come back) by grace\n\
+                        6 2026-11-21T20:00:00Z sha256:3 (gone) by grace\n\
+                        older ones: --after 6\n";
+        assert_eq!(printed(|out| steps(&answer, out)), expected);
+    }
+
+    #[test]
+    fn what_came_back_is_named() {
+        let with = |tags: Value| json!({"repository": "acme/web", "digest": "sha256:1", "tags": tags});
+        let both = printed(|out| restored(&with(json!(["v1", "v2"])), out));
+        assert_eq!(both, "restored acme/web:v1 at sha256:1\nrestored acme/web:v2 at sha256:1\n");
+        assert_eq!(printed(|out| restored(&with(json!([])), out)), "restored acme/web@sha256:1\n");
+    }
+
+    #[test]
+    fn names_are_written_as_queries() {
+        assert_eq!(
+            about("tags", &[("repository", "a/b"), ("x", "1&2")]),
+            "/api/v1/registry/tags?repository=a%2Fb&x=1%262"
+        );
+    }
 }

@@ -5,9 +5,10 @@ use shared::{
     digest::Digest,
     reference::Reference,
     repository::RepositoryName,
+    tag::Tag,
 };
 
-use super::{manifest::ManifestInvalid, tags::Denial};
+use super::{manifest::ManifestInvalid, tags::Denial, undelete::NotRestorable};
 use crate::{metadata::immutable::Held, store::StoreError};
 
 /// Why content did not do what it was asked.
@@ -132,6 +133,18 @@ pub enum Error {
     /// The tag, or one that shows the manifest, has to stay where it is.
     #[error(transparent)]
     Immutable(Box<Held>),
+
+    /// A tag points elsewhere by now, so that to restore it would take it from there.
+    #[error("the tag {tag} points at {at} by now")]
+    TagMoved {
+        /// Which.
+        tag: Tag,
+        /// Where it points.
+        at: Digest,
+    },
+    /// What is to come back is gone for good, or never was.
+    #[error("{0}")]
+    NotRestorable(#[from] NotRestorable),
 
     // What could not be asked.
     /// Others kept changing what this needed: to ask again soon is right.

@@ -6,6 +6,7 @@
 mod delete;
 mod put;
 mod references;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -98,7 +99,7 @@ impl Content {
             _ => {}
         }
         let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
-        let push = put::Put::new(put, computed, manifest, self);
+        let push = put::Put::new(put, computed, manifest, self, put::Purpose::Push);
         for _ in 0..MAX_PURGES {
             match self.metadata.write(push.clone()).await? {
                 put::Pushed::Stored(stored) => return Ok(stored),

@@ -1,16 +1,17 @@
 //! Tags: listed and deleted. They move with the push of a manifest.
 
 mod delete;
+pub mod history;
 pub mod limits;
 #[cfg(test)]
 mod tests;
 
 use shared::repository::RepositoryName;
 
-use super::{Content, Error};
+use super::{Content, Error, Force};
 use crate::metadata::tags;
 
-pub use delete::{DeleteTag, Force};
+pub use delete::DeleteTag;
 pub use limits::Denial;
 
 /// How many tags a page holds at most; one without `n` too, so that a repository with a million tags is no burden on anybody.

@@ -10,6 +10,8 @@ pub mod error;
 mod garbage;
 mod immutable;
 pub mod input;
+mod manifests;
+mod page;
 mod tags;
 
 use std::sync::Arc;
@@ -22,9 +24,14 @@ use axum::{
 use shared::clock::Clock;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::error::ApiError;
+use self::{access::ApiCaller, error::ApiError};
 use super::origin::Addresses;
-use crate::{access::Access, content::Content, gc::Collector, lifecycle::Lifecycle};
+use crate::{
+    access::Access,
+    content::{Content, manifests::References, undelete::Restorer},
+    gc::Collector,
+    lifecycle::Lifecycle,
+};
 
 /// What the handlers of this API work with. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +48,8 @@ struct Parts {
 pub struct Rooms {
     /// What repositories hold.
     pub content: Content,
+    /// What a push must find in its repository.
+    pub references: References,
     /// What administrators decide about it.
     pub lifecycle: Lifecycle,
     /// What becomes of the rest.
@@ -103,6 +112,9 @@ routes! {
     Namespace get "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::show;
     Namespace put "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::set;
     Namespace delete "/api/v1/registry/tags" => tags::delete;
+    Reader get "/api/v1/registry/tags/history" => tags::history;
+    Namespace post "/api/v1/registry/tags:restore" => tags::restore;
+    Namespace post "/api/v1/registry/manifests:restore" => manifests::restore;
 }
 
 impl Desk {
@@ -112,6 +124,11 @@ impl Desk {
 
     fn content(&self) -> &Content {
         &self.administration.0.rooms.content
+    }
+
+    fn restorer(&self, caller: ApiCaller, force: bool) -> Restorer {
+        let references = self.administration.0.rooms.references;
+        Restorer { actor: caller.actor, force: force.into(), references }
     }
 
     fn lifecycle(&self) -> &Lifecycle {

@@ -309,6 +309,8 @@ fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
             let detail = current.as_ref().map_or(Value::Null, digest_detail);
             Answer::new(Code::ManifestInvalid, &message, detail).status(StatusCode::PRECONDITION_FAILED)
         }
+        // The admin API alone restores.
+        E::TagMoved { .. } | E::NotRestorable(_) => internal(&message, id),
         E::TooManyUploads { limit } => {
             let answer = Answer::new(Code::TooManyRequests, &message, json!({ "limit": limit }));
             answer.header(header::RETRY_AFTER, RETRY_AFTER)

@@ -62,6 +62,24 @@ pub enum Event<'a> {
         /// Who did it.
         actor: &'a str,
     },
+    /// A deleted manifest came back, or tags to what they had pointed at.
+    ManifestRestored {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which.
+        digest: &'a Digest,
+        /// The type it is served with.
+        media_type: &'a str,
+        /// The payload's length in bytes.
+        size: usize,
+        /// What it is about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<&'a Digest>,
+        /// The tags that came back to it.
+        tags: &'a [&'a Tag],
+        /// Who did it.
+        actor: &'a str,
+    },
     /// The rules about tags that stay were replaced.
     ImmutableSet {
         /// Of which namespace.
@@ -82,6 +100,7 @@ impl Event<'_> {
             Self::ManifestPushed { .. } => "manifest_pushed",
             Self::ManifestDeleted { .. } => "manifest_deleted",
             Self::TagDeleted { .. } => "tag_deleted",
+            Self::ManifestRestored { .. } => "manifest_restored",
             Self::ImmutableSet { .. } => "immutable_set",
         }
     }

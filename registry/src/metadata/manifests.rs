@@ -26,7 +26,7 @@ pub use purge::{Due, LockedToPurge, Purge, Purged, lock_to_purge, purge, purgeab
 pub use read::{Found, find, find_payload};
 pub use remembered::{Remembered, Served};
 pub use turn::take_turn;
-pub use write::{NewManifest, delete, insert, revive};
+pub use write::{Deletion, NewManifest, delete, insert, revive};
 
 /// How long a manifest stays that nothing holds: time for the index or the tag of a push that goes child by child.
 pub const MANIFEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);

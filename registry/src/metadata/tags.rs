@@ -3,6 +3,7 @@
 //! The order of a tag's history is its version, never the time: two moves at once would invert times. A deleted tag keeps its row,
 //! so that its version goes on.
 
+pub mod history;
 mod list;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -18,3 +18,5 @@ mod manifests;
 mod postgres;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod undelete;

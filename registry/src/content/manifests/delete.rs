@@ -17,7 +17,7 @@ use crate::{
         RepositoryId,
         events::{self, Event},
         immutable::Written,
-        manifests::{self, Affected, LockedToPurge, ManifestId},
+        manifests::{self, Affected, Deletion, LockedToPurge, ManifestId},
         repositories,
         tags::{self, Move},
     },
@@ -99,14 +99,14 @@ impl Operation for Delete {
         for (tag, version) in &carried {
             tags::step(tx, repository.id, &Move { tag, from: *version, to: None, actor }).await?;
         }
+        let tags: Vec<Tag> = carried.into_iter().map(|(tag, _)| tag).collect();
         match &locked {
             Locked::Purge(_, locked) => manifests::purge(tx, locked, self.grace).await?,
             Locked::Hide(id) => {
-                let purge_at = tx.now() + self.request.undelete_window;
-                manifests::delete(tx, *id, purge_at).await?;
+                let until = tx.now() + self.request.undelete_window;
+                manifests::delete(tx, *id, &Deletion { until, actor, tags: &tags }).await?;
             }
         }
-        let tags: Vec<Tag> = carried.into_iter().map(|(tag, _)| tag).collect();
         events::record(tx, &Event::ManifestDeleted { repository: name, digest, tags: &tags, actor }).await?;
         Ok(Deleted { tags })
     }

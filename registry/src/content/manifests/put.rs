@@ -12,7 +12,7 @@ use shared::{
 
 use super::{Condition, PutManifest, Remembered, references};
 use crate::{
-    content::{Content, Error, manifest::Manifest, tags::limits},
+    content::{Content, Error, Force, manifest::Manifest, tags::limits},
     metadata::{
         BlobId,
         blobs::HotBlobs,
@@ -47,29 +47,39 @@ pub(super) enum Pushed {
     PurgeFirst(ManifestId),
 }
 
+/// What for something is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody has it and wants it here.
+    Push,
+    /// It was here, and is to come back.
+    Restore(Force),
+}
+
 /// A push that has been read and hashed. Clones share it.
 #[derive(Clone)]
 pub(super) struct Put(Arc<Parts>);
 
 pub(super) struct Parts {
-    request: PutManifest,
-    digest: Digest,
+    pub(super) request: PutManifest,
+    pub(super) digest: Digest,
     manifest: Manifest,
     tags: BTreeSet<Tag>,
     remembered: Remembered,
     hot: HotBlobs,
     /// How long it, and what its tags leave, stays at least once no tag points there.
     grace: Duration,
+    purpose: Purpose,
 }
 
 /// What the operation has locked, as it stood then.
-struct Locked {
+pub(super) struct Locked {
     repository: Repository,
     /// The rules about tags of its namespace.
     immutable: Written,
     links: Vec<Linked>,
-    manifests: Vec<manifests::Row>,
-    tags: States,
+    pub(super) manifests: Vec<manifests::Row>,
+    pub(super) tags: States,
 }
 
 impl std::ops::Deref for Put {
@@ -81,13 +91,19 @@ impl std::ops::Deref for Put {
 }
 
 impl Put {
-    pub(super) fn new(request: PutManifest, digest: Digest, manifest: Manifest, content: &Content) -> Self {
+    pub(super) fn new(
+        request: PutManifest,
+        digest: Digest,
+        manifest: Manifest,
+        content: &Content,
+        purpose: Purpose,
+    ) -> Self {
         let mut tags: BTreeSet<Tag> = request.tags.iter().cloned().collect();
         if let Reference::Tag(tag) = &request.reference {
             tags.insert(tag.clone());
         }
         let (remembered, hot) = (content.metadata.manifests().clone(), content.metadata.blobs().clone());
-        Self(Arc::new(Parts { request, digest, manifest, tags, remembered, hot, grace: content.lives.grace }))
+        Self(Arc::new(Parts { request, digest, manifest, tags, remembered, hot, grace: content.lives.grace, purpose }))
     }
 
     fn subject(&self) -> Option<&Digest> {
@@ -204,14 +220,15 @@ impl Put {
     }
 
     fn event<'a>(&'a self, tags: &'a [&'a Tag]) -> Event<'a> {
-        Event::ManifestPushed {
-            repository: &self.request.repository,
-            digest: &self.digest,
-            media_type: self.manifest.media_type.as_str(),
-            size: self.request.payload.len(),
-            subject: self.subject(),
-            tags,
-            actor: &self.request.pusher.actor,
+        let (repository, digest) = (&self.request.repository, &self.digest);
+        let (media_type, size, subject) =
+            (self.manifest.media_type.as_str(), self.request.payload.len(), self.subject());
+        let actor = &self.request.pusher.actor;
+        match self.purpose {
+            Purpose::Push => Event::ManifestPushed { repository, digest, media_type, size, subject, tags, actor },
+            Purpose::Restore(_) => {
+                Event::ManifestRestored { repository, digest, media_type, size, subject, tags, actor }
+            }
         }
     }
 }
@@ -225,7 +242,10 @@ impl Operation for Put {
         let locked = self.lock(tx).await?;
         limits::check(tx, &self.request.limits, &self.tags, self.subject(), &locked.manifests).await?;
         self.check_condition(&locked).map_err(Failure::Refused)?;
-        self.check_immutable(&locked)?;
+        match self.purpose {
+            Purpose::Push => self.check_immutable(&locked)?,
+            Purpose::Restore(force) => self.check_restore(&locked, force)?,
+        }
         references::check(&self.manifest, self.request.references, &locked.links, &locked.manifests)
             .map_err(Failure::Refused)?;
         if let Some(deleted) = self.in_the_way(&locked).map_err(Failure::Refused)? {

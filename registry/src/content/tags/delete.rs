@@ -11,7 +11,7 @@ use shared::{
 
 use super::limits;
 use crate::{
-    content::{Error, TagLimits, manifests::Condition},
+    content::{Error, Force, TagLimits, manifests::Condition},
     metadata::{
         events::{self, Event},
         manifests::{self, Affected, Remembered},
@@ -33,15 +33,6 @@ pub struct DeleteTag {
     pub limits: TagLimits,
     /// Who is written into histories and events.
     pub actor: String,
-}
-
-/// Whether a tag that has to stay may go all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
-    /// No: the rules of its namespace are heeded.
-    No,
-    /// Yes: an administrator of the namespace has said so.
-    Yes,
 }
 
 pub(super) struct Delete {

@@ -60,6 +60,8 @@ pub struct RepositoryReader {
     pub caller: ApiCaller,
     /// The repository, whether there is one or not.
     pub repository: RepositoryName,
+    /// Whether the caller may see the namespace, and so who does what there. Of a public one everybody may pull.
+    pub sees_the_namespace: bool,
 }
 
 impl FromRequestParts<Desk> for SystemAdmin {
@@ -104,10 +106,12 @@ impl FromRequestParts<Desk> for RepositoryReader {
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, ApiError> {
         let repository = named_repository(parts)?;
-        let mut one_of = alternatives(parts, Some(&repository));
-        one_of.push(granted::Access::new(Resource::repository(&repository), [Action::Pull]));
-        let caller = prove(parts, desk, &one_of).await?.ok_or(ApiError::NotFound)?;
-        Ok(Self { caller, repository })
+        if let Some(caller) = prove(parts, desk, &alternatives(parts, Some(&repository))).await? {
+            return Ok(Self { caller, repository, sees_the_namespace: true });
+        }
+        let pull = granted::Access::new(Resource::repository(&repository), [Action::Pull]);
+        let caller = prove(parts, desk, &[pull]).await?.ok_or(ApiError::NotFound)?;
+        Ok(Self { caller, repository, sees_the_namespace: false })
     }
 }
 

@@ -8,11 +8,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use shared::database::DatabaseError;
+use shared::{database::DatabaseError, digest::Digest};
 use thiserror::Error;
 use tracing::error;
 
-use crate::{content, lifecycle::immutable::InvalidRules};
+use crate::{
+    content::{self, undelete::NotRestorable},
+    lifecycle::immutable::InvalidRules,
+};
 
 /// After how long another try is worth it when something is down.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -35,6 +38,9 @@ pub enum ApiError {
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such thing here, or it is not yours to see")]
     NotFound,
+    /// What the caller may see is not there, and this says what.
+    #[error("{0}")]
+    Missing(String),
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -79,13 +85,23 @@ impl From<content::Error> for ApiError {
         use content::Error as E;
         match error {
             E::ManifestUnknown { .. } | E::RepositoryUnknown { .. } => Self::NotFound,
-            E::Immutable(_) | E::ManifestReferencesMissing { .. } | E::DescriptorSize { .. } | E::Busy => {
-                Self::Conflict(error.to_string())
+            E::NotRestorable(NotRestorable::Deletion { .. } | NotRestorable::NowhereElse { .. }) => {
+                Self::Invalid(error.to_string())
             }
+            E::NotRestorable(gone) => Self::Missing(gone.to_string()),
+            E::ManifestReferencesMissing { missing } => Self::Conflict(lacking(&missing)),
+            E::TagMoved { .. } => Self::Conflict(format!("{error}; say force to take it from there")),
+            E::Immutable(_) | E::DescriptorSize { .. } | E::Busy => Self::Conflict(error.to_string()),
             E::Unavailable(error) => error.into(),
             other => Self::Failed { reason: other.to_string() },
         }
     }
+}
+
+/// What has to come back first.
+fn lacking(missing: &[Digest]) -> String {
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    format!("it names what the repository does not hold any more: {}; restore or push that first", missing.join(", "))
 }
 
 impl From<InvalidRules> for ApiError {
@@ -100,7 +116,7 @@ impl ApiError {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::SocketOnly | Self::SystemOnly => StatusCode::FORBIDDEN,
             Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -5,6 +5,7 @@ use shared::{
     database::{Dialect, Transaction},
     digest::Digest,
     on,
+    tag::Tag,
 };
 use sqlx::Error;
 
@@ -68,7 +69,8 @@ pub async fn insert(
 /// What the database says.
 pub async fn revive(tx: &mut Transaction<'_>, id: ManifestId) -> Result<(), Error> {
     let now = tx.now();
-    let sql = "UPDATE manifest SET pushed_at = $2, deleted_at = NULL WHERE id = $1";
+    let sql =
+        "UPDATE manifest SET pushed_at = $2, deleted_at = NULL, deleted_by = NULL, deleted_tags = NULL WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(id).bind(now).execute(c).await.map(drop))
 }
 
@@ -99,12 +101,26 @@ async fn name(
     Ok(())
 }
 
-/// Hides a manifest from its readers until `purge_at`. What it names stays: a deleted manifest is kept.
+/// How a manifest was deleted, for whoever wants it back.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletion<'a> {
+    /// Until when it can come back.
+    pub until: Timestamp,
+    /// Who deleted it.
+    pub actor: &'a str,
+    /// The tags that it carried.
+    pub tags: &'a [Tag],
+}
+
+/// Hides a manifest from its readers until its purge. What it names stays: a deleted manifest is kept.
 ///
 /// # Errors
 /// What the database says.
-pub async fn delete(tx: &mut Transaction<'_>, id: ManifestId, purge_at: Timestamp) -> Result<(), Error> {
-    let now = tx.now();
-    let sql = "UPDATE manifest SET deleted_at = $2, expires_at = $3 WHERE id = $1";
-    on!(tx, c => sqlx::query(sql).bind(id).bind(now).bind(purge_at).execute(c).await.map(drop))
+pub async fn delete(tx: &mut Transaction<'_>, id: ManifestId, deletion: &Deletion<'_>) -> Result<(), Error> {
+    let (now, tags) = (tx.now(), json_list(deletion.tags));
+    let sql = "UPDATE manifest SET deleted_at = $2, expires_at = $3, deleted_by = $4, deleted_tags = $5 WHERE id = $1";
+    on!(tx, c => {
+        let query = sqlx::query(sql).bind(id).bind(now).bind(deletion.until).bind(deletion.actor).bind(tags);
+        query.execute(c).await.map(drop)
+    })
 }

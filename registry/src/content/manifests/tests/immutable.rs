@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{DAY, delete};
 use crate::{
     content::{
-        Error, TagLimits,
+        Error, Force, TagLimits,
         fixture::{Fixture, digest_of, image, index, name, on_both, push, tag},
         manifests::PutManifest,
-        tags::{DeleteTag, Force},
+        tags::DeleteTag,
     },
     metadata::fixture::Tamper,
 };

@@ -1,0 +1,151 @@
+//! What was deleted and can still come back.
+
+use shared::{
+    clock::Timestamp,
+    database::{DatabaseError, Reader},
+    digest::Digest,
+    on,
+    repository::RepositoryName,
+    tag::Tag,
+};
+use sqlx::Error;
+
+use super::{manifests::ManifestId, parse_bytes, parse_digest, parse_json};
+
+/// A manifest as it was pushed, living or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The type it was pushed under.
+    pub media_type: String,
+    /// The bytes as pushed.
+    pub payload: Vec<u8>,
+    /// The tags that it carried when it was deleted; none of one that lives.
+    pub carried: Vec<Tag>,
+}
+
+/// The bytes of a manifest that lives, or whose window is not over.
+///
+/// # Errors
+/// The database failed.
+pub async fn kept(
+    reader: &mut Reader,
+    repository: &RepositoryName,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<Option<Kept>, DatabaseError> {
+    let sql = "SELECT m.media_type, p.payload, m.deleted_tags FROM repository r
+               JOIN manifest m ON m.repository_id = r.id AND m.digest = $2 JOIN manifest_payload p ON p.manifest_id = m.id
+               WHERE r.name = $1 AND r.deleted_at IS NULL AND (m.deleted_at IS NULL OR m.expires_at >= $3)";
+    let (name, digest) = (repository.as_str(), digest.to_string());
+    let found: Option<(String, Vec<u8>, Option<String>)> =
+        on!(reader, c => sqlx::query_as(sql).bind(name).bind(digest).bind(now).fetch_optional(c).await)?;
+    let kept = |(media_type, payload, tags): (String, Vec<u8>, Option<String>)| {
+        Ok(Kept { media_type, payload, carried: parse_tags(tags)? })
+    };
+    found.map(kept).transpose()
+}
+
+/// What a release that did not know of it deleted says nothing of its tags.
+fn parse_tags(text: Option<String>) -> Result<Vec<Tag>, Error> {
+    text.map_or_else(|| Ok(Vec::new()), |text| parse_json(&text))
+}
+
+/// Where a list goes on: behind what ends then and has this id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Until when the last one listed can come back,
+    pub until: Timestamp,
+    /// and its id.
+    pub id: i64,
+}
+
+impl Place {
+    /// Before everything that can still come back.
+    pub const fn beginning(now: Timestamp) -> Self {
+        Self { until: now, id: 0 }
+    }
+}
+
+/// A deleted manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its row.
+    pub id: ManifestId,
+    /// Where it was.
+    pub repository: RepositoryName,
+    /// Which it is.
+    pub digest: Digest,
+    /// The type it was pushed under.
+    pub media_type: String,
+    /// The payload's length in bytes.
+    pub size: u64,
+    /// The tags that it carried.
+    pub tags: Vec<Tag>,
+    /// How it went.
+    pub gone: Gone,
+}
+
+/// How something went, and until when it can come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// When.
+    pub at: Timestamp,
+    /// By whom, where that was written down.
+    pub by: Option<String>,
+    /// Until when it can come back.
+    pub until: Timestamp,
+}
+
+const MANIFESTS: &str =
+    "SELECT m.id, r.name, m.digest, m.media_type, m.size, m.deleted_tags, m.deleted_at, m.deleted_by, m.expires_at
+    FROM manifest m JOIN repository r ON r.id = m.repository_id JOIN namespace n ON n.id = r.namespace_id
+    WHERE m.deleted_at IS NOT NULL AND m.expires_at >= $3 AND (m.expires_at > $3 OR m.id > $4)
+        AND n.name = $1 AND r.deleted_at IS NULL AND ($2 = '' OR r.name = $2)
+    ORDER BY m.expires_at, m.id LIMIT $5";
+
+type ManifestRow = (ManifestId, String, String, String, i64, Option<String>, Timestamp, Option<String>, Timestamp);
+
+/// Deleted manifests of a namespace's living repositories, or of one of them, those first whose window ends first.
+///
+/// # Errors
+/// The database failed.
+pub async fn manifests(
+    reader: &mut Reader,
+    namespace: &str,
+    repository: Option<&RepositoryName>,
+    behind: Place,
+    limit: i64,
+) -> Result<Vec<Manifest>, DatabaseError> {
+    let (namespace, repository) = (namespace.to_owned(), repository.map_or("", RepositoryName::as_str));
+    let rows: Vec<ManifestRow> = on!(reader, c => {
+        let query = sqlx::query_as(MANIFESTS).bind(namespace).bind(repository).bind(behind.until).bind(behind.id);
+        query.bind(limit).fetch_all(c).await
+    })?;
+    rows.into_iter().map(|row| Ok(manifest(row)?)).collect()
+}
+
+fn manifest((id, name, digest, media_type, size, tags, at, by, until): ManifestRow) -> Result<Manifest, Error> {
+    Ok(Manifest {
+        id,
+        repository: name.parse().map_err(|error| Error::Decode(Box::new(error)))?,
+        digest: parse_digest(&digest)?,
+        media_type,
+        size: parse_bytes(size),
+        tags: parse_tags(tags)?,
+        gone: Gone { at, by, until },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{metadata::fixture::plan, stories::stage::Stage};
+
+    #[tokio::test]
+    async fn a_list_walks_through_deleted_manifests_alone() {
+        let stage = Stage::sqlite().await;
+        let plan = plan(&stage.content.metadata, MANIFESTS).await;
+        assert!(plan.contains("m USING INDEX manifest_purge (expires_at>?)"), "{plan}");
+        assert!(!plan.contains("SCAN"), "{plan}");
+    }
+}

@@ -1,0 +1,147 @@
+//! What was deleted, listed and brought back by administrators.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::client::{MANIFEST, Registry, Reply, image};
+
+const ROOT: u32 = 0;
+const HISTORY: &str = "/api/v1/registry/tags/history?repository=acme/web&tag=v1";
+
+async fn with_a_window() -> Registry {
+    Registry::with(json!({"portreeve": {"undelete": "168h"}}), None).await
+}
+
+async fn post(registry: &Registry, what: &str, body: Value) -> Reply {
+    let target = format!("/api/v1/registry/{what}:restore?repository=acme/web");
+    registry.on_the_socket(ROOT, Method::POST, &target, &body).await
+}
+
+#[tokio::test]
+async fn a_manifest_comes_back_as_it_was() {
+    let registry = with_a_window().await;
+    let (digest, document) = registry.push_image("acme/web", "v1").await;
+    let target = format!("/v2/acme/web/manifests/{digest}");
+    assert_eq!(registry.delete(&target).await.status, StatusCode::ACCEPTED);
+    assert_eq!(registry.get("/v2/acme/web/manifests/v1").await.status, StatusCode::NOT_FOUND);
+    let reply = post(&registry, "manifests", json!({"digest": digest, "tags": true})).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    assert_eq!(reply.json(), json!({"repository": "acme/web", "digest": digest, "tags": ["v1"]}));
+    assert_eq!(registry.get("/v2/acme/web/manifests/v1").await.text(), document);
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_named() {
+    let registry = with_a_window().await;
+    let (old, _) = registry.push_image("acme/web", "v1").await;
+    registry.delete(&format!("/v2/acme/web/manifests/{old}")).await;
+    let config = registry.push_blob("acme/web", b"another").await;
+    let another = image(&config, 7, &json!({}));
+    registry.put_manifest("/v2/acme/web/manifests/v1", MANIFEST, &another).await;
+    let refused = post(&registry, "manifests", json!({"digest": old, "tags": true})).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text().contains("the tag v1 points at sha256:"), "{}", refused.text());
+    assert_eq!(post(&registry, "tags", json!({"tag": "v1"})).await.status, StatusCode::CONFLICT);
+    let forced = post(&registry, "tags", json!({"tag": "v1", "version": 1, "force": true})).await;
+    assert_eq!(forced.json()["digest"], old.to_string(), "{}", forced.text());
+    let never = format!("sha256:{}", "0".repeat(64));
+    for (what, body, status) in [
+        ("manifests", json!({"digest": never}), 404),
+        ("manifests", json!({"digest": "rubbish"}), 400),
+        ("manifests", json!({}), 400),
+        ("manifests", json!({"digest": never, "also": 1}), 400),
+        ("tags", json!({"tag": "v2"}), 404),
+        ("tags", json!({"tag": "v1", "version": 9}), 404),
+        ("tags", json!({"tag": "v1", "version": 2}), 400),
+        ("tags", json!({"tag": "v1", "version": "1"}), 400),
+    ] {
+        let refused = post(&registry, what, body.clone()).await;
+        assert_eq!(refused.status.as_u16(), status, "{what} {body}: {}", refused.text());
+    }
+}
+
+#[tokio::test]
+async fn a_history_is_read_a_page_at_a_time() {
+    let registry = with_a_window().await;
+    let (digest, document) = registry.push_image("acme/web", "v1").await;
+    for _ in 0..2 {
+        registry.delete("/v2/acme/web/manifests/v1").await;
+        registry.put_manifest("/v2/acme/web/manifests/v1", MANIFEST, &document).await;
+    }
+    let read = async |more: &str| {
+        let reply = registry.on_the_socket(ROOT, Method::GET, &format!("{HISTORY}{more}"), &Value::Null).await;
+        (reply.status.as_u16(), if reply.status == StatusCode::OK { reply.json() } else { Value::Null })
+    };
+    let versions = |page: &Value| -> Vec<i64> {
+        page["items"].as_array().unwrap().iter().map(|step| step["version"].as_i64().unwrap()).collect()
+    };
+    let (_, all) = read("").await;
+    assert_eq!((versions(&all), &all["next"]), (vec![5, 4, 3, 2, 1], &Value::Null));
+    let newest = json!({"version": 5, "digest": digest, "at": "2026-01-01T00:00:00Z", "actor": "anonymous", "manifest": "living"});
+    assert_eq!(all["items"][0], newest);
+    assert_eq!((&all["items"][1]["digest"], &all["items"][1]["manifest"]), (&Value::Null, &json!("gone")));
+    let (_, first) = read("&limit=2").await;
+    assert_eq!((versions(&first), &first["next"]), (vec![5, 4], &json!("4")));
+    let (_, last) = read("&limit=3&after=4").await;
+    assert_eq!((versions(&last), &last["next"]), (vec![3, 2, 1], &Value::Null), "there is nothing behind the first");
+    for strange in ["&limit=0", "&limit=501", "&limit=x", "&after=x", "&before=1"] {
+        assert_eq!(read(strange).await.0, 400, "{strange}");
+    }
+}
+
+/// Whoever pulls may know what a tag pointed at; who pushed it, whoever sees the namespace.
+#[tokio::test]
+async fn a_history_tells_names_to_those_who_see_the_namespace() {
+    let registry = Registry::guarded(None).await;
+    let push = registry.bearer(&json!([{"type": "repository", "name": "acme/web", "actions": ["pull", "push"]}]));
+    let config = registry
+        .send(
+            Method::POST,
+            &format!("/v2/acme/web/blobs/uploads/?digest={}", crate::client::digest(b"{}")),
+            &[("authorization", &push), ("content-length", "2")],
+            "{}".into(),
+        )
+        .await;
+    assert_eq!(config.status, StatusCode::CREATED);
+    let document = image(&crate::client::digest(b"{}"), 2, &json!({}));
+    let headers = [("authorization", push.as_str()), ("content-type", MANIFEST)];
+    let put = registry.send(Method::PUT, "/v2/acme/web/manifests/v1", &headers, document.into()).await;
+    assert_eq!(put.status, StatusCode::CREATED);
+    for (access, status, actor) in [
+        (json!({"type": "repository", "name": "acme/web", "actions": ["pull"]}), 200, Value::Null),
+        (json!({"type": "repository", "name": "acme/other", "actions": ["pull"]}), 404, Value::Null),
+        (json!({"type": "repository", "name": "acme/web", "actions": ["delete"]}), 404, Value::Null),
+        (json!({"type": "namespace", "name": "acme", "actions": ["read"]}), 200, json!("alice")),
+        (json!({"type": "namespace", "name": "other", "actions": ["read"]}), 404, Value::Null),
+        (json!({"type": "registry", "name": "system", "actions": ["read"]}), 200, json!("alice")),
+    ] {
+        let bearer = registry.bearer(&json!([access]));
+        let reply = registry.get_with(HISTORY, &[("authorization", &bearer)]).await;
+        assert_eq!(reply.status.as_u16(), status, "{access}");
+        if status == 200 {
+            assert_eq!(reply.json()["items"][0]["actor"], actor, "{access}");
+        }
+    }
+}
+
+/// To restore is the namespace's administrators' alone.
+#[tokio::test]
+async fn whoever_may_push_may_not_restore() {
+    let registry = Registry::guarded(None).await;
+    let body = json!({"tag": "v1"}).to_string();
+    for (resource, name, actions, status) in [
+        ("repository", "acme/web", json!(["pull", "push", "delete"]), 404),
+        ("namespace", "acme", json!(["read"]), 404),
+        ("namespace", "other", json!(["read", "admin"]), 404),
+        ("namespace", "acme", json!(["admin"]), 404),
+        ("registry", "system", json!(["admin"]), 404),
+    ] {
+        let bearer = registry.bearer(&json!([{"type": resource, "name": name, "actions": actions}]));
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let target = "/api/v1/registry/tags:restore?repository=acme/web";
+        let reply = registry.send(Method::POST, target, &headers, body.clone().into()).await;
+        assert_eq!(reply.status.as_u16(), status);
+        let may = reply.text().contains("never had a tag v1");
+        assert_eq!(may, actions == json!(["admin"]), "{resource} {name} {actions}: {}", reply.text());
+    }
+}
