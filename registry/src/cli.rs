@@ -1,9 +1,11 @@
 //! The registry's command line: `registry serve [CONFIG]`, and what is administered there.
 
+mod backup;
 mod garbage;
 mod immutable;
 mod manifests;
 mod reach;
+mod restore;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -26,10 +28,11 @@ use shared::{
 use tracing::{info, warn};
 
 pub use self::{
-    garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand, reach::Where, tags::TagCommand,
+    backup::Backup, garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand, reach::Where,
+    restore::Restore, tags::TagCommand,
 };
 use crate::{
-    server::{Registry, StartError, refusal},
+    server::{Registry, StartError, refusal, restore::RestoreError},
     settings::{HttpSettings, LogSettings, RawSettings, Settings, SettingsError, refuse_unknown_access},
 };
 
@@ -61,6 +64,10 @@ pub enum Command {
     },
     /// Free the space of what was deleted.
     GarbageCollect(GarbageCollect),
+    /// Copy what is needed to bring this registry back.
+    Backup(Backup),
+    /// Bring a registry back from a backup, where none runs.
+    Restore(Restore),
     /// Tags that stay where they are, by namespace.
     #[command(subcommand)]
     Immutable(ImmutableCommand),
@@ -115,6 +122,15 @@ pub enum CommandError {
     /// Collecting broke off.
     #[error("failed to garbage collect: {0}")]
     NotCollected(String),
+    /// A backup was not made.
+    #[error("no backup was made: {0}")]
+    NotBackedUp(String),
+    /// Nothing, or not everything, was restored.
+    #[error(transparent)]
+    NotRestored(#[from] RestoreError),
+    /// A server has what is to be restored.
+    #[error("a server runs on {}: stop it first", .0.display())]
+    Served(PathBuf),
     /// The operating system refuses.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -128,6 +144,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Serve { config, data } => serve(config, data).await,
         Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
+        Command::Backup(command) => command.run(&mut std::io::stdout()).await,
+        Command::Restore(command) => command.run(&mut std::io::stdout()).await,
         Command::Immutable(command) => command.run(&mut std::io::stdout()).await,
         Command::Manifest(command) => command.run(&mut std::io::stdout()).await,
         Command::Tag(command) => command.run(&mut std::io::stdout()).await,

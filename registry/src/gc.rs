@@ -12,19 +12,23 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{counts::Counts, pace::Pace};
+use self::{counts::Counts, hold::TrashHold, pace::Pace};
 use crate::{
     metadata::{Metadata, manifests::MANIFEST_GRACE, waiting},
     store::{Store, StoreError},
 };
 
+pub mod backup;
 pub mod by_hand;
 mod counts;
 pub mod doctor;
 mod events;
+mod hold;
 mod links;
 mod manifests;
 mod pace;
+pub mod quarantine;
+pub mod restore;
 mod trash;
 mod uploads;
 
@@ -60,6 +64,9 @@ pub enum Error {
     /// Another run does the same.
     #[error("another run is under way")]
     AtWork,
+    /// A backup is being made of bytes that may be in the trash by now.
+    #[error("a backup is being made: what is in the trash stays until it is done; collect again then")]
+    BackupRuns,
     /// It was told to stop, or nobody listens any more.
     #[error("it was stopped; what was removed stays removed, and the next run goes on")]
     Stopped,
@@ -92,12 +99,13 @@ pub struct Collector {
     clock: Clock,
     settings: Settings,
     counts: Counts,
+    hold: TrashHold,
 }
 
 impl Collector {
     /// A collector of what `metadata` says about the bytes in `store`.
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, settings: Settings) -> Self {
-        Self { metadata, store, clock, settings, counts: Counts::default() }
+        Self { metadata, store, clock, settings, counts: Counts::default(), hold: TrashHold::default() }
     }
 
     /// Sweeps, rests, and sweeps again until `stop`. What fails is tried again with the next sweep.

@@ -14,6 +14,7 @@ use sqlx::migrate::Migrator;
 
 use self::{blobs::HotBlobs, manifests::Remembered, uploads::writers::Writers};
 
+pub mod backup;
 pub mod blobs;
 pub mod catalog;
 pub mod deleted;

@@ -1,8 +1,9 @@
 //! The registry put together: settings become content, access, routes and the tasks behind them.
 
 mod reading;
+pub mod restore;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use shared::{
     clock::Clock,
@@ -23,7 +24,7 @@ use crate::{
         verifier::Verifier,
     },
     content::{Content, Lives, pulls::FLUSH_EVERY},
-    gc::{self, Collector, doctor::Doctor},
+    gc::{self, Collector, backup::Backups, doctor::Doctor},
     health::{Checks, Readiness},
     http::{
         self, InvalidHeader,
@@ -117,8 +118,8 @@ impl Registry {
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
-        let references = settings.references.into();
-        let rooms = Rooms { content: content.clone(), references, lifecycle, collector: collector.clone() };
+        let (references, backups) = (settings.references.into(), backups(settings, &collector));
+        let rooms = Rooms { content: content.clone(), references, lifecycle, collector: collector.clone(), backups };
         let administration = http::administration(settings, Arc::clone(&access), rooms, clock.clone());
         let jwks = jwks_url(&settings.access);
         Ok(Self { router, administration, content, checks, access, jwks, collector, doctor, clock })
@@ -211,11 +212,13 @@ impl Stopped {
     pub async fn open(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
+        let collector = Collector::new(metadata.clone(), Arc::clone(&store), clock.clone(), collecting(settings));
         let rooms = Rooms {
-            content: Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings)),
+            content: Content::new(metadata.clone(), store, clock.clone(), lives(settings)),
             references: settings.references.into(),
             lifecycle: Lifecycle::new(metadata.clone()),
-            collector: Collector::new(metadata.clone(), store, clock.clone(), collecting(settings)),
+            backups: backups(settings, &collector),
+            collector,
         };
         let administration = http::administration(settings, Arc::new(Access::None), rooms, clock);
         Ok(Self { administration, metadata })
@@ -230,6 +233,10 @@ impl Stopped {
     pub async fn close(&self) {
         self.metadata.close().await;
     }
+}
+
+fn backups(settings: &Settings, collector: &Collector) -> Backups {
+    Backups::new(collector, &settings.storage.root, settings.database.file().map(Path::to_owned))
 }
 
 const fn collecting(settings: &Settings) -> gc::Settings {

@@ -1,5 +1,6 @@
 //! Stories of bytes, told over everything below `http`: content, collector, metadata and store together.
 
+mod backups;
 mod beside_each_other;
 mod by_hand;
 mod collecting;

@@ -62,7 +62,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use sqlx::{PgConnection, migrate::Migrator};
 
@@ -166,6 +166,23 @@ impl Database {
     }
 }
 
+/// Copies an SQLite database into a file that is not there yet, as it stands at one moment, while others write it. What was answered before the call is in
+/// the copy, which is one synced file (mode 0600).
+///
+/// # Errors
+/// [`DatabaseError::Copy`]: the one cannot be read, or the other not be made.
+pub async fn copy_sqlite(from: &Path, to: &Path) -> Result<(), DatabaseError> {
+    sqlite::copy::copy(from, to).await
+}
+
+/// Reads a copy that [`copy_sqlite`] made, and leaves it as it is: its schema may be older or newer than the program's.
+///
+/// # Errors
+/// It cannot be opened.
+pub async fn read_copy(path: &Path) -> Result<Reader, DatabaseError> {
+    Ok(Reader(Lent::Sqlite(sqlite::copy::look_into(path).await?)))
+}
+
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Database").field(&self.dialect()).finish()
@@ -236,6 +253,14 @@ pub enum DatabaseError {
     #[error("cannot open the database {location}: {reason}")]
     Open {
         /// Where it was looked for; without the password.
+        location: String,
+        /// What stood in the way.
+        reason: String,
+    },
+    /// The database cannot be copied.
+    #[error("cannot copy the database {location}: {reason}")]
+    Copy {
+        /// Which, or where to.
         location: String,
         /// What stood in the way.
         reason: String,

@@ -152,6 +152,7 @@ impl Manifest {
 
 /// Everything that one group of the walk pushes, reads and deletes. Manifests stand in the order of their pushes:
 /// children before the index that lists them.
+#[derive(Clone)]
 pub(crate) struct DataSet {
     pub(crate) name: &'static str,
     pub(crate) blobs: Vec<Blob>,

@@ -25,9 +25,10 @@ const KILLS: usize = 20;
 const PUSHERS: usize = 2;
 
 /// An image whose manifest was answered with 201.
-struct Acknowledged {
-    repository: String,
-    image: DataSet,
+#[derive(Clone)]
+pub(super) struct Acknowledged {
+    pub(super) repository: String,
+    pub(super) image: DataSet,
 }
 
 #[tokio::test]
@@ -52,7 +53,7 @@ async fn twenty_kills_lose_nothing_that_was_acknowledged() {
     verify(&portreeve, &kept).await;
 }
 
-fn client(portreeve: &Portreeve) -> Client {
+pub(super) fn client(portreeve: &Portreeve) -> Client {
     let admin = portreeve.admin();
     Client::new(portreeve.url().clone(), Login::Account { user: admin.name, password: admin.secret })
 }
@@ -74,7 +75,7 @@ fn push_until_the_end(portreeve: &Portreeve) -> Vec<JoinHandle<Vec<Acknowledged>
     pushers.collect()
 }
 
-async fn push(suite: &Suite, repository: &str) -> Result<DataSet, Failure> {
+pub(super) async fn push(suite: &Suite, repository: &str) -> Result<DataSet, Failure> {
     let image = image();
     for (blob, way) in image.blobs.iter().zip(Way::IN_TURN) {
         suite.push_blob(repository, blob, way, Expect::Stored).await?;
@@ -103,7 +104,7 @@ fn image() -> DataSet {
 }
 
 /// Every image is there under its tag and its digest, and every blob has its bytes.
-async fn verify(portreeve: &Portreeve, acknowledged: &[Acknowledged]) {
+pub(super) async fn verify(portreeve: &Portreeve, acknowledged: &[Acknowledged]) {
     for Acknowledged { repository, image } in acknowledged {
         let suite = Suite::new(client(portreeve), repository, "acme/unused");
         let manifest = &image.manifests[0];

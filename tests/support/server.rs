@@ -53,6 +53,11 @@ impl Launch {
         self
     }
 
+    /// The data directory that it will have.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// Sets a variable of the program's environment (`REGISTRY_…`, `PORTREEVE_AUTH_…`).
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));

@@ -52,11 +52,7 @@ impl Where {
     /// Finds whoever answers for the data directory, and opens it where that is nobody.
     pub(super) async fn reach(&self) -> Result<Reached, CommandError> {
         let configured = self.settings()?;
-        let data = match (&self.data, &configured) {
-            (Some(data), _) => data.clone(),
-            (None, Some(settings)) => settings.storage.root.clone(),
-            (None, None) => DATA.into(),
-        };
+        let data = self.directory(configured.as_ref());
         let holder = match DataDirectory::holder(&data) {
             // Whoever names a configuration may have a registry that was never started: an empty one.
             Err(DataDirectoryError::NotOne { .. }) if configured.is_some() => {
@@ -69,7 +65,10 @@ impl Where {
             Holder::Caller(held) => {
                 let settings = match configured {
                     Some(settings) => settings_at(settings, held.path()),
-                    None => unconfigured(held.path())?,
+                    None => {
+                        check_facts(held.path())?;
+                        unconfigured(held.path())?
+                    }
                 };
                 let stopped = Stopped::open(&settings, Clock::system()).await?;
                 Ok(Reached { target: Target::Direct(stopped.socket_router()), stopped: Some((stopped, held)) })
@@ -83,6 +82,29 @@ impl Where {
         let answer = reached.target.ask(method, path, body).await;
         reached.close().await;
         Ok(answer?)
+    }
+
+    /// Takes the data directory, which nobody serves and which may not be there yet.
+    pub(super) fn claim(&self) -> Result<(Settings, DataDirectory), CommandError> {
+        let configured = self.settings()?;
+        let data = self.directory(configured.as_ref());
+        let held = DataDirectory::claim(&data).map_err(|error| match error {
+            DataDirectoryError::Held { path, .. } => CommandError::Served(path),
+            other => other.into(),
+        })?;
+        let settings = match configured {
+            Some(settings) => settings_at(settings, held.path()),
+            None => unconfigured(held.path())?,
+        };
+        Ok((settings, held))
+    }
+
+    fn directory(&self, configured: Option<&Settings>) -> PathBuf {
+        match (&self.data, configured) {
+            (Some(data), _) => data.clone(),
+            (None, Some(settings)) => settings.storage.root.clone(),
+            (None, None) => DATA.into(),
+        }
     }
 
     /// The configuration, where one is named or no data directory is.
@@ -105,11 +127,16 @@ pub(super) fn settings_at(mut settings: Settings, data: &Path) -> Settings {
     settings
 }
 
-/// What a data directory means without a configuration: its facts are in the database that lies in it.
-fn unconfigured(data: &Path) -> Result<Settings, CommandError> {
+/// Refuses a data directory whose facts are not in it.
+fn check_facts(data: &Path) -> Result<(), CommandError> {
     if data.join("blobs").exists() && !data.join("registry.db").exists() {
         return Err(CommandError::Elsewhere(data.to_owned()));
     }
+    Ok(())
+}
+
+/// What a data directory means without a configuration: its facts are in the database that lies in it.
+fn unconfigured(data: &Path) -> Result<Settings, CommandError> {
     let tree = serde_json::json!({"version": "0.1", "storage": {"filesystem": {"rootdirectory": data}}});
     let raw = Source::text("defaults", &tree.to_string())?.read::<RawSettings>()?.value;
     let settings: Settings = raw.try_into().map_err(|error| CommandError::Setting { path: data.to_owned(), error })?;

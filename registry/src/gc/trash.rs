@@ -24,12 +24,17 @@ pub(super) struct Emptied {
 impl Collector {
     /// Deletes bytes that have been in the trash for long enough.
     pub(super) async fn empty_trash(&self) -> Result<Emptied, Error> {
-        self.empty_trash_before(self.clock.now() - self.settings.trash_wait).await
+        match self.empty_trash_before(self.clock.now() - self.settings.trash_wait).await {
+            // The next sweep is soon enough.
+            Err(Error::BackupRuns) => Ok(Emptied { batch: Batch { removed: 0, more: false }, bytes: 0 }),
+            emptied => emptied,
+        }
     }
 
-    /// Deletes bytes that went to the trash until `before`, then forgets their keys. A crash between the two makes the next sweep delete what is gone
+    /// Deletes bytes that went to the trash until `before`, unless a backup is being made, then forgets their keys. A crash between the two makes the next sweep delete what is gone
     /// already, which is a success.
     pub(super) async fn empty_trash_before(&self, before: Timestamp) -> Result<Emptied, Error> {
+        let _emptying = self.hold.emptying().ok_or(Error::BackupRuns)?;
         let keys = trash::due(&mut self.metadata.read().await?, self.store.name(), before, BATCH).await?;
         let full = keys.len() as i64 == BATCH;
         let (keys, bytes) = self.delete(keys).await?;

@@ -6,10 +6,12 @@
 //! `?repository=`. A command of the command line is a request to one of these routes: see `registry/src/cli/reach.rs`.
 
 pub mod access;
+mod backup;
 pub mod error;
 mod garbage;
 mod immutable;
 pub mod input;
+mod lines;
 mod manifests;
 mod page;
 mod tags;
@@ -29,7 +31,7 @@ use super::origin::Addresses;
 use crate::{
     access::Access,
     content::{Content, manifests::References, undelete::Restorer},
-    gc::Collector,
+    gc::{Collector, backup::Backups},
     lifecycle::Lifecycle,
 };
 
@@ -54,6 +56,8 @@ pub struct Rooms {
     pub lifecycle: Lifecycle,
     /// What becomes of the rest.
     pub collector: Collector,
+    /// Copies of all of it.
+    pub backups: Backups,
 }
 
 /// Through which door a request came in.
@@ -75,6 +79,8 @@ pub struct Desk {
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
+    /// [`access::LocalAdmin`]
+    Local,
     /// [`access::SystemAdmin`]
     System,
     /// [`access::NamespaceAdmin`] or [`access::RepositoryAdmin`]
@@ -107,6 +113,7 @@ macro_rules! routes {
 }
 
 routes! {
+    Local post "/api/v1/registry/backup" => backup::make;
     System get "/api/v1/registry/garbage" => garbage::waiting;
     System post "/api/v1/registry/garbage-collect" => garbage::collect;
     Namespace get "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::show;
@@ -133,6 +140,10 @@ impl Desk {
 
     fn lifecycle(&self) -> &Lifecycle {
         &self.administration.0.rooms.lifecycle
+    }
+
+    fn backups(&self) -> &Backups {
+        &self.administration.0.rooms.backups
     }
 }
 

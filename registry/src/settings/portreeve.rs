@@ -119,6 +119,15 @@ impl DatabaseSettings {
         let schema = raw.schema.filter(|schema| !schema.is_empty()).unwrap_or_else(|| "registry".to_owned());
         Ok(Self::Postgres { url, schema })
     }
+
+    /// The file that the facts lie in, unless a server has them.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite { path } => Some(path),
+            Self::Postgres { .. } => None,
+        }
+    }
 }
 
 impl Lives {

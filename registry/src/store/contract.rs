@@ -19,6 +19,7 @@ pub(crate) async fn holds(store: Arc<dyn Store>) {
     an_empty_upload_is_empty(store).await;
     what_is_missing_is_named(store).await;
     deleting_twice_is_deleting(store).await;
+    what_is_set_aside_is_gone(store).await;
     listing_pages_through_everything(store).await;
     large_bytes_survive_whole(store).await;
 }
@@ -125,6 +126,21 @@ async fn deleting_twice_is_deleting(store: &dyn Store) {
     for key in &keys {
         assert_eq!(store.size(key).await.unwrap(), None);
     }
+}
+
+async fn what_is_set_aside_is_gone(store: &dyn Store) {
+    let (key, stays) = (StorageKey::fresh(), StorageKey::fresh());
+    for key in [&key, &stays] {
+        store.put(key, Bytes::from_static(b"whose?")).await.unwrap();
+    }
+    for _ in 0..2 {
+        store.set_aside(&key).await.unwrap();
+        assert_eq!(store.size(&key).await.unwrap(), None);
+    }
+    let listed = store.list(None, 1000).await.unwrap();
+    assert!(listed.iter().all(|listed| listed.key != key), "{listed:?}");
+    assert_eq!(read(store, &stays, 0..6).await.unwrap(), b"whose?");
+    store.delete(&[stays]).await.unwrap();
 }
 
 async fn listing_pages_through_everything(store: &dyn Store) {

@@ -27,6 +27,7 @@ pub(crate) enum Call {
     Read,
     Size,
     Delete,
+    SetAside,
     List,
 }
 
@@ -155,6 +156,10 @@ impl Store for Faulty {
             self.perform(Call::Delete, &key, self.inner.delete(keys)).await
         }
         .boxed()
+    }
+
+    fn set_aside<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.perform(Call::SetAside, key, self.inner.set_aside(key)).boxed()
     }
 
     fn list<'a>(

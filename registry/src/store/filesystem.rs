@@ -5,9 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
     ops::Range,
+    os::unix::fs::DirBuilderExt,
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,6 +22,7 @@ mod buffers;
 mod lane;
 mod listing;
 mod reading;
+pub mod transfer;
 mod upload;
 
 use self::{buffers::Buffers, lane::Lane, upload::FileUpload};
@@ -34,6 +36,9 @@ pub const PULL_JOBS: usize = 64;
 
 /// The directory of our own keys, under the root.
 const BLOBS: &str = "blobs";
+
+/// Where bytes lie that nobody can explain, under the root, each under its key: to bring one back is to move it back.
+const QUARANTINE: &str = "quarantine";
 
 /// A store in a directory of this machine. Clones share it.
 #[derive(Clone, Debug)]
@@ -60,13 +65,7 @@ impl Filesystem {
             }
         }
         // Files will be synced into these directories; that helps nobody if the directories themselves can vanish.
-        for directory in blobs.ancestors() {
-            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-            File::open(directory)?.sync_all()?;
-            if directory == found {
-                break;
-            }
-        }
+        sync_up_to(&blobs, &found)?;
         Ok(Self {
             root: root.into(),
             pushes: Lane::new(PUSH_JOBS),
@@ -77,13 +76,7 @@ impl Filesystem {
 
     /// Where the bytes of `key` lie. A key that would lead out of the root has no bytes.
     fn path(&self, key: &StorageKey) -> Result<PathBuf, StoreError> {
-        let relative = Path::new(key.as_str());
-        let inside = relative.components().all(|component| matches!(component, Component::Normal(_)));
-        if inside && !key.as_str().is_empty() {
-            Ok(self.root.join(relative))
-        } else {
-            Err(StoreError::NotFound(key.clone()))
-        }
+        path_of(&self.root, key).ok_or_else(|| StoreError::NotFound(key.clone()))
     }
 
     /// Runs `job` on the file's path in the lane of pushes.
@@ -158,6 +151,14 @@ impl Store for Filesystem {
         .boxed()
     }
 
+    fn set_aside<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let aside = self.root.join(QUARANTINE).join(key.as_str());
+            self.push_job(key, move |path| unless_missing(move_durably(path, &aside))).await
+        }
+        .boxed()
+    }
+
     fn list<'a>(
         &'a self,
         after: Option<&'a StorageKey>,
@@ -177,6 +178,13 @@ impl Store for Filesystem {
     }
 }
 
+/// Where the bytes of `key` lie under `root`, unless the key leads out of it.
+fn path_of(root: &Path, key: &StorageKey) -> Option<PathBuf> {
+    let relative = Path::new(key.as_str());
+    let inside = relative.components().all(|component| matches!(component, Component::Normal(_)));
+    (inside && !key.as_str().is_empty()).then(|| root.join(relative))
+}
+
 /// `root`, or the first directory above it that is there: it gets the name of the first one that is made.
 fn nearest_directory(root: &Path) -> PathBuf {
     root.ancestors().find(|directory| directory.is_dir()).unwrap_or(Path::new(".")).to_path_buf()
@@ -192,6 +200,32 @@ fn remove_durably(files: &[(StorageKey, PathBuf)]) -> Result<(), (StorageKey, io
     for (directory, key) in directories {
         unless_missing(File::open(directory).and_then(|opened| opened.sync_all()))
             .map_err(|error| (key.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// Moves a file, and syncs the directory that it comes into before the one that it leaves: a loss of power leaves it in one of them at least.
+fn move_durably(path: &Path, to: &Path) -> io::Result<()> {
+    // Before anything is made for it: most of what is moved twice was moved.
+    fs::symlink_metadata(path)?;
+    if let Some(directory) = to.parent() {
+        let found = nearest_directory(directory);
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        sync_up_to(directory, &found)?;
+    }
+    fs::rename(path, to)?;
+    sync_directory_of(to)?;
+    sync_directory_of(path)
+}
+
+/// Syncs a directory and those above it as far as `found`, which was there before: it has the name of the first one that was made.
+fn sync_up_to(directory: &Path, found: &Path) -> io::Result<()> {
+    for directory in directory.ancestors() {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        File::open(directory)?.sync_all()?;
+        if directory == found {
+            break;
+        }
     }
     Ok(())
 }

@@ -77,6 +77,19 @@ impl Stage {
         self.scratch.clear().await;
     }
 
+    /// The directory that the bytes lie in.
+    pub(crate) fn root(&self) -> std::path::PathBuf {
+        self.directory.path().join("store")
+    }
+
+    /// The file that the facts lie in, on SQLite.
+    pub(crate) fn database_file(&self) -> Option<std::path::PathBuf> {
+        match self.scratch.location() {
+            Location::Sqlite { path } => Some(path.clone()),
+            Location::Postgres { .. } => None,
+        }
+    }
+
     /// The file of the only key that `query` gives.
     pub(crate) async fn file(&self, query: &'static str) -> std::path::PathBuf {
         let keys = self.texts(query).await;

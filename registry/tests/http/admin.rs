@@ -67,7 +67,7 @@ async fn a_token_for_content_does_not_administer() {
                          {"type": "registry", "name": "catalog", "actions": ["*"]},
                          {"type": "namespace", "name": "other", "actions": ["read", "admin"]}]);
     for route in ROUTES.iter().filter(|route| route.needs != Needs::Reader) {
-        let expected = if route.needs == Needs::System { 403 } else { 404 };
+        let expected = if route.needs == Needs::Namespace { 404 } else { 403 };
         let refused = problem(&bearing(&registry, route, &registry.bearer(&content)).await);
         assert_eq!(refused, expected, "{route:?}");
     }
@@ -104,6 +104,23 @@ async fn the_data_directorys_socket_belongs_to_root_and_to_the_servers_user() {
         let door = (Peer::Unix { uid: ROOT, gid: 0, pid: None }, registry.router());
         let reply = registry.send_from(door, method(route), &target(route), &[], Body::empty()).await;
         assert_eq!(problem(&reply), 401, "{route:?}");
+    }
+}
+
+/// What is about files of the server's machine is nothing for a credential that travels, whoever's it is.
+#[tokio::test]
+async fn what_is_local_is_answered_on_the_socket_alone() {
+    let registry = Registry::guarded(None).await;
+    let bearer = registry.bearer(&json!([{"type": "registry", "name": "system", "actions": ["*"]}]));
+    let local: Vec<&Route> = ROUTES.iter().filter(|route| route.needs == Needs::Local).collect();
+    assert!(!local.is_empty());
+    for route in local {
+        let refused = bearing(&registry, route, &bearer).await;
+        assert_eq!(problem(&refused), 403, "{route:?}");
+        assert!(refused.text().contains("socket"), "{}", refused.text());
+        let own = registry.on_the_socket(ROOT, method(route), &target(route), &json!({"target": "relative"})).await;
+        assert_eq!(own.status, StatusCode::OK, "{}", own.text());
+        assert!(own.text().contains("name the whole path"), "{}", own.text());
     }
 }
 

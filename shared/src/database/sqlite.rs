@@ -1,5 +1,6 @@
 //! The doors on SQLite: a pool of read-only connections and one writer.
 
+pub(super) mod copy;
 pub mod in_place;
 mod job;
 mod readers;

@@ -35,6 +35,11 @@ pub struct ApiCaller {
 #[derive(Clone, Debug)]
 pub struct SystemAdmin(pub ApiCaller);
 
+/// Root or the server's own user on the data directory's socket: what is asked for happens to files of this machine, and a credential that travels is
+/// no key to those.
+#[derive(Clone, Debug)]
+pub struct LocalAdmin(pub ApiCaller);
+
 /// Somebody who administers the namespace that the path names as `{namespace}`; where the method only looks, somebody who may see it.
 #[derive(Clone, Debug)]
 pub struct NamespaceAdmin {
@@ -70,6 +75,16 @@ impl FromRequestParts<Desk> for SystemAdmin {
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, ApiError> {
         let caller = prove(parts, desk, &[system(parts)]).await?;
         caller.map(Self).ok_or(ApiError::SystemOnly)
+    }
+}
+
+impl FromRequestParts<Desk> for LocalAdmin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, ApiError> {
+        // Whoever is nobody hears so first, as everywhere.
+        let caller = prove(parts, desk, &[system(parts)]).await?;
+        caller.filter(|_| is_local(parts, desk)).map(Self).ok_or(ApiError::LocalOnly)
     }
 }
 
@@ -144,7 +159,7 @@ fn named_repository(parts: &Parts) -> Result<RepositoryName, ApiError> {
 /// Who asks, if it is somebody who holds one of these; None for somebody who is known and may not.
 async fn prove(parts: &Parts, desk: &Desk, one_of: &[granted::Access]) -> Result<Option<ApiCaller>, ApiError> {
     let peer = parts.extensions.get::<Peer>();
-    if desk.door == Door::DataDirectory && peer.is_some_and(is_own) {
+    if is_local(parts, desk) {
         return Ok(Some(ApiCaller { actor: LOCAL.to_owned() }));
     }
     let administration = &desk.administration.0;
@@ -167,6 +182,10 @@ async fn prove(parts: &Parts, desk: &Desk, one_of: &[granted::Access]) -> Result
         }
         Err(Refusal::Unavailable { reason }) => Err(ApiError::NobodyToAsk { reason }),
     }
+}
+
+fn is_local(parts: &Parts, desk: &Desk) -> bool {
+    desk.door == Door::DataDirectory && parts.extensions.get::<Peer>().is_some_and(is_own)
 }
 
 /// Whether root or the server's own user is at the other end, as the kernel vouches.

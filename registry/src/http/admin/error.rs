@@ -29,6 +29,9 @@ pub enum ApiError {
     /// This registry asks for no tokens, so there is nobody to recognise.
     #[error("without token access this is answered on the data directory's socket only")]
     SocketOnly,
+    /// It is about files of the server's machine.
+    #[error("this is answered on the data directory's socket only, to root and the server's own user")]
+    LocalOnly,
     /// Only system administrators may.
     #[error("only a system administrator may do this, with a credential whose API level is write")]
     SystemOnly,
@@ -114,7 +117,7 @@ impl ApiError {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::SocketOnly | Self::SystemOnly => StatusCode::FORBIDDEN,
+            Self::SocketOnly | Self::LocalOnly | Self::SystemOnly => StatusCode::FORBIDDEN,
             Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,

@@ -1,29 +1,22 @@
 //! Garbage: what waits for the collector, and collecting by hand.
 
-use std::convert::Infallible;
-
-use axum::{
-    Json,
-    body::{Body, Bytes},
-    extract::State,
-    http::{HeaderName, header},
-};
-use futures_util::stream;
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{Desk, access::SystemAdmin, error::ApiError, input};
+use super::{
+    Desk,
+    access::SystemAdmin,
+    error::ApiError,
+    input,
+    lines::{self, Lines},
+};
 use crate::gc::{
     Collector, Waiting,
     by_hand::{Deleted, Detail, Event, Mode, Order, Untagged},
 };
-
-/// How many events may wait for a slow reader; then the run waits, too.
-const EVENTS: usize = 256;
-
-const LINES: &str = "application/x-ndjson";
 
 /// `GET /api/v1/registry/garbage`: how much waits for the collector, and since when.
 pub(super) async fn waiting(_: SystemAdmin, State(desk): State<Desk>) -> Result<Json<Waiting>, ApiError> {
@@ -62,16 +55,12 @@ pub(super) async fn collect(
     SystemAdmin(caller): SystemAdmin,
     State(desk): State<Desk>,
     input::Body(asked): input::Body<Asked>,
-) -> ([(HeaderName, &'static str); 1], Body) {
+) -> Lines {
     let order = Order::from(asked);
     info!(actor = caller.actor, ?order, "collecting by hand");
-    let (events, told) = mpsc::channel(EVENTS);
+    let (events, told) = lines::channel();
     tokio::spawn(run(desk.collector().clone(), order, events));
-    let lines = stream::unfold(told, async |mut told| {
-        let event = told.recv().await?;
-        Some((Ok::<_, Infallible>(line(&event)), told))
-    });
-    ([(header::CONTENT_TYPE, LINES)], Body::from_stream(lines))
+    lines::answer(told)
 }
 
 async fn run(collector: Collector, order: Order, events: mpsc::Sender<Event>) {
@@ -83,11 +72,4 @@ async fn run(collector: Collector, order: Order, events: mpsc::Sender<Event>) {
             let _ = events.send(Event::Failed { detail: error.to_string() }).await;
         }
     }
-}
-
-fn line(event: &Event) -> Bytes {
-    // Every event is made of texts and numbers.
-    let mut line = serde_json::to_vec(event).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }

@@ -32,7 +32,12 @@ pub(super) fn page(root: &Path, after: &str, limit: usize) -> io::Result<Vec<Lis
 
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        // A backup makes the directories that it needs.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        entries => entries?,
+    };
+    for entry in entries {
         names.extend(entry?.file_name().into_string().ok());
     }
     names.sort_unstable();

@@ -1,0 +1,93 @@
+//! A registry brought back where none runs: its facts put in place, its bytes brought in line with them.
+
+use std::{path::Path, sync::Arc};
+
+use shared::{clock::Clock, data_directory::DataDirectory};
+
+use super::{StartError, location};
+pub use crate::gc::{
+    backup::{Blobs, CopiedFile, Facts, Manifest},
+    restore::{Backup, Error, Event, Over, Restored},
+};
+use crate::{
+    gc::restore::Bytes,
+    metadata::Metadata,
+    settings::Settings,
+    store::{Store, filesystem::Filesystem},
+};
+
+/// Why nothing, or not everything, was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The backup or the directory will not do.
+    #[error(transparent)]
+    Restore(#[from] Error),
+    /// The directory cannot be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The backup has the facts in a file, and the configuration has them elsewhere.
+    #[error("the backup holds registry.db, and the configuration keeps the facts in PostgreSQL: they cannot go there")]
+    OtherDatabase,
+}
+
+/// Where the facts come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// From a backup, which may have bytes too.
+    Backup(Box<Backup>),
+    /// Somebody has restored the database already.
+    DatabaseRestored,
+}
+
+/// Brings back what the settings describe, in a data directory that the caller holds, and tells what happens.
+///
+/// # Errors
+/// [`RestoreError`]. A restore that broke off is run again, with [`Over::WhatIsThere`].
+pub async fn restore(
+    settings: &Settings,
+    held: &DataDirectory,
+    (source, over): (&Source, Over),
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Restored, RestoreError> {
+    let clock = Clock::system();
+    let placed = match source {
+        Source::Backup(backup) => place(settings, held.path(), (backup, over), &clock, tell)?,
+        Source::DatabaseRestored => false,
+    };
+    let store: Arc<dyn Store> = Arc::new(Filesystem::open(held.path()).map_err(StartError::Store)?);
+    let location = location(&settings.database)?;
+    let metadata = Metadata::open(&location, clock).await.map_err(StartError::Database)?;
+    let backup = match source {
+        Source::Backup(backup) => Some(backup.root()),
+        Source::DatabaseRestored => None,
+    };
+    let bytes = Bytes { metadata: &metadata, store, data: held.path(), backup };
+    let brought = async {
+        if !placed {
+            bytes.check_facts().await?;
+        }
+        bytes.bring_in_line(tell).await
+    };
+    let brought = brought.await;
+    metadata.close().await;
+    Ok(brought?)
+}
+
+/// Puts the files of a backup in place; answers whether the registry's facts were among them.
+fn place(
+    settings: &Settings,
+    data: &Path,
+    (backup, over): (&Backup, Over),
+    clock: &Clock,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<bool, RestoreError> {
+    let placed = backup.manifest.database == Facts::Sqlite;
+    if placed && settings.database.file().is_none() {
+        return Err(RestoreError::OtherDatabase);
+    }
+    if let Some(directory) = backup.place(data, over, clock.now())? {
+        tell(Event::Replaced { directory });
+    }
+    backup.manifest.files.iter().for_each(|file| tell(Event::File(file.clone())));
+    Ok(placed)
+}
