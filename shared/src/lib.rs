@@ -26,6 +26,7 @@ pub mod scope;
 pub mod secret;
 pub mod settings;
 pub mod shutdown;
+pub mod size;
 pub mod strict_json;
 pub mod tag;
 pub mod telemetry;
