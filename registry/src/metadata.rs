@@ -27,6 +27,7 @@ pub mod immutable;
 pub mod links;
 pub mod manifests;
 pub mod pulls;
+pub mod quotas;
 pub mod referrers;
 pub mod repositories;
 pub mod rules;

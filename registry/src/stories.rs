@@ -5,6 +5,7 @@ mod beside_each_other;
 mod by_hand;
 mod collecting;
 mod model;
+mod quotas;
 pub(crate) mod stage;
 mod stress;
 mod tags_in_order;

@@ -9,7 +9,10 @@ use shared::{
 };
 
 use super::{manifest::ManifestInvalid, tags::Denial, undelete::NotRestorable};
-use crate::{metadata::immutable::Held, store::StoreError};
+use crate::{
+    metadata::{immutable::Held, quotas::Exceeded},
+    store::StoreError,
+};
 
 /// Why content did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,9 @@ pub enum Error {
         /// How many.
         limit: u32,
     },
+    /// The namespace may not have what this would bring. An upload has ended: what it had reserved is free again.
+    #[error(transparent)]
+    QuotaExceeded(#[from] Exceeded),
     /// The chunk does not begin where the upload stands, or a newer request has taken the upload. The upload goes on.
     #[error("the upload has received {received} bytes; the next chunk has to start there")]
     OutOfOrder {

@@ -3,7 +3,7 @@
 use shared::{database::WriteError, digest::Digest, readable::Readable, repository::RepositoryName};
 
 use super::{Content, Error, Pusher};
-use crate::metadata::blobs::{self, MountBlob, NotHeld};
+use crate::metadata::blobs::{self, MountBlob, NotMounted};
 
 /// How many links a mount without `from` looks at.
 pub const MAX_LINKS_LOOKED_AT: i64 = 200;
@@ -21,7 +21,7 @@ impl Content {
     /// Links a blob of `from`, which the pusher may read, into `into`.
     ///
     /// # Errors
-    /// The database failed.
+    /// [`Error::QuotaExceeded`]: nothing else would bring the blob there either.
     pub async fn mount(
         &self,
         into: &RepositoryName,
@@ -32,7 +32,8 @@ impl Content {
         let (into, from, holder) = (into.clone(), from.clone(), pusher.holder.clone());
         match self.metadata.write(MountBlob { into, from, digest: *digest, holder }).await {
             Ok(()) => Ok(Mounted::Linked),
-            Err(WriteError::Refused(NotHeld)) => Ok(Mounted::No),
+            Err(WriteError::Refused(NotMounted::NotHeld)) => Ok(Mounted::No),
+            Err(WriteError::Refused(NotMounted::Exceeded(exceeded))) => Err(exceeded.into()),
             Err(WriteError::Unavailable(error)) => Err(error.into()),
         }
     }
@@ -40,7 +41,7 @@ impl Content {
     /// Links a blob into `into` from `into` itself, or from any repository that the pusher may read.
     ///
     /// # Errors
-    /// The database failed.
+    /// [`Error::QuotaExceeded`]: nothing else would bring the blob there either.
     pub async fn mount_readable(
         &self,
         into: &RepositoryName,

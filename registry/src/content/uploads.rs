@@ -17,7 +17,7 @@ use self::session::Session;
 use super::{Content, Error, Promise, Pusher};
 use crate::{
     metadata::uploads::{
-        self, EndUpload, Ended, NotYours, StartUpload, TakeUpload, Taken, TooManyUploads, writers::Turn,
+        self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, TakeUpload, Taken, writers::Turn,
     },
     store::StorageKey,
 };
@@ -73,7 +73,7 @@ impl Content {
     /// Begins an upload, hashed with `algorithm` as it comes if the client says which it will want, else with SHA-256.
     ///
     /// # Errors
-    /// [`Error::TooManyUploads`].
+    /// [`Error::TooManyUploads`]; [`Error::QuotaExceeded`] if the namespace has no room at all.
     pub async fn start_upload(
         &self,
         repository: &RepositoryName,
@@ -81,7 +81,7 @@ impl Content {
         pusher: &Pusher,
     ) -> Result<UploadId, Error> {
         let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
-        Ok(self.begin(repository, algorithm, 0, pusher).await?.0)
+        Ok(self.begin(repository, algorithm, Writes::Later, pusher).await?.0)
     }
 
     /// How many bytes a chunk that is not the last should have at least, where the store works in parts; `None` where any will do.
@@ -103,7 +103,7 @@ impl Content {
     ///
     /// # Errors
     /// [`Error::UploadUnknown`]; [`Error::OutOfOrder`], [`Error::SizeInvalid`] and [`Error::BodyCut`], after which the upload goes on;
-    /// [`Error::BlobTooLarge`], after which it does not.
+    /// [`Error::BlobTooLarge`] and [`Error::QuotaExceeded`], after which it does not.
     pub async fn append(&self, repository: &RepositoryName, id: UploadId, chunk: Chunk) -> Result<u64, Error> {
         let session = self.take(repository, id, chunk.start).await?;
         in_own_task(session.append(chunk)).await
@@ -147,7 +147,8 @@ impl Content {
         chunk: Chunk,
         pusher: &Pusher,
     ) -> Result<(), Error> {
-        let (id, taken) = self.begin(repository, digest.algorithm(), 1, pusher).await?;
+        let (id, taken) =
+            self.begin(repository, digest.algorithm(), Writes::Now { length: chunk.length }, pusher).await?;
         let turn = self.enter(id).await?;
         let session = Session { content: self.clone(), id, taken, turn };
         let (content, holder) = (self.clone(), pusher.holder.clone());
@@ -188,10 +189,14 @@ impl Content {
         &self,
         repository: &RepositoryName,
         algorithm: Algorithm,
-        writer: i64,
+        writes: Writes,
         pusher: &Pusher,
     ) -> Result<(UploadId, Taken), Error> {
         let (id, key, boot) = (UploadId::fresh(), StorageKey::fresh(), boot::id().to_owned());
+        let (writer, length) = match writes {
+            Writes::Later => (0, None),
+            Writes::Now { length } => (1, length),
+        };
         let start = StartUpload {
             id,
             repository: repository.clone(),
@@ -203,12 +208,14 @@ impl Content {
             life: self.lives.upload,
             holder: pusher.holder.clone(),
             most: MAX_OPEN_UPLOADS,
+            length: length.map(|length| length.min(MAX_BLOB_BYTES)),
         };
-        let repository = self.metadata.write(start).await.map_err(|error| match error {
-            WriteError::Refused(TooManyUploads) => Error::TooManyUploads { limit: MAX_OPEN_UPLOADS },
+        let Started { repository, allowance } = self.metadata.write(start).await.map_err(|error| match error {
+            WriteError::Refused(NotStarted::TooMany) => Error::TooManyUploads { limit: MAX_OPEN_UPLOADS },
+            WriteError::Refused(NotStarted::Exceeded(exceeded)) => exceeded.into(),
             WriteError::Unavailable(error) => error.into(),
         })?;
-        Ok((id, Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot }))
+        Ok((id, Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot, allowance }))
     }
 
     /// How many bytes are recorded, whatever repository the upload belongs to.
@@ -237,6 +244,18 @@ impl Content {
             _ => Ok(Session { content: self.clone(), id, taken, turn }),
         }
     }
+}
+
+/// When an upload gets its first bytes.
+#[derive(Clone, Copy, Debug)]
+enum Writes {
+    /// With another request.
+    Later,
+    /// With this one.
+    Now {
+        /// How many bytes it brings, if the client says so.
+        length: Option<u64>,
+    },
 }
 
 impl fmt::Debug for Session {

@@ -321,6 +321,10 @@ fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
             info!(repository = %held.repository, reason = message, "refused");
             Answer::new(Code::Denied, &message, Value::Null)
         }
+        E::QuotaExceeded(exceeded) => {
+            info!(reason = message, "refused");
+            Answer::new(Code::Denied, &message, json!(exceeded))
+        }
         // Handlers know the caller's name and turn it into `Error::Denied`.
         E::Denied(_) => Answer::new(Code::Denied, &message, Value::Null),
         E::Store(_) if out_of_space => {

@@ -166,7 +166,7 @@ impl Operation for SetImmutable {
     const NAME: &'static str = "set_immutable";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
-        let (id, _) = repositories::ensure_namespace(tx, self.namespace.as_str()).await?;
+        let id = repositories::ensure_namespace(tx, self.namespace.as_str()).await?.id;
         immutable::write(tx, id, &self.rules).await?;
         let (namespace, rules, actor) = (&self.namespace, &self.rules, self.actor.as_str());
         events::record(tx, &Event::ImmutableSet { namespace, rules, actor }).await?;

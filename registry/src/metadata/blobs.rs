@@ -13,10 +13,12 @@ use shared::{
 use super::{
     BlobId, RepositoryId,
     hot::Hot,
-    links::{self, Lease},
+    links::{self, Lease, NewLink},
     locking,
     manifests::ManifestId,
-    parse_bytes, parse_digest, repositories,
+    parse_bytes, parse_digest,
+    quotas::Exceeded,
+    repositories,
     trash::Place,
 };
 use crate::store::StorageKey;
@@ -166,24 +168,40 @@ pub struct MountBlob {
     pub holder: String,
 }
 
+/// Why a blob was not mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotMounted {
+    /// The source does not have it.
+    NotHeld,
+    /// The namespace has no room for it.
+    Exceeded(Exceeded),
+}
+
+impl From<Exceeded> for NotMounted {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
+    }
+}
+
 impl Operation for MountBlob {
     type Output = ();
-    type Refusal = NotHeld;
+    type Refusal = NotMounted;
     const NAME: &'static str = "mount_blob";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotHeld>> {
-        let from = repositories::lock(tx, &self.from).await?.ok_or(Failure::Refused(NotHeld))?;
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotMounted>> {
+        let not_held = || Failure::Refused(NotMounted::NotHeld);
+        let from = repositories::lock(tx, &self.from).await?.ok_or_else(not_held)?;
         let into = repositories::ensure(tx, &self.into).await?;
-        let blob = lock(tx, &self.digest).await?.ok_or(Failure::Refused(NotHeld))?;
+        let blob = lock(tx, &self.digest).await?.ok_or_else(not_held)?;
         // Whoever removes a link locks its blob first, so what is seen now stays until the end.
         let select = "SELECT 1 FROM link WHERE repository_id = $1 AND blob_id = $2";
         let link: Option<(i32,)> =
             on!(tx, c => sqlx::query_as(select).bind(from.id).bind(blob.id).fetch_optional(c).await)?;
         if link.is_none() || !blob.is_live() {
-            return Err(Failure::Refused(NotHeld));
+            return Err(not_held());
         }
-        links::promise(tx, into, blob.id, blob.size, &self.holder).await?;
-        Ok(())
+        let link = NewLink { repository: into, blob: blob.id, size: blob.size, holder: &self.holder, covered: 0 };
+        links::promise(tx, &link).await
     }
 }
 

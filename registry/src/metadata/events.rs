@@ -51,6 +51,19 @@ pub enum Event<'a> {
         /// Who did it.
         actor: &'a str,
     },
+    /// What a namespace may have was set; null is unlimited.
+    QuotaSet {
+        /// Whose quota.
+        namespace: &'a str,
+        /// How many bytes.
+        bytes: Option<u64>,
+        /// How many tags.
+        tags: Option<u64>,
+        /// How many repositories.
+        repositories: Option<u64>,
+        /// Who did it.
+        actor: &'a str,
+    },
     /// A tag went; what it pointed at stays.
     TagDeleted {
         /// Where.
@@ -99,6 +112,7 @@ impl Event<'_> {
         match self {
             Self::ManifestPushed { .. } => "manifest_pushed",
             Self::ManifestDeleted { .. } => "manifest_deleted",
+            Self::QuotaSet { .. } => "quota_set",
             Self::TagDeleted { .. } => "tag_deleted",
             Self::ManifestRestored { .. } => "manifest_restored",
             Self::ImmutableSet { .. } => "immutable_set",

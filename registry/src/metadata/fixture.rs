@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 use super::{
     BlobId, Metadata,
     blobs::{DAMAGED, LIVE},
-    links, repositories, stored_bytes,
+    links::{self, NewLink},
+    quotas::Exceeded,
+    repositories, stored_bytes,
 };
 
 /// Makes a repository hold a blob that has no bytes, with a promise to its pusher.
@@ -27,18 +29,18 @@ pub(crate) struct Hold {
 
 impl Operation for Hold {
     type Output = ();
-    type Refusal = Infallible;
+    type Refusal = Exceeded;
     const NAME: &'static str = "hold";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Exceeded>> {
         let repository = repositories::ensure(tx, &self.repository).await?;
         let upsert = "INSERT INTO blob (digest, size, store, storage_key, state) VALUES ($1, $2, 'files', $1, $3) \
                       ON CONFLICT (digest) DO UPDATE SET size = excluded.size RETURNING id";
         let (digest, size) = (self.digest.to_string(), stored_bytes(self.size));
         let (blob,): (BlobId,) =
             on!(tx, c => sqlx::query_as(upsert).bind(digest).bind(size).bind(LIVE).fetch_one(c).await)?;
-        links::promise(tx, repository, blob, self.size, &self.holder).await?;
-        Ok(())
+        let link = NewLink { repository, blob, size: self.size, holder: &self.holder, covered: 0 };
+        links::promise(tx, &link).await
     }
 }
 

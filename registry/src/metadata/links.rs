@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use shared::{
     clock::Timestamp,
-    database::{Dialect, Transaction},
+    database::{Dialect, Failure, Transaction},
     digest::Digest,
     on,
 };
 
 use super::{
     BlobId, RepositoryId, blobs, json_list, parse_bytes, parse_digest,
+    quotas::Exceeded,
     repositories::Repository,
     trash::{self, Place},
     usage,
@@ -147,40 +148,44 @@ pub async fn renew(
     Ok(renewed > 0)
 }
 
+/// A link as it is wanted, with a promise.
+#[derive(Clone, Copy, Debug)]
+pub struct NewLink<'h> {
+    /// Whose link.
+    pub repository: Repository,
+    /// To which blob.
+    pub blob: BlobId,
+    /// The blob's size in bytes.
+    pub size: u64,
+    /// Who is promised that it stays.
+    pub holder: &'h str,
+    /// Bytes of the namespace's quota that an upload has reserved for it, and does not any more.
+    pub covered: u64,
+}
+
 /// Links a blob that the repository does not link yet, with a promise to `holder`. The blob is locked, or new.
 ///
 /// # Errors
-/// The database failed.
-pub async fn add(
-    tx: &mut Transaction<'_>,
-    repository: Repository,
-    blob: BlobId,
-    size: u64,
-    holder: &str,
-) -> Result<(), sqlx::Error> {
+/// It is new to the namespace and over its quota, or the database failed.
+pub async fn add<R: From<Exceeded>>(tx: &mut Transaction<'_>, link: &NewLink<'_>) -> Result<(), Failure<R>> {
+    let NewLink { repository, blob, size, holder, covered } = *link;
     let until = tx.now() + PROMISE_LIFE;
     let insert =
         "INSERT INTO link (repository_id, blob_id, expires_at, leased_until, leased_by) VALUES ($1, $2, $3, $3, $4)";
     on!(tx, c => {
         sqlx::query(insert).bind(repository.id).bind(blob).bind(until).bind(holder).execute(c).await.map(drop)
     })?;
-    usage::link_added(tx, repository.namespace, blob, size).await
+    usage::link_added(tx, repository.namespace, blob, size, covered).await
 }
 
 /// Promises `holder` that the blob stays, linking it if it is not linked yet. The blob is locked.
 ///
 /// # Errors
-/// The database failed.
-pub async fn promise(
-    tx: &mut Transaction<'_>,
-    repository: Repository,
-    blob: BlobId,
-    size: u64,
-    holder: &str,
-) -> Result<(), sqlx::Error> {
-    match renew(tx, repository.id, blob, holder).await? {
-        true => Ok(()),
-        false => add(tx, repository, blob, size, holder).await,
+/// It is new to the namespace and over its quota, or the database failed.
+pub async fn promise<R: From<Exceeded>>(tx: &mut Transaction<'_>, link: &NewLink<'_>) -> Result<(), Failure<R>> {
+    match renew(tx, link.repository.id, link.blob, link.holder).await? {
+        true => usage::charge(tx, link.repository.namespace, 0, link.covered).await,
+        false => add(tx, link).await,
     }
 }
 

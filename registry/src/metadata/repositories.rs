@@ -1,8 +1,12 @@
 //! Repositories and the namespaces they lie in. Both begin with the first push; nobody has to make them.
 
-use shared::{database::Transaction, on, repository::RepositoryName};
+use shared::{
+    database::{Failure, Transaction},
+    on,
+    repository::RepositoryName,
+};
 
-use super::{NamespaceId, RepositoryId, immutable::Written, locking};
+use super::{NamespaceId, RepositoryId, immutable::Written, locking, quotas::Exceeded, usage};
 
 /// A living repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +51,12 @@ pub async fn lock_with_rules(
 /// Finds the repository, or makes it and its namespace: every push begins with this, in its own operation.
 ///
 /// # Errors
-/// The database failed. On PostgreSQL a repository that another transaction makes at the same moment is a unique violation, after which the door runs the
-/// operation again.
-pub async fn ensure(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<Repository, sqlx::Error> {
+/// The namespace has as many repositories as it may, or the database failed. On PostgreSQL a repository that another transaction makes at the same moment is
+/// a unique violation, after which the door runs the operation again.
+pub async fn ensure<R: From<Exceeded>>(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+) -> Result<Repository, Failure<R>> {
     match lock(tx, name).await? {
         Some(repository) => Ok(repository),
         None => Ok(make(tx, name).await?.0),
@@ -60,18 +67,24 @@ pub async fn ensure(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<R
 ///
 /// # Errors
 /// As [`ensure`].
-pub async fn ensure_with_rules(
+pub async fn ensure_with_rules<R: From<Exceeded>>(
     tx: &mut Transaction<'_>,
     name: &RepositoryName,
-) -> Result<(Repository, Written), sqlx::Error> {
+) -> Result<(Repository, Written), Failure<R>> {
     match lock_with_rules(tx, name).await? {
         Some(found) => Ok(found),
         None => make(tx, name).await,
     }
 }
 
-async fn make(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(Repository, Written), sqlx::Error> {
-    let (namespace, rules) = ensure_namespace(tx, name.namespace()).await?;
+async fn make<R: From<Exceeded>>(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+) -> Result<(Repository, Written), Failure<R>> {
+    let Namespace { id: namespace, rules, repository_quota } = ensure_namespace(tx, name.namespace()).await?;
+    if let Some(quota) = repository_quota {
+        usage::admit_repository(tx, namespace, quota).await?;
+    }
     let now = tx.now();
     let insert = "INSERT INTO repository (namespace_id, name, created_at) VALUES ($1, $2, $3) RETURNING id";
     let (id,): (RepositoryId,) =
@@ -79,20 +92,31 @@ async fn make(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(Reposi
     Ok((Repository { id, namespace }, rules))
 }
 
-/// Finds the namespace, or makes it, and tells its rules about tags.
+/// A namespace, and what whoever makes a repository there has to know of it.
+#[derive(Debug)]
+pub struct Namespace {
+    /// Its id.
+    pub id: NamespaceId,
+    /// Its rules about tags.
+    rules: Written,
+    /// How many repositories it may have.
+    repository_quota: Option<i64>,
+}
+
+/// Finds the namespace, or makes it.
 ///
 /// # Errors
-/// As [`ensure`].
-pub async fn ensure_namespace(tx: &mut Transaction<'_>, name: &str) -> Result<(NamespaceId, Written), sqlx::Error> {
-    let select = "SELECT id, immutable FROM namespace WHERE name = $1";
-    let found: Option<(NamespaceId, Option<String>)> =
+/// The database failed; on PostgreSQL also where another transaction makes it at the same moment, after which the door runs the operation again.
+pub async fn ensure_namespace(tx: &mut Transaction<'_>, name: &str) -> Result<Namespace, sqlx::Error> {
+    let select = "SELECT id, immutable, repository_quota FROM namespace WHERE name = $1";
+    let found: Option<(NamespaceId, Option<String>, Option<i64>)> =
         on!(tx, c => sqlx::query_as(select).bind(name).fetch_optional(c).await)?;
-    if let Some((id, rules)) = found {
-        return Ok((id, Written::new(rules)));
+    if let Some((id, rules, repository_quota)) = found {
+        return Ok(Namespace { id, rules: Written::new(rules), repository_quota });
     }
     let insert = "INSERT INTO namespace (name) VALUES ($1) RETURNING id";
     let (id,): (NamespaceId,) = on!(tx, c => sqlx::query_as(insert).bind(name).fetch_one(c).await)?;
     let usage = "INSERT INTO usage (namespace_id) VALUES ($1)";
     on!(tx, c => sqlx::query(usage).bind(id).execute(c).await.map(drop))?;
-    Ok((id, Written::default()))
+    Ok(Namespace { id, rules: Written::default(), repository_quota: None })
 }

@@ -16,9 +16,11 @@ use shared::{
 pub use self::finish::{FinishUpload, Finished, Known, Looked, NotFinished};
 use super::{
     NamespaceId, RepositoryId, parse_bytes,
+    quotas::Exceeded,
     repositories::{self, Repository},
     stored_bytes,
     trash::{self, Place},
+    usage::{self, Ahead, Allowance},
 };
 use crate::store::StorageKey;
 
@@ -96,30 +98,73 @@ pub struct StartUpload {
     pub holder: String,
     /// and how many uploads that one may have open. Pushes that begin at the same moment on PostgreSQL may exceed it by their number.
     pub most: u32,
+    /// How many bytes it will have, if the client has said so.
+    pub length: Option<u64>,
 }
 
-/// The holder has as many open uploads as it may.
+/// Why an upload was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// The holder has as many open uploads as it may.
+    TooMany,
+    /// The namespace has no room for it.
+    Exceeded(Exceeded),
+}
+
+impl From<Exceeded> for NotStarted {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
+    }
+}
+
+/// An upload that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyUploads;
+pub struct Started {
+    /// Its repository.
+    pub repository: Repository,
+    /// How far it may go.
+    pub allowance: Allowance,
+}
 
 impl Operation for StartUpload {
-    type Output = Repository;
-    type Refusal = TooManyUploads;
+    type Output = Started;
+    type Refusal = NotStarted;
     const NAME: &'static str = "start_upload";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Repository, Failure<Self::Refusal>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Started, Failure<NotStarted>> {
         let repository = repositories::ensure(tx, &self.repository).await?;
+        let quota = self.insert(tx, repository).await?.ok_or(Failure::Refused(NotStarted::TooMany))?;
+        let allowance = match (quota, self.length) {
+            (None, _) => Allowance::Unlimited,
+            (Some(_), length) => {
+                let upload = usage::Upload { id: self.id, namespace: repository.namespace, reserved: 0 };
+                let ahead = if length.is_some() { Ahead::Nothing } else { Ahead::Later };
+                usage::grow(tx, &upload, length.unwrap_or(0), ahead).await?
+            }
+        };
+        Ok(Started { repository, allowance })
+    }
+}
+
+impl StartUpload {
+    /// Writes the row and answers the namespace's quota in bytes; `None` if the holder has too many already.
+    async fn insert(
+        &self,
+        tx: &mut Transaction<'_>,
+        repository: Repository,
+    ) -> Result<Option<Option<i64>>, sqlx::Error> {
         let insert = "INSERT INTO upload (id, repository_id, store, storage_key, algorithm, boot, writer, expires_at, holder) \
                       SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $10 > \
-                      (SELECT count(*) FROM (SELECT 1 FROM upload WHERE holder = $9 LIMIT $10) AS open)";
+                      (SELECT count(*) FROM (SELECT 1 FROM upload WHERE holder = $9 LIMIT $10) AS open) \
+                      RETURNING (SELECT quota FROM namespace WHERE namespace.id = $11) AS quota";
         let until = tx.now() + self.life;
-        let inserted = on!(tx, c => {
-            let query = sqlx::query(insert).bind(self.id.get()).bind(repository.id).bind(self.store);
+        let inserted: Option<(Option<i64>,)> = on!(tx, c => {
+            let query = sqlx::query_as(insert).bind(self.id.get()).bind(repository.id).bind(self.store);
             let query = query.bind(self.key.as_str()).bind(self.algorithm.as_str()).bind(self.boot.as_str());
             let query = query.bind(self.writer).bind(until).bind(&self.holder).bind(i64::from(self.most));
-            query.execute(c).await.map(|done| done.rows_affected())
+            query.bind(repository.namespace).fetch_optional(c).await
         })?;
-        if inserted == 0 { Err(Failure::Refused(TooManyUploads)) } else { Ok(repository) }
+        Ok(inserted.map(|(quota,)| quota))
     }
 }
 
@@ -140,6 +185,8 @@ pub struct Taken {
     pub hash_state: Option<Vec<u8>>,
     /// The machine's boot under which the state was saved.
     pub boot: String,
+    /// How far it may go.
+    pub allowance: Allowance,
 }
 
 /// Takes an upload: from now on only this writer can save to it.
@@ -166,7 +213,9 @@ impl Operation for TakeUpload {
                       AND repository_id = (SELECT id FROM repository WHERE name = $2 AND deleted_at IS NULL) \
                       RETURNING writer, repository_id, \
                       (SELECT namespace_id FROM repository AS r WHERE r.id = upload.repository_id) AS namespace_id, \
-                      storage_key, received, algorithm, hash_state, boot";
+                      (SELECT n.quota FROM repository AS r JOIN namespace AS n ON n.id = r.namespace_id \
+                       WHERE r.id = upload.repository_id) AS quota, \
+                      storage_key, received, algorithm, hash_state, boot, reserved";
         let now = tx.now();
         let row: Option<TakenRow> = on!(tx, c => {
             let query = sqlx::query_as(update).bind(self.id.get()).bind(self.repository.as_str()).bind(now);
@@ -186,6 +235,8 @@ struct TakenRow {
     algorithm: String,
     hash_state: Option<Vec<u8>>,
     boot: String,
+    quota: Option<i64>,
+    reserved: i64,
 }
 
 impl TryFrom<TakenRow> for Taken {
@@ -200,6 +251,7 @@ impl TryFrom<TakenRow> for Taken {
             algorithm: row.algorithm.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             hash_state: row.hash_state,
             boot: row.boot,
+            allowance: Allowance::stored(row.quota, row.reserved),
         })
     }
 }
@@ -219,6 +271,8 @@ pub struct SaveUpload {
     pub boot: String,
     /// How long the upload waits for its next request.
     pub life: Duration,
+    /// How many bytes of its namespace's quota stay reserved at most; `None` leaves them all.
+    pub keep_reserved: Option<u64>,
 }
 
 impl Operation for SaveUpload {
@@ -240,7 +294,13 @@ impl Operation for SaveUpload {
             let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str()).bind(until);
             query.execute(c).await.map(|done| done.rows_affected())
         })?;
-        if saved == 0 { Err(Failure::Refused(NotYours)) } else { Ok(()) }
+        if saved == 0 {
+            return Err(Failure::Refused(NotYours));
+        }
+        if let Some(keep) = self.keep_reserved {
+            usage::shrink(tx, self.id, keep).await?;
+        }
+        Ok(())
     }
 }
 
@@ -272,26 +332,38 @@ impl Operation for EndUpload {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotYours>> {
         let id = self.id.get();
         let now = tx.now();
-        let place: Option<Place> = match &self.ended {
+        let gone: Option<Gone> = match &self.ended {
             Ended::ByWriter(writer) => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 RETURNING storage_key, store";
+                let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 \
+                              RETURNING storage_key, store, repository_id, reserved";
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(writer).fetch_optional(c).await)?
             }
             Ended::ByClient(repository) => {
                 let delete = "DELETE FROM upload WHERE id = $1 AND expires_at > $2 AND repository_id = \
                               (SELECT id FROM repository WHERE name = $3 AND deleted_at IS NULL) \
-                              RETURNING storage_key, store";
+                              RETURNING storage_key, store, repository_id, reserved";
                 let repository = repository.as_str();
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).bind(repository).fetch_optional(c).await)?
             }
             Ended::ByExpiry => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at <= $2 RETURNING storage_key, store";
+                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at <= $2 \
+                              RETURNING storage_key, store, repository_id, reserved";
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).fetch_optional(c).await)?
             }
         };
-        trash::throw_away(tx, &place.ok_or(Failure::Refused(NotYours))?).await?;
-        Ok(())
+        let gone = gone.ok_or(Failure::Refused(NotYours))?;
+        trash::throw_away(tx, &gone.place).await?;
+        Ok(usage::release(tx, gone.repository_id, gone.reserved).await?)
     }
+}
+
+/// What is left of an upload whose row is gone.
+#[derive(sqlx::FromRow)]
+struct Gone {
+    #[sqlx(flatten)]
+    place: Place,
+    repository_id: RepositoryId,
+    reserved: i64,
 }
 
 /// How many bytes an upload has received, if there is one of this id in the repository.

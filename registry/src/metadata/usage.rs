@@ -1,45 +1,152 @@
-//! How many bytes a namespace uses: its distinct blobs and its manifests' payloads (I10).
+//! How many bytes a namespace uses: its distinct blobs and its manifests' payloads (I10); and whether it may use more.
 //!
-//! These rows are the last that an operation locks: every push of a namespace meets here.
+//! These rows are the last that an operation locks: every push of a namespace meets here. So the quota is looked at in the statement that adds: without one
+//! it costs nothing, and with one nobody comes between.
+
+mod counted;
+mod reserved;
 
 use std::collections::BTreeMap;
 
 use shared::{
-    database::{Dialect, Transaction},
+    database::{Dialect, Failure, Transaction},
     on,
 };
 
-use super::{BlobId, NamespaceId, stored_bytes};
+use self::counted::Bounds;
+pub use self::{
+    counted::Brought,
+    reserved::{Ahead, Allowance, NotReserved, Reserve, release},
+};
+pub(super) use self::{
+    counted::admit_repository,
+    reserved::{Upload, grow, shrink},
+};
+use super::{
+    BlobId, NamespaceId, parse_bytes,
+    quotas::{Exceeded, Measure},
+    stored_bytes,
+};
 
-/// Adds to the used bytes, or takes away from them.
+/// What is uncovered has to fit into what is neither used nor reserved.
+macro_rules! charge {
+    ($returning:literal) => {
+        concat!(
+            "UPDATE usage SET used = used + $2, reserved = reserved - $3 WHERE namespace_id = $1 AND ($2 <= $3 \
+             OR (SELECT quota IS NULL OR quota - used - reserved >= $2 - $3 FROM namespace WHERE id = $1))",
+            $returning
+        )
+    };
+}
+const CHARGE_PAYLOAD: &str = charge!(
+    " RETURNING (SELECT tag_quota FROM namespace WHERE id = $1) AS tag_quota, \
+      (SELECT repository_quota FROM namespace WHERE id = $1) AS repository_quota"
+);
+
+/// Counts bytes that the namespace did not hold; `covered` bytes were reserved for them, and are not any more. Refuses what was not reserved and does not fit.
+///
+/// # Errors
+/// It does not fit, or the database failed.
+pub async fn charge<R: From<Exceeded>>(
+    tx: &mut Transaction<'_>,
+    namespace: NamespaceId,
+    bytes: u64,
+    covered: u64,
+) -> Result<(), Failure<R>> {
+    if bytes == 0 && covered == 0 {
+        return Ok(());
+    }
+    let (bytes, covered) = (stored_bytes(bytes), stored_bytes(covered));
+    let charged = on!(tx, c => {
+        let query = sqlx::query(charge!("")).bind(namespace).bind(bytes).bind(covered);
+        query.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if charged == 0 { Err(refuse(tx, namespace, parse_bytes(bytes - covered)).await) } else { Ok(()) }
+}
+
+/// Counts what a push of a manifest has brought, and refuses it where that is more than the namespace may have.
+///
+/// # Errors
+/// It does not fit, or the database failed.
+pub async fn manifest_added<R: From<Exceeded>>(
+    tx: &mut Transaction<'_>,
+    namespace: NamespaceId,
+    brought: &Brought,
+) -> Result<(), Failure<R>> {
+    if brought.payload == 0 && brought.tags == 0 && !brought.appeared {
+        return Ok(());
+    }
+    let payload = stored_bytes(brought.payload);
+    let bounds: Option<Bounds> = match payload {
+        0 => {
+            let select = "SELECT tag_quota, repository_quota FROM namespace WHERE id = $1";
+            on!(tx, c => sqlx::query_as(select).bind(namespace).fetch_optional(c).await)?
+        }
+        // One statement: most pushes end with it.
+        _ => on!(tx, c => {
+            let query = sqlx::query_as(CHARGE_PAYLOAD).bind(namespace).bind(payload).bind(0_i64);
+            query.fetch_optional(c).await
+        })?,
+    };
+    match bounds {
+        Some(bounds) => counted::admit(tx, namespace, brought, bounds).await,
+        None => Err(refuse(tx, namespace, brought.payload).await),
+    }
+}
+
+/// The refusal of bytes that do not fit, with the numbers as they stand.
+async fn refuse<R: From<Exceeded>>(tx: &mut Transaction<'_>, namespace: NamespaceId, asked: u64) -> Failure<R> {
+    let select = "SELECT n.name, n.quota, u.used, u.reserved FROM namespace n JOIN usage u ON u.namespace_id = n.id WHERE n.id = $1";
+    let row: Result<(String, Option<i64>, i64, i64), sqlx::Error> =
+        on!(tx, c => sqlx::query_as(select).bind(namespace).fetch_one(c).await);
+    let (name, quota, used, reserved) = match row {
+        Ok(row) => row,
+        Err(error) => return Failure::Database(error),
+    };
+    let [used, reserved] = [used, reserved].map(parse_bytes);
+    let free = quota.map(|quota| parse_bytes(quota).saturating_sub(used + reserved));
+    // Somebody made room since the look before.
+    let Some(quota) = quota.map(parse_bytes).filter(|_| free < Some(asked.max(1))) else { return Failure::Again };
+    let exceeded = Exceeded { namespace: name, of: Measure::Bytes, quota, used, reserved, asked };
+    Failure::Refused(exceeded.into())
+}
+
+/// Locks the row of a namespace, the last of all locks.
+async fn lock(tx: &mut Transaction<'_>, namespace: NamespaceId) -> Result<(), sqlx::Error> {
+    if tx.dialect() == Dialect::Postgres {
+        let lock = "SELECT 1 FROM usage WHERE namespace_id = $1 FOR UPDATE";
+        on!(tx, c => sqlx::query(lock).bind(namespace).execute(c).await.map(drop))?;
+    }
+    Ok(())
+}
+
+/// Takes bytes that are gone off the used ones.
 ///
 /// # Errors
 /// The database failed.
-pub async fn add(tx: &mut Transaction<'_>, namespace: NamespaceId, bytes: i64) -> Result<(), sqlx::Error> {
+pub async fn relieve(tx: &mut Transaction<'_>, namespace: NamespaceId, bytes: i64) -> Result<(), sqlx::Error> {
     if bytes == 0 {
         return Ok(());
     }
-    let update = "UPDATE usage SET used = used + $2 WHERE namespace_id = $1";
+    let update = "UPDATE usage SET used = used - $2 WHERE namespace_id = $1";
     on!(tx, c => sqlx::query(update).bind(namespace).bind(bytes).execute(c).await.map(drop))
 }
 
-/// One more repository of the namespace links the blob: the first one makes its bytes count.
+/// One more repository of the namespace links the blob: the first one makes its bytes count. `covered` bytes were reserved for it.
 ///
 /// # Errors
-/// The database failed.
-pub async fn link_added(
+/// It does not fit, or the database failed.
+pub async fn link_added<R: From<Exceeded>>(
     tx: &mut Transaction<'_>,
     namespace: NamespaceId,
     blob: BlobId,
     size: u64,
-) -> Result<(), sqlx::Error> {
+    covered: u64,
+) -> Result<(), Failure<R>> {
     let upsert = "INSERT INTO namespace_blob (namespace_id, blob_id, links) VALUES ($1, $2, 1) \
                   ON CONFLICT (namespace_id, blob_id) DO UPDATE SET links = namespace_blob.links + 1 RETURNING links";
     let (links,): (i64,) = on!(tx, c => sqlx::query_as(upsert).bind(namespace).bind(blob).fetch_one(c).await)?;
-    match links {
-        1 => add(tx, namespace, stored_bytes(size)).await,
-        _ => Ok(()),
-    }
+    charge(tx, namespace, if links == 1 { size } else { 0 }, covered).await
 }
 
 /// One repository fewer links the blob: with the last one its bytes stop counting.
@@ -59,7 +166,7 @@ pub async fn link_removed(
     }
     let delete = "DELETE FROM namespace_blob WHERE namespace_id = $1 AND blob_id = $2";
     on!(tx, c => sqlx::query(delete).bind(namespace).bind(blob).execute(c).await.map(drop))?;
-    add(tx, namespace, -stored_bytes(size)).await
+    relieve(tx, namespace, stored_bytes(size)).await
 }
 
 /// Many links at once are gone, each of a namespace to a blob of a size; a blob may stand here for several repositories.
@@ -87,7 +194,7 @@ pub async fn links_removed(
         *freed.entry(namespace).or_default() += stored_bytes(sizes[&blob]);
     }
     for (namespace, bytes) in freed {
-        add(tx, namespace, -bytes).await?;
+        relieve(tx, namespace, bytes).await?;
     }
     Ok(())
 }

@@ -21,9 +21,8 @@ use crate::{
         links::{self, Linked},
         manifests::{self, Affected, ManifestId, NewManifest},
         repositories::{self, Repository},
-        stored_bytes,
         tags::{self, Move, State, States, Target},
-        usage,
+        usage::{self, Brought},
     },
 };
 
@@ -219,6 +218,13 @@ impl Put {
         locked.manifests.iter().map(|row| row.id).chain(itself).collect()
     }
 
+    /// What the namespace has more of, where its quota may bound that.
+    fn brought(&self, locked: &Locked, manifest: ManifestId, appeared: bool) -> Brought {
+        let payload = if locked.brings(manifest) { self.request.payload.len() as u64 } else { 0 };
+        let tags = locked.tags.values().filter(|state| state.target.is_none()).count() as u64;
+        Brought { repository: locked.repository.id, manifest, payload, appeared, tags }
+    }
+
     fn event<'a>(&'a self, tags: &'a [&'a Tag]) -> Event<'a> {
         let (repository, digest) = (&self.request.repository, &self.digest);
         let (media_type, size, subject) =
@@ -261,9 +267,7 @@ impl Operation for Put {
             events::record(tx, &self.event(&moved)).await?;
         }
         // Last of all locks: every push of the namespace meets at this row.
-        if locked.brings(id) {
-            usage::add(tx, locked.repository.namespace, stored_bytes(self.request.payload.len() as u64)).await?;
-        }
+        usage::manifest_added(tx, locked.repository.namespace, &self.brought(&locked, id, new)).await?;
         let tags = self.tags.iter().cloned().collect();
         Ok(Pushed::Stored(Stored { digest: self.digest, subject: self.subject().copied(), tags }))
     }

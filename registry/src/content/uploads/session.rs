@@ -14,8 +14,11 @@ use super::{
     gather::{Batch, End, Gather},
 };
 use crate::{
-    metadata::uploads::{
-        EndUpload, Ended, FinishUpload, Known, Looked, NotFinished, NotYours, SaveUpload, Taken, writers::Turn,
+    metadata::{
+        uploads::{
+            EndUpload, Ended, FinishUpload, Known, Looked, NotFinished, NotYours, SaveUpload, Taken, writers::Turn,
+        },
+        usage::{Ahead, Allowance, NotReserved, Reserve},
     },
     store::{OpenUpload, StoreError},
 };
@@ -41,6 +44,16 @@ struct Writing {
     hasher: Hasher,
     received: u64,
     recorded: u64,
+    allowance: Allowance,
+}
+
+/// What follows when it is recorded how far an upload has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// More of the same request.
+    GoesOn,
+    /// Another request, or none: nothing stays reserved beyond what has arrived.
+    Rests,
 }
 
 impl Session {
@@ -48,7 +61,7 @@ impl Session {
     pub(super) async fn append(self, chunk: Chunk) -> Result<u64, Error> {
         let mut writing = self.open().await?;
         self.receive(&mut writing, chunk).await?;
-        self.record(&mut writing).await?;
+        self.record(&mut writing, Then::Rests).await?;
         Ok(writing.received)
     }
 
@@ -81,7 +94,8 @@ impl Session {
     async fn open(&self) -> Result<Writing, Error> {
         match self.try_open().await {
             Ok((bytes, hasher)) => {
-                Ok(Writing { bytes, hasher, received: self.taken.received, recorded: self.taken.received })
+                let Taken { received, allowance, .. } = self.taken;
+                Ok(Writing { bytes, hasher, received, recorded: received, allowance })
             }
             Err(NotOpened::Lost(reason)) => {
                 debug!(upload = %self.id, reason, "an upload cannot go on");
@@ -126,9 +140,9 @@ impl Session {
         match self.write_all(writing, chunk).await {
             Ok(()) => Ok(()),
             // Of an upload that has ended there is nothing to record.
-            Err(error @ (Error::BlobTooLarge { .. } | Error::UploadUnknown)) => Err(error),
+            Err(error @ (Error::BlobTooLarge { .. } | Error::QuotaExceeded(_) | Error::UploadUnknown)) => Err(error),
             Err(error) => {
-                self.record(writing).await?;
+                self.record(writing, Then::Rests).await?;
                 Err(error)
             }
         }
@@ -137,6 +151,10 @@ impl Session {
     async fn write_all(&self, writing: &mut Writing, chunk: Chunk) -> Result<(), Error> {
         let mut gather = Gather::new(chunk.body, self.content.budget.clone(), self.turn.ended().clone());
         let start = writing.received;
+        if let Some(announced) = chunk.length {
+            let total = start.saturating_add(announced).min(MAX_BLOB_BYTES);
+            self.reserve(writing, total, Ahead::Nothing).await?;
+        }
         loop {
             let mut batch = gather.next().await;
             let arrived = writing.received - start + batch.length as u64;
@@ -149,6 +167,8 @@ impl Session {
                 return Err(Error::BlobTooLarge { limit: MAX_BLOB_BYTES });
             }
             let end = batch.end;
+            let ahead = if end.is_none() { Ahead::AStep } else { Ahead::Nothing };
+            self.reserve(writing, writing.received + batch.length as u64, ahead).await?;
             writing.write(batch).await?;
             if let Some(announced) = chunk.length.filter(|_| surplus > 0) {
                 return Err(Error::SizeInvalid { announced, arrived });
@@ -163,13 +183,38 @@ impl Session {
                 (Some(End::Overtaken), _) => return Err(Error::OutOfOrder { received: writing.received }),
             }
             if writing.received - writing.recorded >= RECORD_EVERY {
-                self.record(writing).await?;
+                self.record(writing, Then::GoesOn).await?;
             }
         }
     }
 
+    /// Makes sure that the namespace has room for the upload to grow to `total` bytes. One that it has no room for has ended: whoever was refused
+    /// seldom comes back, and what it had reserved would keep others out.
+    async fn reserve(&self, writing: &mut Writing, total: u64, ahead: Ahead) -> Result<(), Error> {
+        if writing.allowance.covers(total) {
+            return Ok(());
+        }
+        let reserve = Reserve { id: self.id, writer: self.taken.writer, total, ahead };
+        match self.content.metadata.write(reserve).await {
+            Ok(allowance) => {
+                writing.allowance = allowance;
+                Ok(())
+            }
+            Err(WriteError::Refused(NotReserved::Exceeded(exceeded))) => {
+                self.end().await?;
+                Err(exceeded.into())
+            }
+            Err(WriteError::Refused(NotReserved::NotYours(NotYours))) => Err(self.lost().await),
+            Err(WriteError::Unavailable(error)) => Err(error.into()),
+        }
+    }
+
     /// Saves how far the upload has come, if it is still this request's.
-    async fn record(&self, writing: &mut Writing) -> Result<(), Error> {
+    async fn record(&self, writing: &mut Writing, then: Then) -> Result<(), Error> {
+        let keep_reserved = match (writing.allowance, then) {
+            (Allowance::UpTo(_), Then::Rests) => Some(writing.received),
+            (Allowance::Unlimited, _) | (_, Then::GoesOn) => None,
+        };
         let save = SaveUpload {
             id: self.id,
             writer: self.taken.writer,
@@ -177,6 +222,7 @@ impl Session {
             hash_state: writing.hasher.save(),
             boot: boot::id().to_owned(),
             life: self.content.lives.upload,
+            keep_reserved,
         };
         match self.content.metadata.write(save).await {
             Ok(()) => {
@@ -223,6 +269,10 @@ impl Session {
                 }
                 Err(WriteError::Refused(NotFinished::LookFirst(known))) => looked = Some(self.look(known).await?),
                 Err(WriteError::Refused(NotFinished::NotYours)) => return Err(self.lost().await),
+                Err(WriteError::Refused(NotFinished::Exceeded(exceeded))) => {
+                    self.end().await?;
+                    return Err(exceeded.into());
+                }
                 Err(WriteError::Unavailable(error)) => return Err(error.into()),
             }
         }

@@ -191,7 +191,7 @@ pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge, grace: Du
     let sql = "DELETE FROM manifest WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(manifest.id).execute(c).await.map(drop))?;
     settle(tx, &manifest.family, now + grace).await?;
-    usage::add(tx, manifest.namespace, -manifest.size).await
+    usage::relieve(tx, manifest.namespace, manifest.size).await
 }
 
 #[cfg(test)]

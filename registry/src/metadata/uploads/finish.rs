@@ -11,7 +11,9 @@ use crate::{
     metadata::{
         BlobId,
         blobs::{self, Blob, HotBlobs, LIVE},
-        links,
+        links::{self, NewLink},
+        parse_bytes,
+        quotas::Exceeded,
         repositories::Repository,
         stored_bytes,
         trash::{self, Place},
@@ -48,6 +50,14 @@ pub enum NotFinished {
     NotYours,
     /// The digest is already there, under bytes that nobody has looked at yet: look, and finish again.
     LookFirst(Known),
+    /// The namespace has no room for it. What was reserved for an upload always fits.
+    Exceeded(Exceeded),
+}
+
+impl From<Exceeded> for NotFinished {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
+    }
 }
 
 /// Turns an upload, its bytes synced and verified, into a blob with a link and a promise.
@@ -88,9 +98,10 @@ impl Operation for FinishUpload {
     const NAME: &'static str = "finish_upload";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Finished, Failure<NotFinished>> {
-        let place = self.take_out(tx).await?.ok_or(Failure::Refused(NotFinished::NotYours))?;
+        let upload = self.take_out(tx).await?.ok_or(Failure::Refused(NotFinished::NotYours))?;
+        let (place, covered) = (upload.place, parse_bytes(upload.reserved));
         if let Some(blob) = self.insert_blob(tx, &place).await? {
-            links::add(tx, self.repository, blob, self.size, &self.holder).await?;
+            links::add(tx, &self.link(blob, covered)).await?;
             return Ok(Finished::New);
         }
         // It was there a statement ago: its last link went in the meantime.
@@ -103,7 +114,7 @@ impl Operation for FinishUpload {
             trash::throw_away(tx, &known.place).await?;
             Finished::Healed
         };
-        links::promise(tx, self.repository, known.id, self.size, &self.holder).await?;
+        links::promise(tx, &self.link(known.id, covered)).await?;
         Ok(finished)
     }
 
@@ -115,16 +126,29 @@ impl Operation for FinishUpload {
     }
 }
 
+/// An upload whose row is gone.
+#[derive(sqlx::FromRow)]
+struct TakenOut {
+    #[sqlx(flatten)]
+    place: Place,
+    /// Bytes of the namespace's quota.
+    reserved: i64,
+}
+
 impl FinishUpload {
+    fn link(&self, blob: BlobId, covered: u64) -> NewLink<'_> {
+        NewLink { repository: self.repository, blob, size: self.size, holder: &self.holder, covered }
+    }
+
     /// Removes the upload's row, if it is still this writer's, and keeps its repository.
-    async fn take_out(&self, tx: &mut Transaction<'_>) -> Result<Option<Place>, sqlx::Error> {
+    async fn take_out(&self, tx: &mut Transaction<'_>) -> Result<Option<TakenOut>, sqlx::Error> {
         if tx.dialect() == Dialect::Postgres {
             let lock = "SELECT 1 FROM repository WHERE id = $1 FOR KEY SHARE";
             on!(tx, c => sqlx::query(lock).bind(self.repository.id).execute(c).await.map(drop))?;
         }
         let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 \
                       AND EXISTS (SELECT 1 FROM repository WHERE id = $3 AND deleted_at IS NULL) \
-                      RETURNING storage_key, store";
+                      RETURNING storage_key, store, reserved";
         on!(tx, c => {
             let query = sqlx::query_as(delete).bind(self.id.get()).bind(self.writer).bind(self.repository.id);
             query.fetch_optional(c).await

@@ -53,11 +53,12 @@ impl Walk<'_> {
             life: ticks(self.scenario.rules.lives.upload),
             holder: "walk".to_owned(),
             most: u32::MAX,
+            length: None,
         };
         self.keys.insert(self.world.rows.uploads[usize::from(slot)].unwrap().key, start.key.clone());
         let id = start.id;
-        let repository = self.stage.content.metadata.write(start).await.map_err(|error| format!("{error:?}"))?;
-        self.uploads.insert(slot, (id, repository));
+        let started = self.stage.content.metadata.write(start).await.map_err(|error| format!("{error:?}"))?;
+        self.uploads.insert(slot, (id, started.repository));
         Ok(())
     }
 
@@ -82,6 +83,7 @@ impl Walk<'_> {
                 "look first"
             }
             Err(WriteError::Refused(NotFinished::NotYours)) => "gone",
+            Err(WriteError::Refused(NotFinished::Exceeded(exceeded))) => panic!("{exceeded}"),
             Err(WriteError::Unavailable(error)) => panic!("{error}"),
         };
         let expected = match self.world.clients[usize::from(client)].stage {
