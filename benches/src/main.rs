@@ -32,6 +32,9 @@ struct Arguments {
     /// Divides the number of operations, for a quick look.
     #[arg(long, default_value_t = 1)]
     divide: u32,
+    /// Measures this part alone, and no peer.
+    #[arg(long)]
+    only: Option<phases::Part>,
 }
 
 #[tokio::main]
@@ -39,6 +42,10 @@ async fn main() -> anyhow::Result<()> {
     shared::crypto::install();
     let arguments = Arguments::parse();
     let portreeve = Server::portreeve(&arguments.portreeve).await?;
+    if let Some(part) = arguments.only {
+        report(&phases::run_part(&portreeve, arguments.divide, part).await?, &[]);
+        return Ok(());
+    }
     let ours = phases::run(&portreeve, arguments.divide).await?;
     let mut others = Vec::new();
     if arguments.peer.exists() {

@@ -28,6 +28,29 @@ pub(crate) async fn run_files(server: &Server, divide: u32) -> anyhow::Result<Ve
     load.downloads(&paths).await
 }
 
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Part {
+    Pushes,
+    Looks,
+    Large,
+    Tokens,
+}
+
+/// Runs one part of the phases.
+pub(crate) async fn run_part(server: &Server, divide: u32, part: Part) -> anyhow::Result<Vec<Figures>> {
+    let load = Load::new(server, divide).await?;
+    match part {
+        Part::Pushes => load.pushes().await,
+        Part::Looks => load.looks().await,
+        Part::Large => {
+            push_image(&load.clients[0], TAGGED, "latest").await?;
+            load.large().await
+        }
+        Part::Tokens => load.tokens().await,
+    }
+}
+
 /// Runs every phase against the server.
 pub(crate) async fn run(server: &Server, divide: u32) -> anyhow::Result<Vec<Figures>> {
     let load = Load::new(server, divide).await?;
