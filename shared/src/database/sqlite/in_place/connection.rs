@@ -62,7 +62,14 @@ impl InPlaceConnection {
         self.step(sql, &Values::default(), Wanted::None).map(drop).map_err(translate)
     }
 
-    pub(super) fn in_transaction(&self) -> bool {
+    /// How often SQLite has planned a statement anew since it was first prepared.
+    #[cfg(test)]
+    pub(super) fn planned_again(&self, sql: &str) -> i32 {
+        self.connection.prepare_cached(sql).unwrap().get_status(rusqlite::StatementStatus::RePrepare)
+    }
+
+    /// Whether a transaction is open: SQLite ends one by itself when the disk is full.
+    pub(in crate::database) fn in_transaction(&self) -> bool {
         !self.connection.is_autocommit()
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use log::LevelFilter;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use sqlx_core::{Url, connection::ConnectOptions, error::Error};
 
 use super::{InPlaceConnection, errors::translate};
@@ -44,6 +44,8 @@ impl Options {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.busy_timeout)?;
+        // Without it SQLite plans a statement anew for every value that is bound to its LIMIT, which costs more than to run it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(self.cached_statements);
         for (name, value) in &self.pragmas {
             connection.execute_batch(&format!("PRAGMA {name} = {value}"))?;

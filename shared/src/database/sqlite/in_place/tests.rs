@@ -116,6 +116,17 @@ async fn a_text_of_two_statements_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn a_statement_is_planned_once_whatever_its_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut connection = with_things(&directory).await;
+    let select = "SELECT id FROM thing WHERE name > $1 ORDER BY name LIMIT $2";
+    for limit in [1_i64, 2, 1, 3] {
+        sqlx::query(select).bind("a").bind(limit).fetch_all(&mut connection).await.unwrap();
+    }
+    assert_eq!(connection.planned_again(select), 0);
+}
+
+#[tokio::test]
 async fn a_pragma_takes_effect_each_time() {
     let directory = tempfile::tempdir().unwrap();
     let mut connection = connect(&directory).await;
