@@ -1,7 +1,7 @@
 //! The writer: one connection, one thread, one transaction for all operations that wait.
 //!
-//! What waits is taken first, then the transaction begins, because how durable it must be is set before BEGIN. While it commits, the next operations
-//! gather; so the busier the writer, the more operations share a trip to the disk.
+//! What waits is taken first, then the transaction begins, because how durable it must be is set before BEGIN. What arrives until COMMIT joins it, if
+//! it asks for no more than that. While it commits, the next operations gather; so the busier the writer, the more operations share a trip to the disk.
 
 use std::{io, mem, sync::Arc, thread};
 
@@ -47,8 +47,9 @@ impl Writer {
     pub(super) fn start(connection: InPlaceConnection, options: Options, clock: Clock) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let desk = Desk { link: Link::Idle(connection), options, clock, synchronous: Some(Durability::Full) };
+        let inbox = Inbox { waiting, held: None, closing: Vec::new() };
         let runtime = Handle::current();
-        thread::Builder::new().name("write-door".to_owned()).spawn(move || runtime.block_on(desk.serve(waiting)))?;
+        thread::Builder::new().name("write-door".to_owned()).spawn(move || runtime.block_on(desk.serve(inbox)))?;
         Ok(Self { queue })
     }
 
@@ -67,6 +68,53 @@ impl Writer {
             // An error means that the writer had already gone, which is as good.
             let _ = done.await;
         }
+    }
+}
+
+/// What was handed over and has not begun.
+struct Inbox {
+    waiting: mpsc::Receiver<Message>,
+    /// Came during a transaction that is less durable than it must be.
+    held: Option<Box<dyn Job>>,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+impl Inbox {
+    /// Waits until there is something to do, and takes what there is. Nothing when nobody can hand anything over any more.
+    async fn batch(&mut self) -> Vec<Box<dyn Job>> {
+        let mut jobs: Vec<_> = self.held.take().into_iter().collect();
+        let mut messages = Vec::with_capacity(MAX_BATCH);
+        while jobs.is_empty() {
+            if self.waiting.recv_many(&mut messages, MAX_BATCH).await == 0 {
+                break;
+            }
+            jobs.extend(messages.drain(..).filter_map(|message| self.sort(message)));
+        }
+        jobs
+    }
+
+    /// What has arrived in the meantime for a transaction of this durability.
+    fn late(&mut self, durability: Durability) -> Option<Box<dyn Job>> {
+        while self.held.is_none() {
+            let message = self.waiting.try_recv().ok()?;
+            match self.sort(message) {
+                Some(job) if job.durability() > durability => self.held = Some(job),
+                Some(job) => return Some(job),
+                None => {}
+            }
+        }
+        None
+    }
+
+    fn sort(&mut self, message: Message) -> Option<Box<dyn Job>> {
+        match message {
+            Message::Run(job) => return Some(job),
+            Message::Close(closed) => {
+                self.waiting.close();
+                self.closing.push(closed);
+            }
+        }
+        None
     }
 }
 
@@ -93,38 +141,28 @@ struct Collapsed(sqlx::Error);
 type Judged = (Box<dyn Job>, Option<DatabaseError>);
 
 impl Desk {
-    async fn serve(mut self, mut waiting: mpsc::Receiver<Message>) {
-        let mut messages = Vec::with_capacity(MAX_BATCH);
-        let mut closing = Vec::new();
-        while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
-            let mut jobs = Vec::with_capacity(messages.len());
-            for message in messages.drain(..) {
-                match message {
-                    Message::Run(job) => jobs.push(job),
-                    Message::Close(closed) => closing.push(closed),
-                }
+    async fn serve(mut self, mut inbox: Inbox) {
+        loop {
+            let jobs = inbox.batch().await;
+            if jobs.is_empty() {
+                break;
             }
-            if !jobs.is_empty() {
-                self.run(jobs).await;
-            }
-            if !closing.is_empty() {
-                waiting.close();
-            }
+            self.run(jobs, &mut inbox).await;
         }
         if let Link::Idle(connection) = mem::replace(&mut self.link, Link::Down)
             && let Err(error) = connection.close().await
         {
             tracing::warn!(%error, "the write connection did not close");
         }
-        for closed in closing {
+        for closed in inbox.closing {
             let _ = closed.send(());
         }
     }
 
-    /// Runs the jobs in one transaction, or each in its own if that one collapses, and answers them.
-    async fn run(&mut self, jobs: Vec<Box<dyn Job>>) {
+    /// Runs the jobs, and what arrives until they are done, in one transaction, or each in its own if that one collapses, and answers them.
+    async fn run(&mut self, jobs: Vec<Box<dyn Job>>, inbox: &mut Inbox) {
         let mut judged: Vec<Judged> = jobs.into_iter().map(|job| (job, None)).collect();
-        match self.together(&mut judged).await {
+        match self.together(&mut judged, Some(inbox)).await {
             Ok(()) => settle(judged),
             Err(Collapsed(error)) => {
                 tracing::warn!(%error, operations = judged.len(), "a transaction did not commit; its operations are run one by one");
@@ -137,19 +175,20 @@ impl Desk {
 
     /// A transaction of its own for one job, after the one it shared came to nothing.
     async fn alone(&mut self, job: Box<dyn Job>) {
-        let mut judged = [(job, None)];
-        let outcome = self.together(&mut judged).await;
-        let [(job, error)] = judged;
-        match (outcome, error) {
-            (Ok(()), error) => settle([(job, error)]),
-            (Err(Collapsed(error)), _) => {
+        let mut judged = vec![(job, None)];
+        let outcome = self.together(&mut judged, None).await;
+        match (outcome, judged.pop()) {
+            (Ok(()), judged) => settle(judged),
+            (Err(Collapsed(error)), Some((job, _))) => {
                 tracing::error!(operation = job.name(), %error, "an operation could not be committed");
                 job.fail(DatabaseError::Query(error));
             }
+            (Err(_), None) => {}
         }
     }
 
-    async fn together(&mut self, jobs: &mut [Judged]) -> Result<(), Collapsed> {
+    /// Runs the jobs in one transaction, to which those from the inbox are added.
+    async fn together(&mut self, jobs: &mut Vec<Judged>, inbox: Option<&mut Inbox>) -> Result<(), Collapsed> {
         let durability = jobs.iter().map(|(job, _)| job.durability()).max().unwrap_or(Durability::Full);
         let mark = if jobs.len() == 1 { Mark::Start } else { Mark::Savepoint };
         let mut connection = match self.begin(durability, mark).await {
@@ -164,7 +203,8 @@ impl Desk {
             }
         };
         let mut batch = Batch { connection: &mut connection, clock: &self.clock, mark };
-        let outcome = batch.run(jobs).await;
+        let mut late = inbox.map(|inbox| move || inbox.late(durability));
+        let outcome = batch.run(jobs, || late.as_mut().and_then(|late| late())).await;
         if outcome.is_err() {
             // Fails where SQLite has ended the transaction itself, and then there is nothing left to end.
             let _ = connection.command("ROLLBACK");
@@ -232,6 +272,8 @@ enum Mark {
     Start,
     /// At the savepoint, which stands after nothing but kept changes.
     Savepoint,
+    /// Behind the changes that the first job left; there is no savepoint yet.
+    BehindFirst,
     /// Behind the changes that the last job left; the savepoint is to be set anew.
     Behind,
 }
@@ -244,9 +286,22 @@ struct Batch<'b> {
 }
 
 impl Batch<'_> {
-    async fn run(&mut self, jobs: &mut [Judged]) -> Result<(), Collapsed> {
-        for (job, error) in jobs {
-            *error = self.judge(job).await?;
+    /// Runs the jobs and those that came late, and commits. Who is in the transaction stands in `jobs` whatever happens.
+    async fn run(
+        &mut self,
+        jobs: &mut Vec<Judged>,
+        mut late: impl FnMut() -> Option<Box<dyn Job>>,
+    ) -> Result<(), Collapsed> {
+        let mut next = 0;
+        loop {
+            while let Some((job, error)) = jobs.get_mut(next) {
+                *error = self.judge(job).await?;
+                next += 1;
+            }
+            match if next < MAX_BATCH { late() } else { None } {
+                Some(job) => jobs.push((job, None)),
+                None => break,
+            }
         }
         self.connection.command("COMMIT").map_err(Collapsed)
     }
@@ -258,7 +313,7 @@ impl Batch<'_> {
             let mut tx = Transaction::new(Connection::Sqlite(self.connection), self.clock.now());
             let ended = catching_panic(job.run(&mut tx)).await;
             if let Some(Ended::Kept) = ended {
-                self.mark = Mark::Behind;
+                self.mark = if self.mark == Mark::Start { Mark::BehindFirst } else { Mark::Behind };
                 return Ok(None);
             }
             if let Err(undone) = self.undo() {
@@ -279,13 +334,18 @@ impl Batch<'_> {
     }
 
     /// Sets the savepoint where there are changes of other jobs to keep apart. Fails if a job before let SQLite take back the whole transaction and did
-    /// not say so: there is no savepoint to release then. One set without that would begin a transaction of its own and let the lost job pass as kept.
+    /// not say so: a savepoint would then begin a transaction of its own and let the lost job pass as kept.
     fn mark(&mut self) -> Result<(), Collapsed> {
-        if self.mark == Mark::Behind {
-            self.connection.command("RELEASE job").map_err(Collapsed)?;
-            self.connection.command("SAVEPOINT job").map_err(Collapsed)?;
-            self.mark = Mark::Savepoint;
+        match self.mark {
+            Mark::Start | Mark::Savepoint => return Ok(()),
+            Mark::BehindFirst if self.connection.in_transaction() => {}
+            Mark::BehindFirst => {
+                return Err(Collapsed(sqlx::Error::Protocol("the transaction has ended by itself".into())));
+            }
+            Mark::Behind => self.connection.command("RELEASE job").map_err(Collapsed)?,
         }
+        self.connection.command("SAVEPOINT job").map_err(Collapsed)?;
+        self.mark = Mark::Savepoint;
         Ok(())
     }
 
@@ -296,7 +356,7 @@ impl Batch<'_> {
                 self.connection.command("ROLLBACK")?;
                 self.connection.command("BEGIN IMMEDIATE")
             }
-            Mark::Savepoint | Mark::Behind => self.connection.command("ROLLBACK TO job"),
+            Mark::Savepoint | Mark::BehindFirst | Mark::Behind => self.connection.command("ROLLBACK TO job"),
         }
     }
 }

@@ -18,7 +18,7 @@ impl Fixture {
     /// Writes the stories in one batch: they are handed over, in order, while the writer is held up.
     async fn write_together(&self, stories: Vec<Story>) -> Vec<Answer> {
         let gate = Arc::new(Notify::new());
-        let held = self.hand_over(Story::new("held").step(Step::Pass(Arc::clone(&gate)))).await;
+        let held = self.hand_over(Story::new("held").relaxed().step(Step::Pass(Arc::clone(&gate)))).await;
         self.journal.expect("run held").await;
         let mut waiting = Vec::new();
         for story in stories {
@@ -219,10 +219,39 @@ async fn a_batch_is_relaxed_only_if_all_of_it_is() {
     assert_eq!(fixture.write(story().relaxed()).await.unwrap(), [NORMAL]);
     let relaxed = fixture.write_together(vec![story().relaxed(), story().relaxed()]).await;
     assert_eq!(relaxed[1].as_ref().unwrap(), &[NORMAL]);
-    let mixed = fixture.write_together(vec![story().relaxed(), story(), story().relaxed()]).await;
+    let mixed = fixture.write_together(vec![story(), story().relaxed(), story()]).await;
     for answer in mixed {
         assert_eq!(answer.unwrap(), [FULL]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_before_commit_joins_unless_it_must_be_more_durable() {
+    let fixture = Fixture::sqlite().await;
+    let answers = fixture
+        .write_together(vec![
+            Story::new("refused").relaxed().insert(1, "a").step(Step::Refuse),
+            Story::new("joins").relaxed().insert(2, "b"),
+            Story::new("waits").insert(3, "c"),
+            Story::new("waits behind it").relaxed().insert(4, "d"),
+        ])
+        .await;
+    assert_eq!(answers.iter().map(kept).collect::<Vec<_>>(), [false, true, true, true]);
+    assert_eq!(
+        fixture.journal.take(),
+        [
+            "run held",
+            "run refused",
+            "run joins",
+            "committed held",
+            "committed joins",
+            "run waits",
+            "run waits behind it",
+            "committed waits",
+            "committed waits behind it"
+        ]
+    );
+    assert_eq!(fixture.ids().await, [2, 3, 4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
