@@ -135,11 +135,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The size in bytes that every part of an upload but its last must have; `None` where pieces of any size may be written.
     fn part_size(&self) -> Option<u64>;
 
-    /// Opens bytes under a key that has none. [`StoreError::AlreadyExists`] if it has: a key is used once.
-    fn create<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>>;
-
-    /// Opens the bytes of an unfinished upload to go on with it.
-    fn reopen<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>>;
+    /// The bytes of an upload. Its first step opens them, and answers why that failed if it did: what blocks is then one job and not two.
+    fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload>;
 
     /// Stores bytes that are already in memory, durably, under a key that has none.
     fn put<'a>(&'a self, key: &'a StorageKey, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreError>>;
@@ -167,13 +164,23 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn redirect<'a>(&'a self, key: &'a StorageKey, life: Duration) -> BoxFuture<'a, Result<Option<Url>, StoreError>>;
 }
 
-/// The open bytes of one upload. Dropping it closes them and leaves them as they are: they can be reopened, or go to the trash.
-pub trait OpenUpload: Send {
-    /// How many bytes there are now. More than were recorded is what a crash leaves behind; they are written over, or cut off by `finish`.
-    fn length(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
+/// What an upload finds under its key when its first step opens it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: the step makes the bytes. [`StoreError::AlreadyExists`] if there are some: a key is used once.
+    Nothing,
+    /// What an earlier request left; [`StoreError::NotFound`] if there is nothing.
+    Bytes,
+    /// Either: an earlier request may have made them, or may never have come to it.
+    Unknown,
+}
 
+/// The bytes of one upload. Dropping it closes them and leaves them as they are: they can be opened again, or go to the trash.
+///
+/// More bytes than were recorded is what a crash leaves behind; they are written over, or cut off by `finish`.
+pub trait OpenUpload: Send {
     /// Writes `pieces` one behind the other from `offset` on, then hashes them: where writing blocks, one job does both while the bytes are in the
-    /// processor's cache. On failure nothing is known about the bytes behind `offset`.
+    /// processor's cache. On failure nothing is known about the bytes behind `offset`; [`StoreError::TooShort`] if there are fewer before it.
     fn write(&mut self, offset: u64, pieces: Vec<Bytes>, hasher: Hasher) -> BoxFuture<'_, Result<Hasher, StoreError>>;
 
     /// Hashes the first `length` bytes as they lie there now; [`StoreError::TooShort`] if there are fewer.

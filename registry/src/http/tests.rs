@@ -84,7 +84,7 @@ async fn a_full_disk_is_insufficient_storage_and_the_next_attempt_succeeds() {
     let whole = format!("/v2/acme/web/blobs/uploads/?digest={digest}");
     let location = house.start().await.headers()[header::LOCATION].to_str().unwrap().to_owned();
     for (call, method, target) in [
-        (Call::Create, Method::POST, whole.as_str()),
+        (Call::Open, Method::POST, whole.as_str()),
         (Call::Write, Method::POST, whole.as_str()),
         (Call::Finish, Method::POST, whole.as_str()),
         (Call::Write, Method::PATCH, location.as_str()),

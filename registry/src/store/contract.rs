@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use shared::digest::{Algorithm, Digest, Hasher};
 
-use super::{StorageKey, Store, StoreError};
+use super::{Found, StorageKey, Store, StoreError};
 
 /// Runs the whole contract against a store that holds nothing yet.
 pub(crate) async fn holds(store: Arc<dyn Store>) {
@@ -37,7 +37,7 @@ fn sha256() -> Hasher {
 
 async fn bytes_written_in_pieces_read_back_in_ranges(store: &dyn Store) {
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     let pieces = vec![Bytes::from_static(b"on "), Bytes::new(), Bytes::from_static(b"the ")];
     let hasher = upload.write(0, pieces, sha256()).await.unwrap();
     let hasher = upload.write(7, vec![Bytes::from_static(b"quay")], hasher).await.unwrap();
@@ -54,7 +54,8 @@ async fn bytes_written_in_pieces_read_back_in_ranges(store: &dyn Store) {
 async fn a_key_is_used_once(store: &dyn Store) {
     let key = StorageKey::fresh();
     store.put(&key, Bytes::from_static(b"first")).await.unwrap();
-    assert!(matches!(store.create(&key).await, Err(StoreError::AlreadyExists(taken)) if taken == key));
+    let mut upload = store.upload(&key, Found::Nothing);
+    assert!(matches!(upload.finish(0).await, Err(StoreError::AlreadyExists(taken)) if taken == key));
     let again = store.put(&key, Bytes::from_static(b"second")).await;
     assert!(matches!(again, Err(StoreError::AlreadyExists(_))));
     assert_eq!(read(store, &key, 0..5).await.unwrap(), b"first");
@@ -62,11 +63,14 @@ async fn a_key_is_used_once(store: &dyn Store) {
 
 async fn an_upload_is_reopened_where_it_stood(store: &dyn Store) {
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     upload.write(0, vec![Bytes::from_static(b"half ")], sha256()).await.unwrap();
     drop(upload);
-    let mut upload = store.reopen(&key).await.unwrap();
-    assert_eq!(upload.length().await.unwrap(), 5);
+    for found in [Found::Bytes, Found::Unknown] {
+        let short = store.upload(&key, found).write(6, vec![Bytes::from_static(b"too far")], sha256()).await;
+        assert!(matches!(short, Err(StoreError::TooShort { expected: 6, found: 5, .. })));
+    }
+    let mut upload = store.upload(&key, Found::Bytes);
     let hasher = upload.hash(Algorithm::Sha512, 5).await.unwrap();
     let hasher = upload.write(5, vec![Bytes::from_static(b"whole")], hasher).await.unwrap();
     assert_eq!(hasher.finish(), Digest::of(Algorithm::Sha512, b"half whole"));
@@ -76,7 +80,7 @@ async fn an_upload_is_reopened_where_it_stood(store: &dyn Store) {
 
 async fn finish_cuts_what_nobody_recorded(store: &dyn Store) {
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     upload.write(0, vec![Bytes::from_static(b"kept, lost")], sha256()).await.unwrap();
     assert_eq!(upload.hash(Algorithm::Sha256, 4).await.unwrap().finish(), Digest::of(Algorithm::Sha256, b"kept"));
     upload.finish(4).await.unwrap();
@@ -85,25 +89,33 @@ async fn finish_cuts_what_nobody_recorded(store: &dyn Store) {
 
 async fn finish_refuses_a_hole(store: &dyn Store) {
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     upload.write(0, vec![Bytes::from_static(b"abc")], sha256()).await.unwrap();
     assert!(matches!(upload.finish(5).await, Err(StoreError::TooShort { expected: 5, found: 3, .. })));
     assert!(matches!(upload.hash(Algorithm::Sha256, 4).await, Err(StoreError::TooShort { expected: 4, found: 3, .. })));
 }
 
 async fn an_empty_upload_is_empty(store: &dyn Store) {
-    let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
-    let hasher = upload.write(0, Vec::new(), sha256()).await.unwrap();
-    upload.finish(0).await.unwrap();
-    assert_eq!(hasher.finish(), Digest::of(Algorithm::Sha256, b""));
-    assert_eq!(read(store, &key, 0..0).await.unwrap(), b"");
+    for found in [Found::Nothing, Found::Unknown] {
+        let key = StorageKey::fresh();
+        let mut upload = store.upload(&key, found);
+        assert_eq!(store.size(&key).await.unwrap(), None, "nothing is opened before the first step");
+        let hasher = upload.write(0, Vec::new(), sha256()).await.unwrap();
+        upload.finish(0).await.unwrap();
+        assert_eq!(hasher.finish(), Digest::of(Algorithm::Sha256, b""));
+        assert_eq!(read(store, &key, 0..0).await.unwrap(), b"");
+        let alone = StorageKey::fresh();
+        store.upload(&alone, found).finish(0).await.unwrap();
+        assert_eq!(store.size(&alone).await.unwrap(), Some(0), "to finish alone makes it");
+    }
 }
 
 async fn what_is_missing_is_named(store: &dyn Store) {
     let missing = StorageKey::fresh();
     assert!(matches!(store.read(&missing, 0..1).await, Err(StoreError::NotFound(key)) if key == missing));
-    assert!(matches!(store.reopen(&missing).await, Err(StoreError::NotFound(key)) if key == missing));
+    let mut upload = store.upload(&missing, Found::Bytes);
+    assert!(matches!(upload.write(0, Vec::new(), sha256()).await, Err(StoreError::NotFound(key)) if key == missing));
+    assert!(matches!(upload.finish(0).await, Err(StoreError::NotFound(key)) if key == missing));
     assert_eq!(store.size(&missing).await.unwrap(), None);
     let short = StorageKey::fresh();
     store.put(&short, Bytes::from_static(b"abc")).await.unwrap();
@@ -111,7 +123,7 @@ async fn what_is_missing_is_named(store: &dyn Store) {
     for outside in ["../outside", "/etc/hostname", "", "blobs/../../x"] {
         let key = StorageKey::stored(outside);
         assert!(matches!(store.read(&key, 0..1).await, Err(StoreError::NotFound(_))), "{outside:?}");
-        assert!(store.create(&key).await.is_err(), "{outside:?}");
+        assert!(store.upload(&key, Found::Unknown).finish(0).await.is_err(), "{outside:?}");
         store.delete(&[key]).await.unwrap();
     }
 }
@@ -168,7 +180,7 @@ async fn listing_pages_through_everything(store: &dyn Store) {
 async fn large_bytes_survive_whole(store: &dyn Store) {
     let content: Vec<u8> = (0..1_500_000_u32).flat_map(u32::to_le_bytes).collect();
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     // More pieces than the kernel takes in one call.
     let pieces = content.chunks(3001).map(Bytes::copy_from_slice).collect();
     let hasher = upload.write(0, pieces, sha256()).await.unwrap();

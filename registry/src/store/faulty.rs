@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt, io,
+    fmt, io, mem,
     ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,13 +13,13 @@ use futures_util::{FutureExt, future::BoxFuture};
 use shared::digest::{Algorithm, Hasher};
 use url::Url;
 
-use super::{Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
+use super::{Found, Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
 
 /// A call that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    Create,
-    Reopen,
+    /// The opening of an upload's bytes, by its first step.
+    Open,
     Write,
     Hash,
     Finish,
@@ -75,6 +75,10 @@ impl Faulty {
         self.plan.lock().unwrap().is_empty()
     }
 
+    fn plans(&self, call: Call) -> bool {
+        self.plan.lock().unwrap().iter().any(|(planned, _)| *planned == call)
+    }
+
     fn next(&self, call: Call) -> Option<Fault> {
         let mut plan = self.plan.lock().unwrap();
         let position = plan.iter().position(|(planned, _)| *planned == call)?;
@@ -102,19 +106,6 @@ impl Faulty {
             Some(Fault::Error | Fault::ShortWrite(_)) => Err(failure(key)),
         }
     }
-
-    fn wrap<'a>(
-        &'a self,
-        call: Call,
-        key: &'a StorageKey,
-        opening: BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>>,
-    ) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
-        async move {
-            let inner = self.perform(call, key, opening).await?;
-            Ok(Box::new(FaultyUpload { inner, key: key.clone(), store: self.clone() }) as Box<dyn OpenUpload>)
-        }
-        .boxed()
-    }
 }
 
 fn failure(key: &StorageKey) -> StoreError {
@@ -130,12 +121,9 @@ impl Store for Faulty {
         self.part_size.or(self.inner.part_size())
     }
 
-    fn create<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
-        self.wrap(Call::Create, key, self.inner.create(key))
-    }
-
-    fn reopen<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
-        self.wrap(Call::Reopen, key, self.inner.reopen(key))
+    fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload> {
+        let inner = self.inner.upload(key, found);
+        Box::new(FaultyUpload { inner, key: key.clone(), store: self.clone(), opened: false })
     }
 
     fn put<'a>(&'a self, key: &'a StorageKey, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -180,6 +168,19 @@ struct FaultyUpload {
     inner: Box<dyn OpenUpload>,
     key: StorageKey,
     store: Faulty,
+    opened: bool,
+}
+
+impl FaultyUpload {
+    /// Opens the bytes as the first step would, or does what was planned instead.
+    async fn open(&mut self) -> Result<(), StoreError> {
+        if mem::replace(&mut self.opened, true) || !self.store.plans(Call::Open) {
+            return Ok(());
+        }
+        // To write nothing is to open.
+        let opening = self.inner.write(0, Vec::new(), Hasher::new(Algorithm::Sha256));
+        self.store.perform(Call::Open, &self.key, opening).await.map(drop)
+    }
 }
 
 impl fmt::Debug for FaultyUpload {
@@ -189,12 +190,9 @@ impl fmt::Debug for FaultyUpload {
 }
 
 impl OpenUpload for FaultyUpload {
-    fn length(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.inner.length()
-    }
-
     fn write(&mut self, offset: u64, pieces: Vec<Bytes>, hasher: Hasher) -> BoxFuture<'_, Result<Hasher, StoreError>> {
         async move {
+            self.open().await?;
             let planned = self.store.plan.lock().unwrap().iter().find(|(call, _)| *call == Call::Write).copied();
             if let Some((_, Fault::ShortWrite(bytes))) = planned {
                 self.store.next(Call::Write);
@@ -208,11 +206,19 @@ impl OpenUpload for FaultyUpload {
     }
 
     fn hash(&mut self, algorithm: Algorithm, length: u64) -> BoxFuture<'_, Result<Hasher, StoreError>> {
-        self.store.perform(Call::Hash, &self.key, self.inner.hash(algorithm, length)).boxed()
+        async move {
+            self.open().await?;
+            self.store.perform(Call::Hash, &self.key, self.inner.hash(algorithm, length)).await
+        }
+        .boxed()
     }
 
     fn finish(&mut self, length: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.perform(Call::Finish, &self.key, self.inner.finish(length)).boxed()
+        async move {
+            self.open().await?;
+            self.store.perform(Call::Finish, &self.key, self.inner.finish(length)).await
+        }
+        .boxed()
     }
 }
 
@@ -241,7 +247,7 @@ async fn faults_happen_once_and_as_planned() {
     store.plan(Call::Size, Fault::Delay(Duration::from_millis(1)));
     assert_eq!(store.size(&key).await.unwrap(), Some(1), "late, but done");
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     store.plan(Call::Write, Fault::ShortWrite(2));
     let hasher = Hasher::new(Algorithm::Sha256);
     upload.write(0, vec![Bytes::from_static(b"abc")], hasher).await.unwrap_err();

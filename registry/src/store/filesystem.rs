@@ -26,7 +26,7 @@ pub mod transfer;
 mod upload;
 
 use self::{buffers::Buffers, lane::Lane, upload::FileUpload};
-use super::{Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
+use super::{Found, Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
 
 /// How many jobs of pushes (write, hash, sync, delete) run at once.
 pub const PUSH_JOBS: usize = 32;
@@ -88,11 +88,6 @@ impl Filesystem {
         let path = self.path(key)?;
         self.pushes.run(move || job(&path)).await.map_err(|error| StoreError::from_io(key, error))
     }
-
-    async fn open_upload(&self, key: &StorageKey, options: OpenOptions) -> Result<Box<dyn OpenUpload>, StoreError> {
-        let file = self.push_job(key, move |path| options.open(path)).await?;
-        Ok(Box::new(FileUpload::new(key.clone(), file, self.path(key)?, self.pushes.clone())))
-    }
 }
 
 impl Store for Filesystem {
@@ -104,16 +99,8 @@ impl Store for Filesystem {
         None
     }
 
-    fn create<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        self.open_upload(key, options).boxed()
-    }
-
-    fn reopen<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<Box<dyn OpenUpload>, StoreError>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        self.open_upload(key, options).boxed()
+    fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload> {
+        Box::new(FileUpload::new(key.clone(), self.path(key).ok(), found, self.pushes.clone()))
     }
 
     fn put<'a>(&'a self, key: &'a StorageKey, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -20,7 +20,7 @@ use crate::{
         },
         usage::{Ahead, Allowance, NotReserved, Reserve},
     },
-    store::{OpenUpload, StoreError},
+    store::{Found, OpenUpload, StoreError},
 };
 
 /// After how many bytes a long request records how far it has come, so that a crash does not lose all of it.
@@ -73,7 +73,7 @@ impl Session {
         if let Err(error) = writing.bytes.finish(writing.received).await {
             // After a failed sync nobody knows what reached the disk: these bytes cannot be trusted again.
             self.end().await?;
-            return Err(error.into());
+            return Err(if is_loss(&error) { Error::UploadUnknown } else { error.into() });
         }
         let size = writing.received;
         drop(writing);
@@ -90,49 +90,43 @@ impl Session {
         }
     }
 
-    /// Opens the bytes where the last writer left them. An upload that cannot go on has ended.
+    /// Goes on where the last writer left the bytes.
     async fn open(&self) -> Result<Writing, Error> {
-        match self.try_open().await {
-            Ok((bytes, hasher)) => {
-                let Taken { received, allowance, .. } = self.taken;
-                Ok(Writing { bytes, hasher, received, recorded: received, allowance })
-            }
-            Err(NotOpened::Lost(reason)) => {
-                debug!(upload = %self.id, reason, "an upload cannot go on");
-                self.end().await?;
-                Err(Error::UploadUnknown)
-            }
-            Err(NotOpened::Failed(error)) => Err(error.into()),
+        let Taken { writer, key, received, algorithm, allowance, .. } = &self.taken;
+        let found = match (writer, received) {
+            (1, _) => Found::Nothing,
+            (_, 0) => Found::Unknown,
+            _ => Found::Bytes,
+        };
+        let mut bytes = self.content.store.upload(key, found);
+        let hasher = if *received == 0 { Hasher::new(*algorithm) } else { self.hashed_so_far(&mut *bytes).await? };
+        Ok(Writing { bytes, hasher, received: *received, recorded: *received, allowance: *allowance })
+    }
+
+    async fn hashed_so_far(&self, bytes: &mut dyn OpenUpload) -> Result<Hasher, Error> {
+        let Taken { received, algorithm, boot, hash_state, .. } = &self.taken;
+        if *boot != boot::id() {
+            // Nothing was synced: what the last boot hashed need not be what lies there now.
+            return self.unless_lost(bytes.hash(*algorithm, *received).await).await;
+        }
+        let state = hash_state.as_deref().and_then(|state| Hasher::resume(state).ok());
+        match state {
+            Some(hasher) if hasher.length() == *received && hasher.algorithm() == *algorithm => Ok(hasher),
+            _ => Err(self.cannot_go_on("the state of its hash cannot be read").await),
         }
     }
 
-    async fn try_open(&self) -> Result<(Box<dyn OpenUpload>, Hasher), NotOpened> {
-        let Taken { key, received, algorithm, .. } = &self.taken;
-        let store = &self.content.store;
-        // The first writer makes the bytes. A later one does, too, where an earlier one never came to it.
-        let mut bytes = match self.taken.writer {
-            1 => store.create(key).await?,
-            _ => match store.reopen(key).await {
-                Err(StoreError::NotFound(_)) if *received == 0 => store.create(key).await?,
-                opened => opened?,
-            },
-        };
-        if *received == 0 {
-            return Ok((bytes, Hasher::new(*algorithm)));
+    /// What a step answered. An upload whose bytes are gone, or fewer than were recorded, has ended with it.
+    async fn unless_lost<T>(&self, step: Result<T, StoreError>) -> Result<T, Error> {
+        match step {
+            Err(error) if is_loss(&error) => Err(self.cannot_go_on("bytes are missing").await),
+            step => Ok(step?),
         }
-        if bytes.length().await? < *received {
-            return Err(NotOpened::Lost("bytes are missing"));
-        }
-        if self.taken.boot != boot::id() {
-            // Nothing was synced: what the last boot hashed need not be what lies there now.
-            let hasher = bytes.hash(*algorithm, *received).await?;
-            return Ok((bytes, hasher));
-        }
-        let state = self.taken.hash_state.as_deref().and_then(|state| Hasher::resume(state).ok());
-        match state {
-            Some(hasher) if hasher.length() == *received && hasher.algorithm() == *algorithm => Ok((bytes, hasher)),
-            _ => Err(NotOpened::Lost("the state of its hash cannot be read")),
-        }
+    }
+
+    async fn cannot_go_on(&self, reason: &'static str) -> Error {
+        debug!(upload = %self.id, reason, "an upload cannot go on");
+        self.end().await.err().unwrap_or(Error::UploadUnknown)
     }
 
     /// Reads the chunk's body to its end and writes it. What was written before an error is recorded.
@@ -169,7 +163,7 @@ impl Session {
             let end = batch.end;
             let ahead = if end.is_none() { Ahead::AStep } else { Ahead::Nothing };
             self.reserve(writing, writing.received + batch.length as u64, ahead).await?;
-            writing.write(batch).await?;
+            self.unless_lost(writing.write(batch).await).await?;
             if let Some(announced) = chunk.length.filter(|_| surplus > 0) {
                 return Err(Error::SizeInvalid { announced, arrived });
             }
@@ -240,7 +234,7 @@ impl Session {
             writing.hasher.clone().finish()
         } else {
             // Only now is it known which hash was wanted.
-            writing.bytes.hash(expected.algorithm(), writing.received).await?.finish()
+            self.unless_lost(writing.bytes.hash(expected.algorithm(), writing.received).await).await?.finish()
         };
         if computed == expected {
             return Ok(());
@@ -295,7 +289,7 @@ impl Session {
 }
 
 impl Writing {
-    async fn write(&mut self, batch: Batch) -> Result<(), Error> {
+    async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
         if batch.length == 0 {
             return Ok(());
         }
@@ -308,18 +302,7 @@ impl Writing {
     }
 }
 
-enum NotOpened {
-    /// The upload cannot go on.
-    Lost(&'static str),
-    /// The store failed; the upload may go on later.
-    Failed(StoreError),
-}
-
-impl From<StoreError> for NotOpened {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound(_) | StoreError::TooShort { .. } => Self::Lost("bytes are missing"),
-            error => Self::Failed(error),
-        }
-    }
+/// Whether bytes that were recorded are not there any more. After any other failure the upload may go on later.
+fn is_loss(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotFound(_) | StoreError::TooShort { .. })
 }

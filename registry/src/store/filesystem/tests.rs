@@ -54,14 +54,18 @@ async fn bytes_that_are_in_no_cache_are_read_by_a_blocking_thread() {
 async fn a_write_goes_on_after_its_waiter_is_gone() {
     let (directory, store) = store();
     let key = StorageKey::fresh();
-    let mut upload = store.create(&key).await.unwrap();
+    let mut upload = store.upload(&key, Found::Nothing);
     {
         let mut writing = upload.write(0, vec![Bytes::from(vec![1; 400_000])], Hasher::new(Algorithm::Sha256));
         // One poll hands the job over; then the waiter goes.
         let _ = futures_util::poll!(&mut writing);
     }
-    // The lane keeps order per permit, not per file: ask until the file is whole.
-    let file = File::open(directory.path().join(key.as_str())).unwrap();
+    // The job makes the file: ask until it is there, and whole.
+    let path = directory.path().join(key.as_str());
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    let file = File::open(path).unwrap();
     let mut last = [0];
     while file.read_at(&mut last, 399_999).unwrap() == 0 {
         tokio::task::yield_now().await;

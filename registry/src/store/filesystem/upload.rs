@@ -1,18 +1,18 @@
-//! The open file of an upload.
+//! The file of an upload.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, IoSlice},
     os::unix::fs::FileExt,
-    path::PathBuf,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::digest::{Algorithm, Hasher};
 
-use super::{Lane, OpenUpload, StorageKey, StoreError, sync_directory_of};
+use super::{Found, Lane, OpenUpload, StorageKey, StoreError, sync_directory_of};
 
 /// How many pieces the kernel takes in one call (IOV_MAX).
 const PIECES_PER_CALL: usize = 1024;
@@ -23,22 +23,24 @@ const HASH_BYTES: usize = 256 * 1024;
 pub(super) struct FileUpload {
     key: StorageKey,
     // Shared with the job that works on it: a job outlives the future that waits for it.
-    file: Arc<File>,
-    path: PathBuf,
+    place: Arc<Place>,
     pushes: Lane,
 }
 
 impl FileUpload {
-    pub(super) fn new(key: StorageKey, file: File, path: PathBuf, pushes: Lane) -> Self {
-        Self { key, file: Arc::new(file), path, pushes }
+    /// `path` is missing where the key leads out of the store: no bytes lie there.
+    pub(super) fn new(key: StorageKey, path: Option<PathBuf>, found: Found, pushes: Lane) -> Self {
+        Self { key, place: Arc::new(Place { path, found, opened: OnceLock::new() }), pushes }
     }
 
+    /// Runs `job` on the file, which is opened if this is the first.
     async fn job<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+        job: impl FnOnce(&File, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let file = Arc::clone(&self.file);
-        self.pushes.run(move || job(&file)).await.map_err(|error| StoreError::from_io(&self.key, error))
+        let place = Arc::clone(&self.place);
+        let done = self.pushes.run(move || place.open().and_then(|(file, path)| job(file, path))).await;
+        done.map_err(|error| StoreError::from_io(&self.key, error))
     }
 
     fn expect(&self, expected: u64, found: u64) -> Result<(), StoreError> {
@@ -49,26 +51,43 @@ impl FileUpload {
     }
 }
 
-impl OpenUpload for FileUpload {
-    fn length(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        // An open file answers from memory; a job of its own would cost more than the answer.
-        let length = self.file.metadata().map(|metadata| metadata.len());
-        async move { length.map_err(|error| StoreError::from_io(&self.key, error)) }.boxed()
-    }
+/// Where the file is, and the file once a job has opened it.
+struct Place {
+    path: Option<PathBuf>,
+    found: Found,
+    opened: OnceLock<File>,
+}
 
+impl Place {
+    fn open(&self) -> io::Result<(&File, &Path)> {
+        let path = self.path.as_deref().ok_or(io::ErrorKind::NotFound)?;
+        if let Some(file) = self.opened.get() {
+            return Ok((file, path));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        match self.found {
+            Found::Nothing => options.create_new(true),
+            Found::Bytes => &mut options,
+            Found::Unknown => options.create(true),
+        };
+        let file = options.open(path)?;
+        Ok((self.opened.get_or_init(|| file), path))
+    }
+}
+
+impl OpenUpload for FileUpload {
     fn write(&mut self, offset: u64, pieces: Vec<Bytes>, hasher: Hasher) -> BoxFuture<'_, Result<Hasher, StoreError>> {
-        self.job(move |file| {
-            write_all_at(file, offset, &pieces)?;
-            let mut hasher = hasher;
-            pieces.iter().for_each(|piece| hasher.update(piece));
-            Ok(hasher)
-        })
+        async move {
+            let written = self.job(move |file, _| write_and_hash(file, offset, &pieces, hasher)).await?;
+            written.map_err(|found| StoreError::TooShort { key: self.key.clone(), expected: offset, found })
+        }
         .boxed()
     }
 
     fn hash(&mut self, algorithm: Algorithm, length: u64) -> BoxFuture<'_, Result<Hasher, StoreError>> {
         async move {
-            let hasher = self.job(move |file| hash_up_to(file, algorithm, length)).await?;
+            let hasher = self.job(move |file, _| hash_up_to(file, algorithm, length)).await?;
             self.expect(length, hasher.length())?;
             Ok(hasher)
         }
@@ -76,27 +95,38 @@ impl OpenUpload for FileUpload {
     }
 
     fn finish(&mut self, length: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        let path = self.path.clone();
         async move {
-            let found = self
-                .job(move |file| {
-                    let found = file.metadata()?.len();
-                    if found < length {
-                        return Ok(found);
-                    }
-                    if found > length {
-                        // What a crash or a failed write left behind the recorded end belongs to nobody.
-                        file.set_len(length)?;
-                    }
-                    file.sync_data()?;
-                    sync_directory_of(&path)?;
-                    Ok(found)
-                })
-                .await?;
+            let found = self.job(move |file, path| sync_first(file, path, length)).await?;
             self.expect(length, found)
         }
         .boxed()
     }
+}
+
+/// Fails with the length of a file that does not reach `offset`: what lies between would be nobody's.
+fn write_and_hash(file: &File, offset: u64, pieces: &[Bytes], mut hasher: Hasher) -> io::Result<Result<Hasher, u64>> {
+    let length = file.metadata()?.len();
+    if length < offset {
+        return Ok(Err(length));
+    }
+    write_all_at(file, offset, pieces)?;
+    pieces.iter().for_each(|piece| hasher.update(piece));
+    Ok(Ok(hasher))
+}
+
+/// Makes the first `length` bytes and their name durable and cuts off the rest, unless there are fewer. Answers how many there were.
+fn sync_first(file: &File, path: &Path, length: u64) -> io::Result<u64> {
+    let found = file.metadata()?.len();
+    if found < length {
+        return Ok(found);
+    }
+    if found > length {
+        // What a crash or a failed write left behind the recorded end belongs to nobody.
+        file.set_len(length)?;
+    }
+    file.sync_data()?;
+    sync_directory_of(path)?;
+    Ok(found)
 }
 
 /// Writes the pieces one behind the other, at an explicit offset: no other writer can move it.

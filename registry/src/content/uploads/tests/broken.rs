@@ -28,7 +28,7 @@ on_both! {
     a_short_write_is_written_over
     a_full_disk_is_said_and_survived
     a_failed_sync_ends_the_upload
-    a_lost_answer_of_create_is_survived
+    a_lost_answer_of_opening_is_survived
     a_repeated_push_heals_missing_bytes
     a_repeated_push_heals_damaged_bytes
     a_pull_of_missing_bytes_says_so_once
@@ -228,7 +228,7 @@ async fn a_full_disk_is_said_and_survived(stage: &mut Stage) {
     use crate::store::StoreError::NoSpace;
     let (content, repository) = (&stage.content, name("acme/web"));
     let id = content.start_upload(&repository, None, &ada()).await.unwrap();
-    for call in [Call::Create, Call::Write] {
+    for call in [Call::Open, Call::Write] {
         stage.store.plan(call, Fault::Full);
         let full = content.append(&repository, id, chunk("too much")).await;
         assert!(matches!(full, Err(Error::Store(NoSpace(_)))), "{full:?}");
@@ -251,10 +251,10 @@ async fn a_failed_sync_ends_the_upload(stage: &mut Stage) {
     stage.is_consistent().await;
 }
 
-async fn a_lost_answer_of_create_is_survived(stage: &mut Stage) {
+async fn a_lost_answer_of_opening_is_survived(stage: &mut Stage) {
     let (content, repository) = (&stage.content, name("acme/web"));
     let id = content.start_upload(&repository, None, &ada()).await.unwrap();
-    stage.store.plan(Call::Create, Fault::LostAnswer);
+    stage.store.plan(Call::Open, Fault::LostAnswer);
     content.append(&repository, id, chunk("x")).await.unwrap_err();
     content.finish_upload(&repository, id, digest(b"there"), chunk("there"), &ada()).await.unwrap();
     assert_eq!(stage.pull("acme/web", &digest(b"there")).await.unwrap(), "there");
