@@ -17,7 +17,7 @@ use self::session::Session;
 use super::{Content, Error, Promise, Pusher};
 use crate::{
     metadata::uploads::{
-        self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, TakeUpload, Taken, writers::Turn,
+        self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, Taken, writers::Turn,
     },
     store::StorageKey,
 };
@@ -234,7 +234,7 @@ impl Content {
     /// Makes this request the one that writes the upload, if what it brings begins where the upload stands.
     async fn take(&self, repository: &RepositoryName, id: UploadId, start: Option<u64>) -> Result<Session, Error> {
         let turn = self.enter(id).await?;
-        let taken = match self.metadata.write(TakeUpload { id, repository: repository.clone() }).await {
+        let taken = match uploads::take(&self.metadata, &turn, id, repository, self.clock.now()).await {
             Ok(taken) => taken,
             Err(WriteError::Refused(NotYours)) => return Err(Error::UploadUnknown),
             Err(WriteError::Unavailable(error)) => return Err(error.into()),

@@ -7,15 +7,16 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use shared::{
     clock::Timestamp,
-    database::{DatabaseError, Durability, Failure, Operation, Reader, Transaction},
+    database::{DatabaseError, Dialect, Durability, Failure, Operation, Reader, Transaction, WriteError},
     digest::Algorithm,
     on,
     repository::RepositoryName,
 };
 
 pub use self::finish::{FinishUpload, Finished, Known, Looked, NotFinished};
+use self::writers::Turn;
 use super::{
-    NamespaceId, RepositoryId, parse_bytes,
+    Metadata, NamespaceId, RepositoryId, parse_bytes,
     quotas::Exceeded,
     repositories::{self, Repository},
     stored_bytes,
@@ -191,11 +192,10 @@ pub struct Taken {
 
 /// Takes an upload: from now on only this writer can save to it.
 #[derive(Debug)]
-pub struct TakeUpload {
-    /// Which.
-    pub id: UploadId,
+struct TakeUpload {
+    id: UploadId,
     /// Where it has to belong.
-    pub repository: RepositoryName,
+    repository: RepositoryName,
 }
 
 impl Operation for TakeUpload {
@@ -223,6 +223,42 @@ impl Operation for TakeUpload {
         })?;
         Ok(row.ok_or(Failure::Refused(NotYours))?.try_into()?)
     }
+}
+
+/// Takes an upload for the request whose turn it is here.
+///
+/// On PostgreSQL other processes write uploads too: a number that each raises keeps the others from saving. On SQLite this process is the only one, the
+/// turn keeps its own requests apart, and to look is enough.
+///
+/// # Errors
+/// [`NotYours`] if there is no such upload in the repository; the database failed.
+pub(crate) async fn take(
+    metadata: &Metadata,
+    _turn: &Turn,
+    id: UploadId,
+    repository: &RepositoryName,
+    now: Timestamp,
+) -> Result<Taken, WriteError<NotYours>> {
+    if metadata.dialect() == Dialect::Postgres {
+        return metadata.write(TakeUpload { id, repository: repository.clone() }).await;
+    }
+    let found = found(&mut metadata.read().await?, id, repository, now).await?;
+    found.ok_or(WriteError::Refused(NotYours))
+}
+
+async fn found(
+    reader: &mut Reader,
+    id: UploadId,
+    repository: &RepositoryName,
+    now: Timestamp,
+) -> Result<Option<Taken>, DatabaseError> {
+    let select = "SELECT writer, repository_id, namespace_id, storage_key, received, algorithm, hash_state, boot \
+                  FROM upload JOIN repository ON repository.id = repository_id \
+                  WHERE upload.id = $1 AND name = $2 AND deleted_at IS NULL AND expires_at > $3";
+    let row: Option<TakenRow> = on!(reader, c => {
+        sqlx::query_as(select).bind(id.get()).bind(repository.as_str()).bind(now).fetch_optional(c).await
+    })?;
+    Ok(row.map(Taken::try_from).transpose()?)
 }
 
 #[derive(sqlx::FromRow)]
