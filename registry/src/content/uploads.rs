@@ -19,7 +19,7 @@ use crate::{
     metadata::uploads::{
         self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, Taken, writers::Turn,
     },
-    store::StorageKey,
+    store::{Found, StorageKey},
 };
 
 pub(crate) mod boot;
@@ -150,7 +150,7 @@ impl Content {
         let (id, taken) =
             self.begin(repository, digest.algorithm(), Writes::Now { length: chunk.length }, pusher).await?;
         let turn = self.enter(id).await?;
-        let session = Session { content: self.clone(), id, taken, turn };
+        let session = Session { content: self.clone(), id, taken, found: Found::Nothing, turn };
         let (content, holder) = (self.clone(), pusher.holder.clone());
         in_own_task(async move {
             let pushed = session.finish(digest, chunk, holder).await;
@@ -239,9 +239,10 @@ impl Content {
             Err(WriteError::Refused(NotYours)) => return Err(Error::UploadUnknown),
             Err(WriteError::Unavailable(error)) => return Err(error.into()),
         };
+        let found = if taken.received == 0 { Found::Unknown } else { Found::Bytes };
         match start {
             Some(start) if start != taken.received => Err(Error::OutOfOrder { received: taken.received }),
-            _ => Ok(Session { content: self.clone(), id, taken, turn }),
+            _ => Ok(Session { content: self.clone(), id, taken, found, turn }),
         }
     }
 }

@@ -34,6 +34,8 @@ struct House {
     router: Router,
     store: Faulty,
     directory: TempDir,
+    /// Where the database lies; it goes with the house.
+    _scratch: Scratch,
 }
 
 impl House {
@@ -46,13 +48,14 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let store = shape(Faulty::new(Arc::new(Filesystem::open(&directory.path().join("store")).unwrap())));
         let clock = Clock::system();
-        let metadata = Metadata::open(Scratch::sqlite().location(), clock.clone()).await.unwrap();
+        let scratch = Scratch::sqlite();
+        let metadata = Metadata::open(scratch.location(), clock.clone()).await.unwrap();
         let content = Content::new(metadata, Arc::new(store.clone()), clock.clone(), Lives::default());
         let raw = json!({"storage": {"filesystem": {"rootdirectory": directory.path()}}});
         let settings = Settings::try_from(serde_json::from_value::<RawSettings>(raw).unwrap()).unwrap();
         let access = Arc::new(access(&directory));
         let router = super::router(&settings, content, access, Checks::default(), clock).unwrap();
-        Self { router, store, directory }
+        Self { router, store, directory, _scratch: scratch }
     }
 
     async fn send(&self, method: Method, target: &str, body: &'static str) -> Response<Body> {

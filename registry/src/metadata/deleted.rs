@@ -96,9 +96,10 @@ pub struct Gone {
     pub until: Timestamp,
 }
 
+// The plus keeps SQLite from walking through all manifests of a repository in search of the deleted ones.
 const MANIFESTS: &str =
     "SELECT m.id, r.name, m.digest, m.media_type, m.size, m.deleted_tags, m.deleted_at, m.deleted_by, m.expires_at
-    FROM manifest m JOIN repository r ON r.id = m.repository_id JOIN namespace n ON n.id = r.namespace_id
+    FROM manifest m JOIN repository r ON r.id = +m.repository_id JOIN namespace n ON n.id = r.namespace_id
     WHERE m.deleted_at IS NOT NULL AND m.expires_at >= $3 AND (m.expires_at > $3 OR m.id > $4)
         AND n.name = $1 AND r.deleted_at IS NULL AND ($2 = '' OR r.name = $2)
     ORDER BY m.expires_at, m.id LIMIT $5";

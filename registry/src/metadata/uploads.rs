@@ -252,8 +252,9 @@ async fn found(
     repository: &RepositoryName,
     now: Timestamp,
 ) -> Result<Option<Taken>, DatabaseError> {
-    let select = "SELECT u.writer, u.repository_id, r.namespace_id, u.storage_key, u.received, u.algorithm, u.hash_state, u.boot \
-                  FROM upload u JOIN repository r ON r.id = u.repository_id \
+    let select = "SELECT u.writer, u.repository_id, r.namespace_id, u.storage_key, u.received, u.algorithm, u.hash_state, u.boot, \
+                  u.reserved, n.quota FROM upload u JOIN repository r ON r.id = u.repository_id \
+                  JOIN namespace n ON n.id = r.namespace_id \
                   WHERE u.id = $1 AND r.name = $2 AND r.deleted_at IS NULL AND u.expires_at > $3";
     let row: Option<TakenRow> = on!(reader, c => {
         sqlx::query_as(select).bind(id.get()).bind(repository.as_str()).bind(now).fetch_optional(c).await

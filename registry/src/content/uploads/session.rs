@@ -34,6 +34,7 @@ pub(super) struct Session {
     pub(super) content: Content,
     pub(super) id: UploadId,
     pub(super) taken: Taken,
+    pub(super) found: Found,
     // Declared last, dropped last: whoever waits for the turn finds the bytes closed.
     pub(super) turn: Turn,
 }
@@ -92,13 +93,8 @@ impl Session {
 
     /// Goes on where the last writer left the bytes.
     async fn open(&self) -> Result<Writing, Error> {
-        let Taken { writer, key, received, algorithm, allowance, .. } = &self.taken;
-        let found = match (writer, received) {
-            (1, _) => Found::Nothing,
-            (_, 0) => Found::Unknown,
-            _ => Found::Bytes,
-        };
-        let mut bytes = self.content.store.upload(key, found);
+        let Taken { key, received, algorithm, allowance, .. } = &self.taken;
+        let mut bytes = self.content.store.upload(key, self.found);
         let hasher = if *received == 0 { Hasher::new(*algorithm) } else { self.hashed_so_far(&mut *bytes).await? };
         Ok(Writing { bytes, hasher, received: *received, recorded: *received, allowance: *allowance })
     }
