@@ -16,9 +16,7 @@ use shared::{
 use self::session::Session;
 use super::{Content, Error, Promise, Pusher};
 use crate::{
-    metadata::uploads::{
-        self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, Taken, writers::Turn,
-    },
+    metadata::uploads::{self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, Taken, writers::Turn},
     store::{Found, StorageKey},
 };
 
