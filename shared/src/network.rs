@@ -43,6 +43,7 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
 impl FromStr for Network {
     type Err = MalformedNetwork;
 
+    /// IPv4 mapped into IPv6 is read as IPv4: no address is compared in that form.
     fn from_str(text: &str) -> Result<Self, MalformedNetwork> {
         let malformed = || MalformedNetwork(text.chars().take(64).collect());
         let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
@@ -52,7 +53,10 @@ impl FromStr for Network {
         if masked(address, prefix) != address {
             return Err(malformed());
         }
-        Ok(Self { address, prefix })
+        Ok(match (address, address.to_canonical()) {
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if prefix >= 96 => Self { address: v4, prefix: prefix - 96 },
+            _ => Self { address, prefix },
+        })
     }
 }
 
@@ -86,9 +90,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn mapped_networks_are_those_they_map() {
+        for (text, plain) in [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:192.0.2.1/128", "192.0.2.1/32")] {
+            let network: Network = text.parse().unwrap();
+            assert_eq!(network.to_string(), plain);
+            assert!(network.contains(plain.split('/').next().unwrap().parse().unwrap()));
+        }
+        assert_eq!("::ffff:0:0/96".parse::<Network>().unwrap().to_string(), "0.0.0.0/0");
+    }
+
     proptest! {
         #[test]
         fn what_is_read_is_written_and_read_again_as_the_same(address: IpAddr, prefix in 0_u8..=128) {
+            let address = address.to_canonical();
             let prefix = if address.is_ipv4() { prefix.min(32) } else { prefix };
             let text = format!("{}/{prefix}", masked(address, prefix));
             let network: Network = text.parse().unwrap();
