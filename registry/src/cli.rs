@@ -4,6 +4,7 @@ mod backup;
 mod garbage;
 mod immutable;
 mod manifests;
+mod quotas;
 mod reach;
 mod restore;
 mod tags;
@@ -28,8 +29,8 @@ use shared::{
 use tracing::{info, warn};
 
 pub use self::{
-    backup::Backup, garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand, reach::Where,
-    restore::Restore, tags::TagCommand,
+    backup::Backup, garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand,
+    quotas::QuotaCommand, reach::Where, restore::Restore, tags::TagCommand,
 };
 use crate::{
     server::{Registry, StartError, refusal, restore::RestoreError},
@@ -74,6 +75,9 @@ pub enum Command {
     /// Single manifests.
     #[command(subcommand)]
     Manifest(ManifestCommand),
+    /// What namespaces may have at most.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     /// Single tags.
     #[command(subcommand)]
     Tag(TagCommand),
@@ -148,6 +152,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Restore(command) => command.run(&mut std::io::stdout()).await,
         Command::Immutable(command) => command.run(&mut std::io::stdout()).await,
         Command::Manifest(command) => command.run(&mut std::io::stdout()).await,
+        Command::Quota(command) => command.run(&mut std::io::stdout()).await,
         Command::Tag(command) => command.run(&mut std::io::stdout()).await,
     }
 }

@@ -5,6 +5,7 @@
 use crate::metadata::Metadata;
 
 pub mod immutable;
+pub mod quotas;
 pub mod rules;
 
 /// What administrators decide about the images of a registry. Clones share it.

@@ -14,6 +14,7 @@ pub mod input;
 mod lines;
 mod manifests;
 mod page;
+mod quotas;
 mod tags;
 
 use std::sync::Arc;
@@ -118,6 +119,9 @@ routes! {
     System post "/api/v1/registry/garbage-collect" => garbage::collect;
     Namespace get "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::show;
     Namespace put "/api/v1/registry/namespaces/{namespace}/immutable" => immutable::set;
+    System get "/api/v1/registry/namespaces" => quotas::list;
+    Namespace get "/api/v1/registry/namespaces/{namespace}/quota" => quotas::show;
+    System put "/api/v1/registry/namespaces/{namespace}/quota" => quotas::set;
     Namespace delete "/api/v1/registry/tags" => tags::delete;
     Reader get "/api/v1/registry/tags/history" => tags::history;
     Namespace post "/api/v1/registry/tags:restore" => tags::restore;

@@ -81,7 +81,7 @@ pub struct Quota {
 }
 
 /// What a namespace may have and what it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The namespace's name.
     pub namespace: String,
@@ -231,6 +231,36 @@ pub async fn standings(reader: &mut Reader, after: &str, limit: i64) -> Result<V
     let select = standing!("WHERE n.name > $1 ORDER BY n.name LIMIT $2");
     let rows: Vec<StandingRow> = on!(reader, c => sqlx::query_as(select).bind(after).bind(limit).fetch_all(c).await)?;
     Ok(rows.into_iter().map(Standing::from).collect())
+}
+
+/// Namespaces that have a quota of any kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounded {
+    /// How many there are.
+    pub count: u64,
+    /// Those closest to their quota in bytes, by name.
+    pub fullest: Vec<Standing>,
+}
+
+/// The namespaces that have a quota, at most `most` of them by name: those whose bytes are closest to it.
+///
+/// # Errors
+/// The database failed.
+pub async fn bounded(reader: &mut Reader, most: i64) -> Result<Bounded, DatabaseError> {
+    let count = "SELECT count(*) FROM namespace \
+                 WHERE quota IS NOT NULL OR tag_quota IS NOT NULL OR repository_quota IS NOT NULL";
+    // Which ones first, so that tags are counted in those alone.
+    let fullest = standing!(
+        "WHERE n.id IN (SELECT b.id FROM namespace b JOIN usage v ON v.namespace_id = b.id \
+         WHERE b.quota IS NOT NULL OR b.tag_quota IS NOT NULL OR b.repository_quota IS NOT NULL \
+         ORDER BY coalesce((v.used + v.reserved + 1) * 1.0 / (b.quota + 1), 0) DESC, b.name LIMIT $1) ORDER BY n.name"
+    );
+    let (count,): (i64,) = on!(reader, c => sqlx::query_as(count).fetch_one(c).await)?;
+    let rows: Vec<StandingRow> = match count {
+        0 => Vec::new(),
+        _ => on!(reader, c => sqlx::query_as(fullest).bind(most).fetch_all(c).await)?,
+    };
+    Ok(Bounded { count: parse_bytes(count), fullest: rows.into_iter().map(Standing::from).collect() })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
         uploads::{Chunk, UPLOAD_LIFE, UploadId},
     },
     gc::{Collector, Settings},
-    metadata::quotas::{Change, Exceeded, Measure, SetQuota},
+    metadata::quotas::{self, Change, Exceeded, Measure, SetQuota},
 };
 
 on_both! {
@@ -41,6 +41,7 @@ on_both! {
     a_manifest_counts_its_payload
     collecting_makes_room
     every_change_of_a_quota_is_an_event
+    those_who_watch_are_told_of_the_fullest
 }
 
 /// Everything that may be set, at nothing.
@@ -414,4 +415,27 @@ async fn every_change_of_a_quota_is_an_event(stage: &mut Stage) {
             r#"{"event":"quota_set","namespace":"acme","bytes":null,"tags":2,"repositories":3,"actor":"root"}"#,
         ]
     );
+}
+
+async fn those_who_watch_are_told_of_the_fullest(stage: &mut Stage) {
+    let told = async |most: i64| {
+        let mut reader = stage.content.metadata.read().await.unwrap();
+        let bounded = quotas::bounded(&mut reader, most).await.unwrap();
+        (bounded.count, bounded.fullest.into_iter().map(|standing| standing.namespace).collect::<Vec<_>>())
+    };
+    stage.push("free/web", "1234567890").await.unwrap();
+    assert_eq!(told(10).await, (0, vec![]));
+    let bounds =
+        [("half", Some(10), "12345"), ("full", Some(5), "12345"), ("shut", Some(0), ""), ("tags", None, "12345")];
+    for (namespace, bytes, content) in bounds {
+        if !content.is_empty() {
+            stage.push(&format!("{namespace}/web"), content).await.unwrap();
+        }
+        let change = Change { bytes: Some(bytes), tags: Some(Some(1)), repositories: None };
+        let set = SetQuota { namespace: name(namespace), change, actor: "root".to_owned() };
+        stage.content.metadata.write(set).await.unwrap();
+    }
+    assert_eq!(told(10).await, (4, ["full", "half", "shut", "tags"].map(str::to_owned).to_vec()));
+    assert_eq!(told(3).await, (4, ["full", "half", "shut"].map(str::to_owned).to_vec()));
+    assert_eq!(told(2).await, (4, ["full", "shut"].map(str::to_owned).to_vec()));
 }

@@ -17,6 +17,8 @@ mod manifests;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod undelete;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{header, request::Parts},
 };
 use serde::de::DeserializeOwned;
-use shared::strict_json;
+use shared::{repository::RepositoryName, strict_json};
 use tokio::time::timeout;
 
 use super::error::ApiError;
@@ -45,6 +45,21 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 fn says_json(request: &Request) -> bool {
     let field = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     field.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The namespace that the path names as `{namespace}`, for handlers that every namespace is open to.
+#[derive(Debug)]
+pub struct Namespace(pub RepositoryName);
+
+impl<S: Send + Sync> FromRequestParts<S> for Namespace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let named = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiError::NotFound)?;
+        let named = named.iter().find(|(key, _)| *key == "namespace").and_then(|(_, name)| name.parse().ok());
+        let named = named.filter(|name: &RepositoryName| name.namespace() == name.as_str());
+        named.map(Self).ok_or_else(|| ApiError::Invalid("that cannot be the name of a namespace".to_owned()))
+    }
 }
 
 /// A query. Unknown parameters are refused where the type says so.
