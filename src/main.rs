@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}: {}", env!("CARGO_PKG_NAME"), told(&error));
-            ExitCode::FAILURE
+            ExitCode::from(error.downcast_ref::<registry::cli::CommandError>().map_or(1, |error| error.exit_status()))
         }
     }
 }

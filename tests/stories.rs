@@ -8,6 +8,7 @@ mod compose;
 mod configured;
 mod deletes;
 mod docker;
+mod doctor;
 mod foreign_issuers;
 mod garbage;
 mod guessing;

@@ -1,6 +1,7 @@
 //! The registry's command line: `registry serve [CONFIG]`, and what is administered there.
 
 mod backup;
+mod doctor;
 mod garbage;
 mod immutable;
 mod manifests;
@@ -29,7 +30,7 @@ use shared::{
 use tracing::{info, warn};
 
 pub use self::{
-    backup::Backup, garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand,
+    backup::Backup, doctor::Doctor, garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand,
     quotas::QuotaCommand, reach::Where, restore::Restore, tags::TagCommand,
 };
 use crate::{
@@ -69,6 +70,8 @@ pub enum Command {
     Backup(Backup),
     /// Bring a registry back from a backup, where none runs.
     Restore(Restore),
+    /// Look for faults, and repair them.
+    Doctor(Doctor),
     /// Tags that stay where they are, by namespace.
     #[command(subcommand)]
     Immutable(ImmutableCommand),
@@ -135,9 +138,34 @@ pub enum CommandError {
     /// A server has what is to be restored.
     #[error("a server runs on {}: stop it first", .0.display())]
     Served(PathBuf),
+    /// The doctor found something.
+    #[error("{findings} findings, {repaired} of them repaired")]
+    Found {
+        /// How much was wrong,
+        findings: u64,
+        /// and how much of that was put right.
+        repaired: u64,
+    },
+    /// The doctor did not look at everything.
+    #[error("the doctor did not come to the end: {0}")]
+    NotExamined(#[source] Box<CommandError>),
+    /// The doctor broke off.
+    #[error("{0}")]
+    BrokenOff(String),
     /// The operating system refuses.
     #[error(transparent)]
     System(#[from] std::io::Error),
+}
+
+impl CommandError {
+    /// What the process ends with: 1, and 2 where 1 means something else.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::NotExamined(_) => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs a command to its end.
@@ -146,10 +174,11 @@ pub enum CommandError {
 /// [`CommandError`], to be printed.
 pub async fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Serve { config, data } => serve(config, data).await,
+        Command::Serve { config, data } => Box::pin(serve(config, data)).await,
         Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
         Command::Backup(command) => command.run(&mut std::io::stdout()).await,
         Command::Restore(command) => command.run(&mut std::io::stdout()).await,
+        Command::Doctor(command) => command.run(&mut std::io::stdout()).await,
         Command::Immutable(command) => command.run(&mut std::io::stdout()).await,
         Command::Manifest(command) => command.run(&mut std::io::stdout()).await,
         Command::Quota(command) => command.run(&mut std::io::stdout()).await,

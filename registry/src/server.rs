@@ -113,13 +113,20 @@ impl Registry {
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
         let lifecycle = Lifecycle::new(metadata.clone());
-        let doctor = Doctor::new(metadata.clone(), Arc::clone(&store), clock.clone(), reading(settings.references));
+        let doctor = doctor(settings, &metadata, &store, &clock);
         let collector = Collector::new(metadata, store, clock.clone(), collecting(settings));
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
         let router = http::router(settings, content.clone(), Arc::clone(&access), checks.clone(), clock.clone())?;
         let (references, backups) = (settings.references.into(), backups(settings, &collector));
-        let rooms = Rooms { content: content.clone(), references, lifecycle, collector: collector.clone(), backups };
+        let rooms = Rooms {
+            content: content.clone(),
+            references,
+            lifecycle,
+            collector: collector.clone(),
+            backups,
+            doctor: doctor.clone(),
+        };
         let administration = http::administration(settings, Arc::clone(&access), rooms, clock.clone());
         let jwks = jwks_url(&settings.access);
         Ok(Self { router, administration, content, checks, access, jwks, collector, doctor, clock })
@@ -160,7 +167,7 @@ impl Registry {
         info!(address = %listener.address(), "health is told at /debug/health");
         let mut router = http::debug(self.checks.clone());
         if let Some(path) = &http.metrics {
-            router = router.merge(http::metrics(path, self.collector.clone()));
+            router = router.merge(http::metrics(path, self.collector.clone(), self.doctor.clone()));
         }
         Ok(DebugServer(Some((listener, router))))
     }
@@ -181,7 +188,15 @@ impl Registry {
     pub async fn background(&self, cancelled: CancellationToken) {
         let upkeep = access::upkeep(Arc::clone(&self.access), self.jwks.clone(), self.clock.clone(), cancelled.clone());
         let (collector, checks) = (self.collector.clone(), self.checks.run(cancelled.clone()));
-        tokio::join!(upkeep, collector.run(cancelled.clone()), checks, self.write_pulls(cancelled));
+        let pulls = self.write_pulls(cancelled.clone());
+        tokio::join!(upkeep, collector.run(cancelled), checks, pulls, self.recall());
+    }
+
+    /// What the doctor came to before this process is told at `/metrics` again.
+    async fn recall(&self) {
+        if let Err(error) = self.doctor.recall().await {
+            warn!(error = &error as &dyn std::error::Error, "what the doctor found last is not known");
+        }
     }
 
     /// Pulls are counted in memory; what was counted is written now and then, and before the end.
@@ -213,12 +228,14 @@ impl Stopped {
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let collector = Collector::new(metadata.clone(), Arc::clone(&store), clock.clone(), collecting(settings));
+        let doctor = doctor(settings, &metadata, &store, &clock);
         let rooms = Rooms {
             content: Content::new(metadata.clone(), store, clock.clone(), lives(settings)),
             references: settings.references.into(),
             lifecycle: Lifecycle::new(metadata.clone()),
             backups: backups(settings, &collector),
             collector,
+            doctor,
         };
         let administration = http::administration(settings, Arc::new(Access::None), rooms, clock);
         Ok(Self { administration, metadata })
@@ -237,6 +254,11 @@ impl Stopped {
 
 fn backups(settings: &Settings, collector: &Collector) -> Backups {
     Backups::new(collector, &settings.storage.root, settings.database.file().map(Path::to_owned))
+}
+
+fn doctor(settings: &Settings, metadata: &Metadata, store: &Arc<dyn Store>, clock: &Clock) -> Doctor {
+    let reading = reading(settings.references, settings.lives.grace);
+    Doctor::new(metadata.clone(), Arc::clone(store), clock.clone(), reading)
 }
 
 const fn collecting(settings: &Settings) -> gc::Settings {

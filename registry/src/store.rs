@@ -150,8 +150,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Deletes what lies under the keys. What is already gone is a success; at the first failure the rest may remain.
     fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Moves what lies under a key out of the way, durably: no key leads to it and no listing finds it, but a person does. What is gone is a success.
-    fn set_aside<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Moves what lies under a key out of the way, durably: no key leads to it and no listing finds it, but a person does, and `line` in a list beside it.
+    /// Nothing is written over. False if nothing lies there.
+    fn set_aside<'a>(&'a self, key: &'a StorageKey, line: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// At most `limit` of our own keys behind `after`, in bytewise order.
     fn list<'a>(

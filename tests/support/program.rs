@@ -73,6 +73,7 @@ impl Program {
         Outcome {
             shown: self.shown,
             success: output.status.success(),
+            status: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
@@ -97,6 +98,8 @@ impl Program {
 pub(crate) struct Outcome {
     shown: String,
     pub(crate) success: bool,
+    /// What it ended with; None if a signal ended it.
+    pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }

@@ -10,7 +10,9 @@ mod memory;
 mod payloads;
 mod rate;
 mod reading;
+mod repair;
 mod run;
+mod seen;
 mod strays;
 mod told;
 mod uploads;
@@ -25,10 +27,12 @@ use shared::clock::Clock;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::seen::Seen;
 pub use self::{
     check::Check,
     rate::{InvalidRate, Rate},
     reading::{Missing, Named, NamedBlob, Reading},
+    seen::Last,
     told::{Event, Finding, Outcome, Totals},
 };
 use super::Error;
@@ -36,12 +40,38 @@ pub use crate::metadata::examine::fault::{Fault, Invariant};
 use crate::{metadata::Metadata, store::Store};
 
 /// What a person asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// How closely bytes are looked at.
     pub depth: Depth,
+    /// Whether anything is put right.
+    pub mode: Mode,
+    /// Where it begins.
+    pub begin: Begin,
     /// How much of the machine it may take.
     pub rate: Rate,
+    /// Who is written into the events of repairs.
+    pub actor: String,
+}
+
+/// Whether anything is put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is only told.
+    Report,
+    /// What can be, is.
+    Repair,
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Where the last of its kind was ended, if it was; else at the beginning.
+    WhereEnded,
+    /// At the beginning.
+    Anew,
+    /// At the beginning, and it leaves no word of where it is.
+    Aside,
 }
 
 /// How closely bytes are looked at.
@@ -63,6 +93,7 @@ pub struct Doctor {
     reading: Reading,
     /// Two at once would look at everything twice, and tell everything twice.
     at_work: Arc<Mutex<()>>,
+    seen: Seen,
 }
 
 /// How many findings may wait for whoever collects them.
@@ -71,7 +102,7 @@ const WAITING: usize = 64;
 impl Doctor {
     /// A doctor for what `metadata` says about the bytes in `store`.
     pub fn new(metadata: Metadata, store: Arc<dyn Store>, clock: Clock, reading: Reading) -> Self {
-        Self { metadata, store, clock, reading, at_work: Arc::default() }
+        Self { metadata, store, clock, reading, at_work: Arc::default(), seen: Seen::default() }
     }
 
     /// Looks at everything once, at full speed, and gives every finding.
@@ -90,8 +121,20 @@ impl Doctor {
             findings
         };
         let never = CancellationToken::new();
-        let (done, findings) =
-            tokio::join!(self.examine(Order { depth, rate: Rate::ALL }, listener, &never), listening);
+        let order = Order { depth, mode: Mode::Report, begin: Begin::Aside, rate: Rate::ALL, actor: String::new() };
+        let (done, findings) = tokio::join!(self.examine(order, listener, &never), listening);
         done.map(|_| findings)
+    }
+
+    /// What the last run of this depth came to, as far as this process knows.
+    #[must_use]
+    pub fn last(&self, depth: Depth) -> Option<Last> {
+        self.seen.of(depth)
+    }
+
+    /// Whether a run is under way.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.at_work.try_lock().is_err()
     }
 }

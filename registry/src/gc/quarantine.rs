@@ -51,7 +51,8 @@ pub async fn set_strays_aside(
     let (mut set_aside, mut after) = (SetAside::default(), None);
     while let Some((found, last)) = strays(metadata, store, after.as_ref()).await? {
         for stray in &found {
-            store.set_aside(&stray.key).await?;
+            let line = format!("restore {} {} unhashed", stray.key, stray.size);
+            store.set_aside(&stray.key, &line).await?;
             set_aside.files += 1;
             set_aside.bytes += stray.size;
             each(stray);

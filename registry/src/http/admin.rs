@@ -7,6 +7,7 @@
 
 pub mod access;
 mod backup;
+mod doctor;
 pub mod error;
 mod garbage;
 mod immutable;
@@ -32,7 +33,7 @@ use super::origin::Addresses;
 use crate::{
     access::Access,
     content::{Content, manifests::References, undelete::Restorer},
-    gc::{Collector, backup::Backups},
+    gc::{Collector, backup::Backups, doctor::Doctor},
     lifecycle::Lifecycle,
 };
 
@@ -59,6 +60,8 @@ pub struct Rooms {
     pub collector: Collector,
     /// Copies of all of it.
     pub backups: Backups,
+    /// Who looks for faults.
+    pub doctor: Doctor,
 }
 
 /// Through which door a request came in.
@@ -126,6 +129,8 @@ routes! {
     Reader get "/api/v1/registry/tags/history" => tags::history;
     Namespace post "/api/v1/registry/tags:restore" => tags::restore;
     Namespace post "/api/v1/registry/manifests:restore" => manifests::restore;
+    System get "/api/v1/registry/doctor" => doctor::last;
+    System post "/api/v1/registry/doctor" => doctor::examine;
 }
 
 impl Desk {
@@ -140,6 +145,10 @@ impl Desk {
     fn restorer(&self, caller: ApiCaller, force: bool) -> Restorer {
         let references = self.administration.0.rooms.references;
         Restorer { actor: caller.actor, force: force.into(), references }
+    }
+
+    fn doctor(&self) -> &Doctor {
+        &self.administration.0.rooms.doctor
     }
 
     fn lifecycle(&self) -> &Lifecycle {

@@ -11,17 +11,43 @@ use axum::{
     routing::get,
 };
 
-use crate::gc::{Collector, Counted, Queue};
+use crate::gc::{
+    Collector, Counted, Queue,
+    doctor::{Depth, Doctor, Last},
+};
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics at the path of the settings.
-pub fn metrics(path: &str, collector: Collector) -> Router {
-    Router::new().route(path, get(exposition)).with_state(collector)
+pub fn metrics(path: &str, collector: Collector, doctor: Doctor) -> Router {
+    Router::new().route(path, get(exposition)).with_state((collector, doctor))
 }
 
-async fn exposition(State(collector): State<Collector>) -> ([(HeaderName, &'static str); 1], String) {
-    ([(header::CONTENT_TYPE, TEXT)], text(&collector.counted()))
+async fn exposition(
+    State((collector, doctor)): State<(Collector, Doctor)>,
+) -> ([(HeaderName, &'static str); 1], String) {
+    let mut text = text(&collector.counted());
+    let last = [("sizes", doctor.last(Depth::Sizes)), ("deep", doctor.last(Depth::Deep))];
+    examined(&last, doctor.is_at_work(), &mut text);
+    ([(header::CONTENT_TYPE, TEXT)], text)
+}
+
+/// What the doctor's last runs came to.
+fn examined(last: &[(&'static str, Option<Last>)], at_work: bool, text: &mut String) {
+    let of = |value: fn(Last) -> f64| -> Vec<(&'static str, f64)> {
+        last.iter().filter_map(|(kind, last)| last.map(|last| (*kind, value(last)))).collect()
+    };
+    let findings = of(|last| last.totals.findings as f64);
+    let left = of(|last| (last.totals.findings - last.totals.repaired) as f64);
+    let finished = of(|last| last.finished.micros() as f64 / 1e6);
+    for family in [
+        Family("findings", "gauge", "What the doctor's last run of each kind found.", &findings),
+        Family("unrepaired", "gauge", "What of that it did not put right.", &left),
+        Family("finished_timestamp_seconds", "gauge", "When that run came to its end.", &finished),
+        Family("at_work", "gauge", "Whether a run is under way.", &[("", f64::from(u8::from(at_work)))]),
+    ] {
+        family.write("doctor", text);
+    }
 }
 
 /// One family: its name, its type, what it is, and its samples by kind (`""` where there is one only).
@@ -76,22 +102,22 @@ fn text(counted: &Counted) -> String {
         ),
         Family("looked_timestamp_seconds", "gauge", "When it was last looked what waits.", &looked),
     ] {
-        family.write(&mut text);
+        family.write("gc", &mut text);
     }
     text
 }
 
 impl Family<'_> {
-    fn write(&self, text: &mut String) {
+    fn write(&self, part: &str, text: &mut String) {
         let Self(name, kind, help, samples) = self;
         if samples.is_empty() {
             return;
         }
         // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP portreeve_gc_{name} {help}\n# TYPE portreeve_gc_{name} {kind}");
+        let _ = writeln!(text, "# HELP portreeve_{part}_{name} {help}\n# TYPE portreeve_{part}_{name} {kind}");
         for (label, value) in *samples {
             let label = if label.is_empty() { String::new() } else { format!("{{kind=\"{label}\"}}") };
-            let _ = writeln!(text, "portreeve_gc_{name}{label} {value}");
+            let _ = writeln!(text, "portreeve_{part}_{name}{label} {value}");
         }
     }
 }
@@ -103,7 +129,25 @@ mod tests {
     use shared::clock::Timestamp;
 
     use super::*;
-    use crate::gc::Waiting;
+    use crate::gc::{Waiting, doctor::Totals};
+
+    #[test]
+    fn a_run_is_told_by_its_kind() {
+        let totals = Totals { depth: Depth::Deep, looked: 9, findings: 3, repaired: 2, resumed: false };
+        let last = Last { finished: Timestamp::from_seconds(1_767_225_600), totals };
+        let mut text = String::new();
+        examined(&[("sizes", None), ("deep", Some(last))], true, &mut text);
+        for line in [
+            "# TYPE portreeve_doctor_findings gauge",
+            "portreeve_doctor_findings{kind=\"deep\"} 3",
+            "portreeve_doctor_unrepaired{kind=\"deep\"} 1",
+            "portreeve_doctor_finished_timestamp_seconds{kind=\"deep\"} 1767225600",
+            "portreeve_doctor_at_work 1",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("sizes"), "what never ran has found nothing, not zero: {text}");
+    }
 
     #[test]
     fn families_are_written_as_prometheus_reads_them() {

@@ -103,6 +103,17 @@ pub enum Event<'a> {
         /// Who did it.
         actor: &'a str,
     },
+    /// The doctor put something right.
+    Repaired {
+        /// What was wrong: the fault's name.
+        fault: &'a str,
+        /// What it was about.
+        subject: &'a str,
+        /// What was done.
+        done: &'a str,
+        /// Who asked for it.
+        actor: &'a str,
+    },
 }
 
 impl Event<'_> {
@@ -116,6 +127,7 @@ impl Event<'_> {
             Self::TagDeleted { .. } => "tag_deleted",
             Self::ManifestRestored { .. } => "manifest_restored",
             Self::ImmutableSet { .. } => "immutable_set",
+            Self::Repaired { .. } => "repaired",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod fault;
 pub mod links;
 pub mod manifests;
+pub mod progress;
 pub mod tags;
 pub mod uploads;
 pub mod usage;

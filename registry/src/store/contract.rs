@@ -145,8 +145,8 @@ async fn what_is_set_aside_is_gone(store: &dyn Store) {
     for key in [&key, &stays] {
         store.put(key, Bytes::from_static(b"whose?")).await.unwrap();
     }
-    for _ in 0..2 {
-        store.set_aside(&key).await.unwrap();
+    for there in [true, false] {
+        assert_eq!(store.set_aside(&key, "a line").await.unwrap(), there);
         assert_eq!(store.size(&key).await.unwrap(), None);
     }
     let listed = store.list(None, 1000).await.unwrap();

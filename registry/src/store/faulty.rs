@@ -146,8 +146,8 @@ impl Store for Faulty {
         .boxed()
     }
 
-    fn set_aside<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.perform(Call::SetAside, key, self.inner.set_aside(key)).boxed()
+    fn set_aside<'a>(&'a self, key: &'a StorageKey, line: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.perform(Call::SetAside, key, self.inner.set_aside(key, line)).boxed()
     }
 
     fn list<'a>(

@@ -5,10 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     ops::Range,
-    os::unix::fs::DirBuilderExt,
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,6 +20,7 @@ use url::Url;
 mod buffers;
 mod lane;
 mod listing;
+mod quarantine;
 mod reading;
 pub mod transfer;
 mod upload;
@@ -36,9 +36,6 @@ pub const PULL_JOBS: usize = 64;
 
 /// The directory of our own keys, under the root.
 const BLOBS: &str = "blobs";
-
-/// Where bytes lie that nobody can explain, under the root, each under its key: to bring one back is to move it back.
-const QUARANTINE: &str = "quarantine";
 
 /// A store in a directory of this machine. Clones share it.
 #[derive(Clone, Debug)]
@@ -138,10 +135,12 @@ impl Store for Filesystem {
         .boxed()
     }
 
-    fn set_aside<'a>(&'a self, key: &'a StorageKey) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set_aside<'a>(&'a self, key: &'a StorageKey, line: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            let aside = self.root.join(QUARANTINE).join(key.as_str());
-            self.push_job(key, move |path| unless_missing(move_durably(path, &aside))).await
+            self.path(key)?;
+            let (root, name, line) = (Arc::clone(&self.root), key.to_string(), line.to_owned());
+            let moved = self.pushes.run(move || quarantine::move_aside(&root, &name, &line)).await;
+            moved.map_err(|error| StoreError::from_io(key, error))
         }
         .boxed()
     }
@@ -189,20 +188,6 @@ fn remove_durably(files: &[(StorageKey, PathBuf)]) -> Result<(), (StorageKey, io
             .map_err(|error| (key.clone(), error))?;
     }
     Ok(())
-}
-
-/// Moves a file, and syncs the directory that it comes into before the one that it leaves: a loss of power leaves it in one of them at least.
-fn move_durably(path: &Path, to: &Path) -> io::Result<()> {
-    // Before anything is made for it: most of what is moved twice was moved.
-    fs::symlink_metadata(path)?;
-    if let Some(directory) = to.parent() {
-        let found = nearest_directory(directory);
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        sync_up_to(directory, &found)?;
-    }
-    fs::rename(path, to)?;
-    sync_directory_of(to)?;
-    sync_directory_of(path)
 }
 
 /// Syncs a directory and those above it as far as `found`, which was there before: it has the name of the first one that was made.

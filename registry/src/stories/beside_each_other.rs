@@ -269,7 +269,13 @@ async fn together(stage: &Stage, seed: u64) {
         }
         done.cancel();
     };
-    tokio::join!(collecting, acting);
+    let examining = async {
+        while !done.is_cancelled() {
+            stage.is_healthy().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::join!(collecting, acting, examining);
 }
 
 async fn sweep(stage: &Stage) {
@@ -361,5 +367,10 @@ async fn nothing_stays_that_nobody_needs(stage: &Stage) {
     ] {
         assert_eq!(stage.count(table).await, 0, "{table}");
     }
+    // No program took the tags away: neither their histories nor memory can speak of it.
+    for forget in ["DELETE FROM tag_history", "DELETE FROM tag"] {
+        stage.tamper(forget).await;
+    }
+    stage.content.metadata.manifests().answers.forget_all();
     stage.is_consistent().await;
 }

@@ -165,7 +165,7 @@ impl Stage {
 
     /// The doctor for everything that lies here.
     pub(crate) fn doctor(&self) -> Doctor {
-        doctor(&self.content)
+        doctor(&self.content, References::Normal)
     }
 
     /// What the doctor finds, read to the last byte: nothing.
@@ -204,9 +204,9 @@ impl Stage {
     }
 }
 
-/// The doctor for what `content` works with, under the policy that most stories push under.
-pub(crate) fn doctor(content: &Content) -> Doctor {
-    let reading = crate::server::reading(References::Normal);
+/// The doctor for what `content` works with, where manifests were pushed under this policy.
+pub(crate) fn doctor(content: &Content, references: References) -> Doctor {
+    let reading = crate::server::reading(references, content.lives.grace);
     Doctor::new(content.metadata.clone(), Arc::clone(&content.store), content.clock.clone(), reading)
 }
 

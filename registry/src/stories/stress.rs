@@ -31,6 +31,7 @@ use crate::{
     gc::{
         Collector, Settings,
         by_hand::{Deleted, Detail, Mode, Order, Totals, Untagged},
+        doctor::{Depth, Doctor},
     },
     store::Store,
 };
@@ -55,6 +56,7 @@ struct Counts {
     deletions: AtomicU64,
     pulls: AtomicU64,
     collections: AtomicU64,
+    examinations: AtomicU64,
     violations: AtomicU64,
 }
 
@@ -231,6 +233,16 @@ async fn collect_by_hand(collector: Collector, counts: Arc<Counts>, stop: Cancel
     }
 }
 
+/// Looks at everything again and again: what goes on is never a fault.
+async fn examine(doctor: Doctor, counts: Arc<Counts>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let findings = doctor.findings(Depth::Deep).await.unwrap();
+        assert!(findings.is_empty(), "{findings:#?}");
+        one_more(&counts.examinations);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn on_disk(stage: &Stage) -> u64 {
     stage.store.list(None, 100_000).await.unwrap().iter().map(|listed| listed.size).sum()
 }
@@ -255,6 +267,7 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
         tasks.spawn(collector(stage).run(stop.clone()));
         tasks.spawn(collect_by_hand(collector(stage), Arc::clone(&counts), stop.clone()));
     }
+    tasks.spawn(examine(stage.doctor(), Arc::clone(&counts), stop.clone()));
     sleep(Duration::from_secs(seconds)).await;
     stop.cancel();
     while let Some(ended) = tasks.join_next().await {
@@ -267,6 +280,7 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     tell(stage, &counts, left, (before, after));
     assert_eq!(counts.violations.load(Ordering::Relaxed), 0);
     assert!(counts.pulls.load(Ordering::Relaxed) > 0 && counts.collections.load(Ordering::Relaxed) > 0);
+    assert!(counts.examinations.load(Ordering::Relaxed) > 0);
     let known = stage.count("SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM blob").await;
     assert_eq!(after, u64::try_from(known).unwrap(), "bytes on disk are those of the blobs");
     stage.is_consistent().await;
@@ -289,12 +303,20 @@ async fn every_image_is_complete(stage: &Stage, actor: &Actor) -> usize {
 }
 
 fn tell(stage: &Stage, counts: &Counts, left: usize, (before, after): (u64, u64)) {
-    let [pushes, tags, deletions, pulls, collections, violations] =
-        [&counts.pushes, &counts.tags, &counts.deletions, &counts.pulls, &counts.collections, &counts.violations]
-            .map(|counter| counter.load(Ordering::Relaxed));
+    let [pushes, tags, deletions, pulls, collections, violations, examinations] = [
+        &counts.pushes,
+        &counts.tags,
+        &counts.deletions,
+        &counts.pulls,
+        &counts.collections,
+        &counts.violations,
+        &counts.examinations,
+    ]
+    .map(|counter| counter.load(Ordering::Relaxed));
     let database = stage.content.metadata.dialect();
     let line = format!(
-        "garbage stress ({database:?}): {pushes} pushes, {tags} tags, {deletions} deletions, {collections} collections by hand; \
+        "garbage stress ({database:?}): {pushes} pushes, {tags} tags, {deletions} deletions, {collections} collections by hand, \
+         {examinations} examinations without a finding; \
          {pulls} pulls verified, {left} images left and verified, {violations} violations; {before} bytes before, {after} after"
     );
     writeln!(std::io::stdout(), "{line}").unwrap();

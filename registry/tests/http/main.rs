@@ -8,6 +8,7 @@ mod admin;
 mod blobs;
 #[cfg(test)]
 mod client;
+mod doctor;
 #[cfg(test)]
 mod immutable;
 #[cfg(test)]

@@ -1,23 +1,29 @@
 //! Blobs against their bytes: whether these are there, how many, and with `--deep` what they hash to.
 
 use futures_util::TryStreamExt;
-use shared::{
-    clock::Timestamp,
-    digest::{Digest, Hasher},
-};
+use shared::digest::{Digest, Hasher};
 
 use super::{
     Depth, Doctor, Error, Fault,
-    check::{Looked, key_twice},
+    check::{Looked, Visit, key_twice},
+    rate::Pace,
 };
 use crate::{
-    metadata::examine::{
-        Position, Range,
-        blobs::{self, Row},
-        fault::KeyOf,
+    metadata::{
+        examine::{
+            Position, Range,
+            blobs::{self, Row},
+            fault::KeyOf,
+        },
+        repair::MarkVerified,
     },
     store::{StorageKey, StoreError},
 };
+
+/// How many blobs are hashed for one word in the database,
+const BLOBS: i64 = 64;
+/// and how many bytes, but for one blob that is larger.
+const PAGE_BYTES: u64 = 16 << 20;
 
 impl Doctor {
     /// What is wrong with the blobs of a page, their bytes as far as one sees without reading them.
@@ -51,40 +57,70 @@ impl Doctor {
         }
     }
 
-    /// Hashes the bytes of the blob that nobody has hashed for longest.
-    pub(super) async fn hash_stalest(&self, after: &Position, begun: Timestamp) -> Result<Looked, Error> {
-        let found = blobs::stalest(&mut self.metadata.read().await?, after, begun, 1).await?;
-        let Some(row) = found.into_iter().next() else { return Ok(Looked::END) };
-        let upto = Some(row.by_age());
-        let mut faults: Vec<Fault> = self.hash_twice(&row).await?.into_iter().collect();
-        self.name_namers(&mut faults).await?;
-        Ok(Looked { faults, upto, rows: 1, bytes: row.size })
+    /// Hashes the bytes of the blobs that nobody has hashed for longest, and writes down what it found: a push of damaged ones heals them.
+    pub(super) async fn hash_stalest(&self, after: &Position, visit: Visit) -> Result<Looked, Error> {
+        let rows = blobs::stalest(&mut self.metadata.read().await?, after, visit.begun, BLOBS).await?;
+        let (mut looked, mut pace, mut right) = (Looked::END, Pace::new(visit.rate), Vec::new());
+        let mut read = 0;
+        for row in rows {
+            if read > 0 && read + row.size > PAGE_BYTES {
+                break;
+            }
+            read += row.size;
+            looked.rows += 1;
+            looked.upto = Some(row.by_age());
+            match self.hash_twice(&row, &mut pace).await? {
+                Hashed::Right => right.push(row),
+                Hashed::Gone => {}
+                Hashed::Wrong(fault) => looked.faults.push(self.damaged(&row, *fault).await?),
+            }
+        }
+        looked.faults.extend(self.mark_verified(right).await?);
+        self.name_namers(&mut looked.faults).await?;
+        Ok(Looked { bytes: pace.bytes(), rested: pace.rested(), ..looked })
+    }
+
+    async fn damaged(&self, row: &Row, fault: Fault) -> Result<Fault, Error> {
+        // A store that cannot be listed is not there at all: that is no word about a blob.
+        self.store.list(None, 1).await?;
+        if row.live {
+            self.mark_damaged(&row.of()).await?;
+        }
+        Ok(fault)
     }
 
     /// A blob whose bytes seem wrong counts if its row still says that they are under this key: under a key bytes never change, and they go after the row.
-    async fn hash_twice(&self, row: &Row) -> Result<Option<Fault>, Error> {
-        if self.wrong_bytes(row).await.is_none() {
-            return Ok(None);
+    async fn hash_twice(&self, row: &Row, pace: &mut Pace) -> Result<Hashed, Error> {
+        if row.store != self.store.name() {
+            return Ok(Hashed::Gone);
+        }
+        if self.wrong_bytes(row, pace).await.is_none() {
+            return Ok(Hashed::Right);
         }
         let now = blobs::one(&mut self.metadata.read().await?, row.id).await?;
-        match now.filter(|now| now.key == row.key) {
-            Some(now) => Ok(self.wrong_bytes(&now).await),
-            None => Ok(None),
+        let Some(now) = now.filter(|now| now.key == row.key) else { return Ok(Hashed::Gone) };
+        Ok(self.wrong_bytes(&now, pace).await.map_or(Hashed::Right, |fault| Hashed::Wrong(Box::new(fault))))
+    }
+
+    /// Writes down that these bytes are right; those that were said to be damaged are a word for the operator.
+    async fn mark_verified(&self, rows: Vec<Row>) -> Result<Vec<Fault>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
         }
+        let blobs = rows.iter().map(|row| (row.id, StorageKey::stored(&row.key))).collect();
+        let revived = self.metadata.write(MarkVerified { blobs, hot: self.metadata.blobs().clone() }).await?;
+        Ok(rows.iter().filter(|row| revived.contains(&row.id)).map(|row| Fault::SoundAgain(row.of())).collect())
     }
 
     /// What is wrong with a blob's bytes, whatever its row knows of them.
-    async fn wrong_bytes(&self, row: &Row) -> Option<Fault> {
-        if row.store != self.store.name() {
-            return None;
-        }
+    async fn wrong_bytes(&self, row: &Row, pace: &mut Pace) -> Option<Fault> {
         if let Some(fault) = self.wrong_size(row).await {
             return Some(fault);
         }
         // That this is no digest is found with the rows.
         let expected: Digest = row.digest.parse().ok()?;
         let of = || row.of();
-        match self.hash(&row.key, row.size, Hasher::new(expected.algorithm())).await {
+        match self.hash(&row.key, row.size, Hasher::new(expected.algorithm()), pace).await {
             Ok((found, _)) if found == expected => None,
             Ok((found, _)) => Some(Fault::BytesDiffer { of: of(), found: found.to_string() }),
             Err(StoreError::NotFound(_)) => Some(Fault::BytesMissing(of())),
@@ -99,11 +135,13 @@ impl Doctor {
         key: &str,
         length: u64,
         mut hasher: Hasher,
+        pace: &mut Pace,
     ) -> Result<(Digest, Vec<u8>), StoreError> {
         let key = StorageKey::stored(key);
         let mut reading = self.store.read(&key, 0..length).await?;
         while let Some(piece) = reading.try_next().await.map_err(|error| StoreError::from_io(&key, error))? {
             hasher.update(&piece);
+            pace.read(piece.len() as u64).await;
         }
         let state = hasher.save();
         Ok((hasher.finish(), state))
@@ -123,6 +161,14 @@ impl Doctor {
         }
         Ok(())
     }
+}
+
+/// What hashing a blob's bytes came to.
+enum Hashed {
+    Right,
+    Wrong(Box<Fault>),
+    /// The blob has gone, or has other bytes by now, or they are in a store that is not this one.
+    Gone,
 }
 
 /// What other rows have against this one.

@@ -1,11 +1,11 @@
 //! The checks, in the order in which a run makes them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 use shared::clock::Timestamp;
 
-use super::{Depth, Doctor, Error, Fault};
+use super::{Depth, Doctor, Error, Fault, Rate};
 use crate::metadata::{
     examine::{
         self, Position, Range, Table,
@@ -56,6 +56,8 @@ pub(super) struct Visit {
     pub(super) depth: Depth,
     /// When it began. What was verified since is not verified again.
     pub(super) begun: Timestamp,
+    /// How much of the machine it may take.
+    pub(super) rate: Rate,
 }
 
 /// What a look at a page came to.
@@ -65,12 +67,14 @@ pub(super) struct Looked {
     pub(super) upto: Option<Position>,
     /// How much was looked at.
     pub(super) rows: u64,
-    /// How many bytes were read.
+    /// How many bytes were read since the last rest.
     pub(super) bytes: u64,
+    /// How long it rested on the way.
+    pub(super) rested: Duration,
 }
 
 impl Looked {
-    pub(super) const END: Self = Self { faults: Vec::new(), upto: None, rows: 0, bytes: 0 };
+    pub(super) const END: Self = Self { faults: Vec::new(), upto: None, rows: 0, bytes: 0, rested: Duration::ZERO };
 }
 
 /// How many rows a page has.
@@ -83,17 +87,18 @@ const NAMESPACES: i64 = 8;
 const MANIFESTS: i64 = 100;
 
 /// How much further ahead than the longest promise a time may be: clocks of several machines differ, and are set.
-const SLACK: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+const SLACK: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Check {
-    /// All of them. Rows before what is counted from them: what a repair has changed there is counted again behind it.
+    /// All of them. What a repair lets go or finds missing is looked at behind it: links before manifests, those before blobs, blobs before files, and what
+    /// is counted after what it is counted from.
     pub const ALL: [Self; 13] = [
-        Self::Blobs,
-        Self::Strays,
-        Self::Manifests,
+        Self::Links,
         Self::NamedBlobs,
         Self::NamedChildren,
-        Self::Links,
+        Self::Manifests,
+        Self::Blobs,
+        Self::Strays,
         Self::Tags,
         Self::Histories,
         Self::Uploads,
@@ -131,6 +136,11 @@ impl Check {
         }
     }
 
+    /// The check of this name; None if another release had it.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.as_str() == text)
+    }
+
     const fn table(self) -> Option<(Table, i64)> {
         Some(match self {
             Self::Blobs => (Table::Blobs, ROWS),
@@ -165,13 +175,13 @@ impl Doctor {
             let again = self.faults(check, &range, visit).await?;
             faults = again.into_iter().filter(|fault| faults.iter().any(|first| first.is_again(fault))).collect();
         }
-        Ok(Looked { faults, rows: range.rows, upto: Some(range.upto), bytes: 0 })
+        Ok(Looked { faults, rows: range.rows, upto: Some(range.upto), ..Looked::END })
     }
 
     async fn look_beside_tables(&self, check: Check, after: &Position, visit: Visit) -> Result<Looked, Error> {
         match check {
             Check::Strays => self.strays(after).await,
-            Check::Bytes => self.hash_stalest(after, visit.begun).await,
+            Check::Bytes => self.hash_stalest(after, visit).await,
             _ => self.memory().await,
         }
     }
@@ -194,7 +204,7 @@ impl Doctor {
             }
             Check::Uploads => {
                 drop(reader);
-                self.uploads(range).await?
+                self.uploads(range, visit).await?
             }
             Check::Blobs | Check::Strays | Check::Memory | Check::Bytes => {
                 drop(reader);

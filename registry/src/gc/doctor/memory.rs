@@ -11,7 +11,6 @@ use tokio::time::sleep;
 use super::{Doctor, Error, Fault, check::Looked};
 use crate::metadata::{
     blobs::{self, Held},
-    examine::Position,
     manifests::{self, Served},
 };
 
@@ -38,7 +37,7 @@ impl Doctor {
         }
         let blobs = wrong_blobs.iter().map(|((repository, digest), _)| remembered(repository, digest));
         let manifests = wrong_manifests.iter().map(|((repository, reference), _)| remembered(repository, reference));
-        Ok(Looked { faults: blobs.chain(manifests).collect(), upto: None::<Position>, rows, bytes: 0 })
+        Ok(Looked { faults: blobs.chain(manifests).collect(), rows, ..Looked::END })
     }
 
     async fn wrong_blobs(&self, remembered: Vec<Blob>) -> Result<Vec<Blob>, Error> {

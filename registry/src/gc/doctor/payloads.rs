@@ -34,8 +34,10 @@ impl Doctor {
         }
         let Some(named) = (self.reading.named)(&whole.media_type, payload) else { return Vec::new() };
         let mut faults = references(whole, &named);
-        let says = [named.subject.clone(), named.artifact_type.clone()];
-        if says != whole.recorded {
+        let says = [named.subject.clone(), named.artifact_type.clone(), named.annotations.clone()];
+        // Only a list of referrers shows annotations.
+        let compared = if named.subject.is_some() { 3 } else { 2 };
+        if says[..compared] != whole.recorded[..compared] {
             faults.push(Fault::SubjectWrong { of: whole.of.clone(), recorded: whole.recorded.clone(), named: says });
         }
         if self.reading.missing == Missing::Lost && !whole.deleted {

@@ -1,8 +1,13 @@
 //! How much of the machine a run may take.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
+use tokio::time::sleep;
 
 /// A bound on a run's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,44 @@ impl Rate {
                 Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)).saturating_sub(worked)
             }
         }
+    }
+}
+
+/// After how many bytes whoever reads many of them rests: a large blob must not take all of a disk for minutes.
+const REST_EVERY: u64 = 4 << 20;
+
+/// Rests while bytes are read.
+#[derive(Debug)]
+pub(super) struct Pace {
+    rate: Rate,
+    bytes: u64,
+    since: Instant,
+    rested: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, bytes: 0, since: Instant::now(), rested: Duration::ZERO }
+    }
+
+    /// So many bytes were read.
+    pub(super) async fn read(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        if self.bytes >= REST_EVERY {
+            sleep(self.rate.rest(self.since.elapsed(), self.bytes)).await;
+            self.rested += self.since.elapsed();
+            (self.bytes, self.since) = (0, Instant::now());
+        }
+    }
+
+    /// How many bytes were read since the last rest.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How much of the time is settled: the rests, and the work before each.
+    pub(super) const fn rested(&self) -> Duration {
+        self.rested
     }
 }
 
@@ -81,6 +124,18 @@ mod tests {
         for rubbish in ["", "%", "0%", "101%", "-1%", "0", "M", "1T", "99999999999G", "1 M", "é"] {
             assert_eq!(rubbish.parse::<Rate>(), Err(InvalidRate), "{rubbish}");
         }
+    }
+
+    #[tokio::test]
+    async fn large_bytes_are_read_in_pieces_with_rests() {
+        let mut pace = Pace::new(Rate::Bytes(400 << 20));
+        let begun = Instant::now();
+        for _ in 0..40 {
+            pace.read(1 << 20).await;
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(99), "40 MiB at 400 MiB/s");
+        assert_eq!(pace.bytes(), 0);
+        assert!(pace.rested() <= begun.elapsed());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the doctor has to be told of what others know: how manifests are read, and what was asked of them.
 
+use std::time::Duration;
+
 /// A blob that a payload names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedBlob {
@@ -18,8 +20,10 @@ pub struct Named {
     pub children: Vec<String>,
     /// What it is about.
     pub subject: Option<String>,
-    /// What referrers lists filter by.
+    /// What referrers lists filter by,
     pub artifact_type: Option<String>,
+    /// and show, as a JSON object.
+    pub annotations: Option<String>,
 }
 
 /// Whether a manifest may name blobs that its repository does not hold.
@@ -31,7 +35,7 @@ pub enum Missing {
     Allowed,
 }
 
-/// How manifests and uploads are to be read.
+/// What the settings and content say about what is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// What a payload of a media type names; None if nobody can tell.
@@ -40,4 +44,6 @@ pub struct Reading {
     pub missing: Missing,
     /// The machine's boot. What an upload of an earlier one has lost with the power is known to whoever goes on with it.
     pub boot: &'static str,
+    /// How long a manifest stays that a repair finds held by nothing.
+    pub grace: Duration,
 }

@@ -6,7 +6,7 @@
 use super::{Doctor, Error, Fault, check::Looked};
 use crate::{
     metadata::examine::{Position, blobs},
-    store::{Listed, StorageKey},
+    store::StorageKey,
 };
 
 /// How many files are listed at a time.
@@ -24,8 +24,8 @@ impl Doctor {
         for key in unknown {
             faults.extend(self.stray(key).await?);
         }
-        let Listed { key, .. } = last;
-        Ok(Looked { faults, upto: Some(Position::behind(key.as_str())), rows: listed.len() as u64, bytes: 0 })
+        let upto = Some(Position::behind(last.key.as_str()));
+        Ok(Looked { faults, upto, rows: listed.len() as u64, ..Looked::END })
     }
 
     /// The key, if there are bytes under it now.

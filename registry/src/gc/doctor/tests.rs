@@ -1,5 +1,9 @@
-//! Every fault, made by hand, and what the doctor says of it.
+//! Every fault, made by hand, what the doctor says of it, and what a repair leaves of it.
 
 mod broken;
 mod cases;
+mod dry;
+mod goes_on;
 mod healthy;
+mod large;
+mod repaired;

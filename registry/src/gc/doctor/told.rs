@@ -58,10 +58,20 @@ impl Finding {
 
 /// What was done about a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged)]
 pub enum Outcome {
     /// Nothing: it was only looked for.
     Told {},
+    /// It is put right.
+    Repaired {
+        /// How.
+        repaired: String,
+    },
+    /// Nothing can be done here.
+    Left {
+        /// What a person can do, or why nothing was done.
+        left: String,
+    },
 }
 
 /// What a run came to.
@@ -71,6 +81,10 @@ pub struct Totals {
     pub depth: Depth,
     /// Rows and files that were looked at.
     pub looked: u64,
-    /// What was wrong.
+    /// What was wrong,
     pub findings: u64,
+    /// and what of that was put right.
+    pub repaired: u64,
+    /// Whether it went on where an earlier run was ended: what that one looked at and found counts, too.
+    pub resumed: bool,
 }

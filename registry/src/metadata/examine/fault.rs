@@ -68,7 +68,9 @@ pub struct OfBlob {
 pub struct OfManifest {
     /// Its row.
     pub manifest: ManifestId,
-    /// Where it is, as far as that has a name.
+    /// Its repository's row,
+    pub repository_id: RepositoryId,
+    /// and name, as far as it has one.
     pub repository: String,
     /// Which it is.
     pub digest: String,
@@ -152,6 +154,8 @@ pub enum Fault {
     },
     /// A blob that is known to be damaged, and that nobody has pushed again.
     Damaged(OfBlob),
+    /// A blob that was said to be damaged, and whose bytes are right: the disk is back, or somebody brought them.
+    SoundAgain(OfBlob),
     /// A manifest has no payload.
     PayloadMissing(OfManifest),
     /// A manifest's payload is another than was pushed.
@@ -256,6 +260,12 @@ pub enum Fault {
     },
     /// An upload has fewer bytes than it received.
     UploadShort {
+        /// Its row,
+        #[serde(skip)]
+        id: i64,
+        /// and who wrote it last.
+        #[serde(skip)]
+        writer: i64,
         /// Which.
         upload: String,
         /// Where.
@@ -267,6 +277,12 @@ pub enum Fault {
     },
     /// The state of an upload's hash is not behind the bytes that it received.
     UploadHashWrong {
+        /// Its row,
+        #[serde(skip)]
+        id: i64,
+        /// and who wrote it last.
+        #[serde(skip)]
+        writer: i64,
         /// Which.
         upload: String,
         /// Where.
@@ -281,10 +297,10 @@ pub enum Fault {
         /// Which.
         #[serde(flatten)]
         of: OfManifest,
-        /// What is recorded: subject and artifact type.
-        recorded: [Option<String>; 2],
+        /// What is recorded: subject, artifact type and annotations.
+        recorded: [Option<String>; 3],
         /// What the payload says.
-        named: [Option<String>; 2],
+        named: [Option<String>; 3],
     },
     /// A link that nothing needs, and that cannot expire.
     LinkStuck(OfLink),
@@ -322,6 +338,7 @@ impl Fault {
             | Self::BytesDiffer { .. }
             | Self::BytesUnreadable { .. }
             | Self::Damaged(_)
+            | Self::SoundAgain(_)
             | Self::PayloadMissing(_)
             | Self::PayloadDiffers { .. } => Invariant::I1,
             Self::StrayBytes { .. } => Invariant::I2,
@@ -351,6 +368,7 @@ impl Fault {
             | Self::BytesDiffer { of, .. }
             | Self::BytesUnreadable { of, .. }
             | Self::Damaged(of)
+            | Self::SoundAgain(of)
             | Self::BlobWithoutLink(of)
             | Self::DigestTwice(of)
             | Self::DigestInvalid(of) => format!("blob {} {} under {}", of.blob.0, of.digest, of.key),
@@ -383,6 +401,14 @@ impl Fault {
                 format!("upload {upload} in {repository}")
             }
         }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        // The tag under which it is serialized: one list of names, not two.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value["fault"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Whether both are the same fault of the same thing.
@@ -422,6 +448,7 @@ impl fmt::Display for Fault {
             Self::BytesDiffer { of, found } => write!(f, "its bytes hash to {found}{}", Needed(of)),
             Self::BytesUnreadable { of, reason } => write!(f, "its bytes cannot be read: {reason}{}", Needed(of)),
             Self::Damaged(of) => write!(f, "known to be damaged, and not pushed again{}", Needed(of)),
+            Self::SoundAgain(_) => f.write_str("it was said to be damaged, and its bytes are right"),
             Self::PayloadMissing(_) => f.write_str("it has no payload"),
             Self::PayloadDiffers { found, .. } => write!(f, "its payload is another: {found}"),
             Self::StrayBytes { size, .. } => write!(f, "{size} bytes that no row knows"),

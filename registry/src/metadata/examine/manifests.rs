@@ -31,8 +31,8 @@ pub struct Whole {
     pub media_type: String,
     /// The payload's length in bytes, as the row says.
     pub size: u64,
-    /// What it is about, and what type it has, as the row says.
-    pub recorded: [Option<String>; 2],
+    /// What it is about, what type it has, and its annotations, as the row says.
+    pub recorded: [Option<String>; 3],
     /// Whether no reader sees it any more.
     pub deleted: bool,
     /// The bytes as pushed.
@@ -48,16 +48,16 @@ pub struct Whole {
 macro_rules! whole {
     ($list:literal) => {
         concat!(
-            "SELECT coalesce(r.name, ''), m.digest, m.media_type, m.size, m.subject_digest, m.artifact_type, \
-             m.deleted_at IS NOT NULL, p.payload, (SELECT ",
+            "SELECT m.repository_id, coalesce(r.name, '') AS name, m.digest, m.media_type, m.size, m.subject_digest, m.artifact_type, m.annotations, \
+             m.deleted_at IS NOT NULL AS deleted, p.payload, (SELECT ",
             $list,
-            " FROM manifest_blob n WHERE n.manifest_id = m.id), (SELECT ",
+            " FROM manifest_blob n WHERE n.manifest_id = m.id) AS blobs, (SELECT ",
             $list,
             " FROM manifest_blob n WHERE n.manifest_id = m.id AND NOT EXISTS \
-                (SELECT 1 FROM blob b JOIN link l ON l.blob_id = b.id AND l.repository_id = m.repository_id WHERE b.digest = n.digest)), \
+                (SELECT 1 FROM blob b JOIN link l ON l.blob_id = b.id AND l.repository_id = m.repository_id WHERE b.digest = n.digest)) AS missing, \
              (SELECT ",
             $list,
-            " FROM manifest_child n WHERE n.manifest_id = m.id) \
+            " FROM manifest_child n WHERE n.manifest_id = m.id) AS children \
              FROM manifest m LEFT JOIN repository r ON r.id = m.repository_id \
              LEFT JOIN manifest_payload p ON p.manifest_id = m.id WHERE m.id = $1"
         )
@@ -67,8 +67,22 @@ macro_rules! whole {
 const WHOLE_SQLITE: &str = whole!("json_group_array(n.digest)");
 const WHOLE_POSTGRES: &str = whole!("coalesce(json_agg(n.digest), '[]')::text");
 
-type WholeRow =
-    (String, String, String, i64, Option<String>, Option<String>, bool, Option<Vec<u8>>, String, String, String);
+#[derive(sqlx::FromRow)]
+struct Columns {
+    repository_id: RepositoryId,
+    name: String,
+    digest: String,
+    media_type: String,
+    size: i64,
+    subject_digest: Option<String>,
+    artifact_type: Option<String>,
+    annotations: Option<String>,
+    deleted: bool,
+    payload: Option<Vec<u8>>,
+    blobs: String,
+    missing: String,
+    children: String,
+}
 
 /// One manifest; None if it has gone.
 ///
@@ -79,20 +93,19 @@ pub async fn whole(reader: &mut Reader, manifest: ManifestId) -> Result<Option<W
         Dialect::Sqlite => WHOLE_SQLITE,
         Dialect::Postgres => WHOLE_POSTGRES,
     };
-    let row: Option<WholeRow> = on!(reader, c => sqlx::query_as(select).bind(manifest).fetch_optional(c).await)?;
-    let whole = |row: WholeRow| {
-        let (repository, digest, media_type, size, subject, artifact_type, deleted, payload, blobs, missing, children) =
-            row;
+    let row: Option<Columns> = on!(reader, c => sqlx::query_as(select).bind(manifest).fetch_optional(c).await)?;
+    let whole = |row: Columns| {
+        let Columns { repository_id, name: repository, digest, .. } = row;
         Ok(Whole {
-            of: OfManifest { manifest, repository, digest },
-            media_type,
-            size: parse_bytes(size),
-            recorded: [subject, artifact_type],
-            deleted,
-            payload,
-            blobs: parse_json(&blobs)?,
-            missing: parse_json(&missing)?,
-            children: parse_json(&children)?,
+            of: OfManifest { manifest, repository_id, repository, digest },
+            media_type: row.media_type,
+            size: parse_bytes(row.size),
+            recorded: [row.subject_digest, row.artifact_type, row.annotations],
+            deleted: row.deleted,
+            payload: row.payload,
+            blobs: parse_json(&row.blobs)?,
+            missing: parse_json(&row.missing)?,
+            children: parse_json(&row.children)?,
         })
     };
     row.map(whole).transpose()
@@ -108,7 +121,7 @@ macro_rules! held {
 }
 
 const WRONG: &str = concat!(
-    "SELECT m.id, coalesce(r.name, ''), m.digest, m.deleted_at IS NOT NULL, ",
+    "SELECT m.id, m.repository_id, coalesce(r.name, ''), m.digest, m.deleted_at IS NOT NULL, ",
     held!(),
     " FROM manifest m LEFT JOIN repository r ON r.id = m.repository_id WHERE m.id > $1 AND m.id <= $2 \
       AND ((m.deleted_at IS NOT NULL AND m.expires_at IS NULL) \
@@ -123,10 +136,10 @@ const WRONG: &str = concat!(
 /// The database failed.
 pub async fn wrong(reader: &mut Reader, range: &Range) -> Result<Vec<Fault>, DatabaseError> {
     let (after, upto) = (range.after.first, range.upto.first);
-    let rows: Vec<(ManifestId, String, String, bool, bool)> =
+    let rows: Vec<(ManifestId, RepositoryId, String, String, bool, bool)> =
         on!(reader, c => sqlx::query_as(WRONG).bind(after).bind(upto).fetch_all(c).await)?;
-    let fault = |(manifest, repository, digest, deleted, held)| {
-        let of = OfManifest { manifest, repository, digest };
+    let fault = |(manifest, repository_id, repository, digest, deleted, held)| {
+        let of = OfManifest { manifest, repository_id, repository, digest };
         if deleted { Fault::DeletedForEver(of) } else { Fault::ManifestExpiry { of, held } }
     };
     Ok(rows.into_iter().map(fault).collect())

@@ -13,6 +13,8 @@ use crate::metadata::{parse_bytes, uploads::UploadId};
 pub struct Row {
     /// Its name.
     pub id: UploadId,
+    /// Who wrote it last.
+    pub writer: i64,
     /// Its repository.
     pub repository: String,
     /// In which store its bytes are,
@@ -31,9 +33,9 @@ pub struct Row {
     pub key_in_trash: bool,
 }
 
-type Columns = (i64, String, String, String, i64, String, Option<Vec<u8>>, String, bool);
+type Columns = (i64, i64, String, String, String, i64, String, Option<Vec<u8>>, String, bool);
 
-const ROWS: &str = "SELECT u.id, coalesce(r.name, ''), u.store, u.storage_key, u.received, u.algorithm, u.hash_state, u.boot, \
+const ROWS: &str = "SELECT u.id, u.writer, coalesce(r.name, ''), u.store, u.storage_key, u.received, u.algorithm, u.hash_state, u.boot, \
         EXISTS (SELECT 1 FROM trash t WHERE t.storage_key = u.storage_key) \
     FROM upload u LEFT JOIN repository r ON r.id = u.repository_id WHERE u.id > $1 AND u.id <= $2 ORDER BY u.id";
 
@@ -45,9 +47,9 @@ pub async fn rows(reader: &mut Reader, range: &Range) -> Result<Vec<Row>, Databa
     let (after, upto) = (range.after.first, range.upto.first);
     let rows: Vec<Columns> = on!(reader, c => sqlx::query_as(ROWS).bind(after).bind(upto).fetch_all(c).await)?;
     let row = |columns: Columns| {
-        let (id, repository, store, key, received, algorithm, hash_state, boot, key_in_trash) = columns;
+        let (id, writer, repository, store, key, received, algorithm, hash_state, boot, key_in_trash) = columns;
         let (id, received) = (UploadId::stored(id), parse_bytes(received));
-        Row { id, repository, store, key, received, algorithm, hash_state, boot, key_in_trash }
+        Row { id, writer, repository, store, key, received, algorithm, hash_state, boot, key_in_trash }
     };
     Ok(rows.into_iter().map(row).collect())
 }

@@ -34,6 +34,19 @@ const WRONG: &str = concat!(
      WHERE used IS DISTINCT FROM counted OR reserved IS DISTINCT FROM counted_reserved ORDER BY id"
 );
 
+/// Writes what a namespace uses and reserves, where something else is written. The caller has locked that row in a statement before.
+pub(in crate::metadata) const RECOUNT: &str = concat!(
+    "UPDATE usage SET used = (SELECT ",
+    counted!(),
+    " FROM namespace n WHERE n.id = $1), reserved = (SELECT ",
+    reserved!(),
+    " FROM namespace n WHERE n.id = $1) WHERE namespace_id = $1 AND (used <> (SELECT ",
+    counted!(),
+    " FROM namespace n WHERE n.id = $1) OR reserved <> (SELECT ",
+    reserved!(),
+    " FROM namespace n WHERE n.id = $1))"
+);
+
 type Row = (NamespaceId, String, Option<i64>, Option<i64>, i64, i64);
 
 /// Namespaces of a page whose use is counted wrong.

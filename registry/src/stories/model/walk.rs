@@ -17,6 +17,7 @@ use crate::{
         mount::Mounted,
         tags::DeleteTag,
     },
+    gc::doctor::{self, Depth},
     metadata::{
         blobs::{DeleteBlob, NotDeleted, NotHeld, PromiseBlob},
         links::collect::LinkDue,
@@ -25,13 +26,18 @@ use crate::{
         trash::{self, ForgetTrash},
         uploads::{EndUpload, Ended, Known, UploadId},
     },
+    settings::References,
     store::{
         StorageKey, Store,
         faulty::{Call, Fault},
     },
+    stories::stage,
 };
 
 pub(super) const TAG: &str = "latest";
+
+/// How many steps there are between two looks of the doctor.
+const EXAMINE_EVERY: usize = 16;
 
 pub(super) struct Walk<'a> {
     pub(super) stage: &'a ModelStage,
@@ -63,8 +69,20 @@ impl<'a> Walk<'a> {
             if self.step(action).await.map_err(|difference| format!("{difference}\nafter {:?}", self.steps))? {
                 changed.push(kind(&action));
             }
+            if self.steps.len().is_multiple_of(EXAMINE_EVERY) {
+                self.examine().await.map_err(|finding| format!("{finding}\nafter {:?}", self.steps))?;
+            }
         }
+        self.examine().await.map_err(|finding| format!("{finding}\nafter {:?}", self.steps))?;
         Ok(changed)
+    }
+
+    /// What the doctor says of this moment, whatever is half done: nothing, but for the bytes that a disk has lost.
+    async fn examine(&self) -> Result<(), String> {
+        let patient = stage::doctor(&self.stage.content, References::Lenient);
+        let mut findings = patient.findings(Depth::Sizes).await.unwrap();
+        findings.retain(|finding| !matches!(finding.fault, doctor::Fault::BytesMissing(_) | doctor::Fault::Damaged(_)));
+        if findings.is_empty() { Ok(()) } else { Err(format!("the doctor finds {findings:#?}")) }
     }
 
     /// Half of the choices let a push go on, or nothing would ever be there; with an eighth time goes on, or nothing would ever be over; an eighth ask for

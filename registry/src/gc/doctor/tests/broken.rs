@@ -19,7 +19,7 @@ on_both! {
 }
 
 /// The names of what was found.
-fn kinds(findings: &[Finding]) -> Vec<String> {
+pub(super) fn kinds(findings: &[Finding]) -> Vec<String> {
     let name = |finding: &Finding| {
         let told = serde_json::to_value(finding).unwrap();
         assert!(!told["sentence"].as_str().unwrap().is_empty());
@@ -30,39 +30,47 @@ fn kinds(findings: &[Finding]) -> Vec<String> {
     kinds
 }
 
-async fn found(stage: &Stage, depth: Depth) -> Vec<String> {
+pub(super) async fn found(stage: &Stage, depth: Depth) -> Vec<String> {
     kinds(&stage.doctor().findings(depth).await.unwrap())
 }
 
-async fn break_by_hand(stage: &Stage, case: &Case) {
+pub(super) async fn break_by_hand(stage: &Stage, case: &Case) {
     let sql = match stage.content.metadata.dialect() {
         Dialect::Sqlite => case.sql,
         Dialect::Postgres => case.postgres.unwrap_or(case.sql),
     };
     stage.tamper_behind(sql).await;
-    // What was remembered before is another test's.
+    forget(stage);
+}
+
+/// What was remembered before is another test's.
+fn forget(stage: &Stage) {
     stage.content.metadata.blobs().forget_all();
     stage.content.metadata.manifests().answers.forget_all();
 }
 
-/// A stage like this one, with nothing in it.
-async fn another(stage: &Stage) -> Stage {
-    match stage.content.metadata.dialect() {
-        Dialect::Sqlite => Stage::sqlite().await,
-        Dialect::Postgres => Stage::postgres().await,
+/// Takes everything away: a stage of its own for each case would cost more than the case.
+pub(super) async fn empty(stage: &Stage) {
+    let tables = super::dry::tables(stage).await;
+    let clear: Vec<String> = tables.iter().map(|table| format!("DELETE FROM {table}")).collect();
+    stage.tamper_behind(&clear.join("; ")).await;
+    forget(stage);
+    for directory in fs::read_dir(stage.store_path().join("blobs")).unwrap() {
+        for file in fs::read_dir(directory.unwrap().path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
     }
 }
 
 async fn every_broken_row_is_found_and_nothing_else(stage: &mut Stage) {
     for case in CASES {
-        let stage = another(stage).await;
-        prepare(&stage).await;
+        empty(stage).await;
+        prepare(stage).await;
         stage.is_healthy().await;
-        break_by_hand(&stage, case).await;
+        break_by_hand(stage, case).await;
         for depth in [Depth::Sizes, Depth::Deep] {
-            assert_eq!(found(&stage, depth).await, case.finds, "{}", case.what);
+            assert_eq!(found(stage, depth).await, case.finds, "{}", case.what);
         }
-        stage.clear().await;
     }
 }
 
@@ -72,18 +80,16 @@ async fn two_rows_of_a_digest_are_found(stage: &mut Stage) {
     assert_eq!(found(stage, Depth::Deep).await, TWICE.finds);
 }
 
-const LOOSE: &str = "SELECT storage_key FROM blob WHERE size = 15";
+pub(super) const LOOSE: &str = "SELECT storage_key FROM blob WHERE size = 15";
 
 async fn bytes_that_are_gone_too_few_or_others_are_found(stage: &mut Stage) {
     prepare(stage).await;
     let file = stage.file(LOOSE).await;
     fs::write(&file, "nobody names IT").unwrap();
     assert_eq!(found(stage, Depth::Sizes).await, [""; 0], "sizes do not tell");
-    assert_eq!(found(stage, Depth::Deep).await, ["bytes_differ"]);
     for other in ["nobody", "nobody names it at all"] {
         fs::write(&file, other).unwrap();
         assert_eq!(found(stage, Depth::Sizes).await, ["bytes_wrong_size"]);
-        assert_eq!(found(stage, Depth::Deep).await, ["bytes_wrong_size"]);
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(found(stage, Depth::Sizes).await, ["bytes_missing"]);
@@ -91,6 +97,7 @@ async fn bytes_that_are_gone_too_few_or_others_are_found(stage: &mut Stage) {
     fs::remove_file(&layer).unwrap();
     let findings = stage.doctor().findings(Depth::Deep).await.unwrap();
     assert_eq!(kinds(&findings), ["bytes_missing", "bytes_missing"]);
+    assert_eq!(found(stage, Depth::Sizes).await, ["damaged", "damaged"], "now it is written down");
     let layer = findings.iter().find(|finding| finding.sentence.contains("named by")).unwrap();
     assert!(layer.sentence.contains("acme/web:latest") && layer.sentence.contains("other/tool:v1"), "{layer:?}");
 }

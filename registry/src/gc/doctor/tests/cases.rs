@@ -19,12 +19,19 @@ pub(super) struct Case {
     pub(super) sql: &'static str,
     /// and where they differ, those for PostgreSQL.
     pub(super) postgres: Option<&'static str>,
-    /// What the doctor finds.
+    /// What the doctor finds,
     pub(super) finds: &'static [&'static str],
+    /// and what of that nobody but a person can put right.
+    pub(super) left: &'static [&'static str],
 }
 
 const fn case(what: &'static str, finds: &'static [&'static str], sql: &'static str) -> Case {
-    Case { what, sql, postgres: None, finds }
+    Case { what, sql, postgres: None, finds, left: &[] }
+}
+
+/// What cannot be put right.
+const fn lost(what: &'static str, finds: &'static [&'static str], sql: &'static str) -> Case {
+    Case { what, sql, postgres: None, finds, left: finds }
 }
 
 /// `acme/web`: `v1` and `stable` at one image, `latest` at another after it was at the first, `all` at an index of the first, an image that was deleted
@@ -54,6 +61,8 @@ pub(super) async fn prepare(stage: &Stage) {
     stage.push("acme/web", "nobody names it").await.unwrap();
     let started = stage.content.start_upload(&name("acme/web"), None, &pusher("ada")).await.unwrap();
     stage.content.append(&name("acme/web"), started, chunk("half of it")).await.unwrap();
+    // What was hashed since a run began is not hashed again, and the clocks of program and database differ a little.
+    stage.pass(Duration::from_secs(1));
 }
 
 macro_rules! web {
@@ -120,7 +129,7 @@ pub(super) const CASES: &[Case] = &[
              UPDATE usage SET used = used - 8 WHERE namespace_id = (SELECT id FROM namespace WHERE name = 'acme')"
         ),
     ),
-    case(
+    lost(
         "a digest that is none",
         &["digest_invalid"],
         "UPDATE blob SET digest = upper(digest) WHERE size = 15",
@@ -204,8 +213,8 @@ pub(super) const CASES: &[Case] = &[
     case("an upload that says more than it has", &["upload_short"], "UPDATE upload SET received = 1000"),
     case("an upload whose hash is ahead", &["upload_hash_wrong"], "UPDATE upload SET received = 5"),
     case("an upload whose hash is lost", &["upload_hash_wrong"], "UPDATE upload SET hash_state = NULL"),
-    case("no payload", &["payload_missing"], concat!("DELETE FROM manifest_payload WHERE manifest_id = ", tagged!("all"))),
-    case(
+    lost("no payload", &["payload_missing"], concat!("DELETE FROM manifest_payload WHERE manifest_id = ", tagged!("all"))),
+    lost(
         "another's payload",
         &["payload_differs"],
         concat!(
@@ -213,7 +222,7 @@ pub(super) const CASES: &[Case] = &[
              WHERE manifest_id = ", tagged!("all")
         ),
     ),
-    case(
+    lost(
         "a blob that a manifest needs",
         &["reference_missing"],
         concat!(
@@ -280,4 +289,5 @@ pub(super) const TWICE: Case = Case {
     ),
     postgres: Some(concat!("ALTER TABLE blob DROP CONSTRAINT blob_digest_key;", twice!())),
     finds: &["digest_twice"],
+    left: &["digest_twice"],
 };
