@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # program:package
 programs=(
     cc:build-essential dockerd:docker.io docker:docker-cli skopeo:skopeo podman:podman buildah:buildah
-    docker-registry:docker-registry htpasswd:apache2-utils docker-compose:docker-compose openssl:openssl curl:curl
+    docker-registry:docker-registry htpasswd:apache2-utils docker-compose:docker-compose openssl:openssl curl:curl strace:strace
 )
 missing=()
 for entry in "${programs[@]}"; do

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program of this workspace that has not been started yet.
 pub(crate) struct Launch {
+    /// A program that starts the program, with its arguments.
+    wrapper: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     data: Arc<TempDir>,
@@ -38,13 +40,13 @@ impl Launch {
     pub(crate) fn up() -> Self {
         let data = Arc::new(TempDir::with_prefix("portreeve-").expect("a temporary directory can be made"));
         let arguments = ["up", "--listen", ANY_PORT, "--data"].map(str::to_owned).to_vec();
-        Self { arguments, environment: Vec::new(), data }.arg(&|data| data.display().to_string())
+        Self { wrapper: Vec::new(), arguments, environment: Vec::new(), data }.arg(&|data| data.display().to_string())
     }
 
     /// Another command line (`registry serve FILE`, `auth serve`), written once the data directory is known.
     pub(crate) fn command(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let data = Arc::new(TempDir::with_prefix("portreeve-").expect("a temporary directory can be made"));
-        Self { arguments: arguments(data.path()), environment: Vec::new(), data }
+        Self { wrapper: Vec::new(), arguments: arguments(data.path()), environment: Vec::new(), data }
     }
 
     /// Adds an argument, which may depend on the data directory.
@@ -64,13 +66,24 @@ impl Launch {
         self
     }
 
+    /// Has another program start it: `strace …`.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Starts it and waits until it accepts connections.
     pub(crate) fn start(self) -> Portreeve {
+        self.try_start().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// The same where it may well be that it does not start.
+    pub(crate) fn try_start(self) -> Result<Portreeve, String> {
         // Whoever starts a server goes on to speak to it.
         shared::crypto::install();
         let log = Log::default();
-        let (child, url) = spawn(&self, &log);
-        Portreeve { launch: self, child, url, log }
+        let (child, url) = spawn(&self, &log)?;
+        Ok(Portreeve { launch: self, child, url, log })
     }
 }
 
@@ -189,6 +202,11 @@ impl Portreeve {
     /// Asks it to stop (SIGTERM) and returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits for its end and returns how it ended.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
@@ -205,7 +223,7 @@ impl Portreeve {
         for argument in self.launch.arguments.iter_mut().filter(|argument| *argument == ANY_PORT) {
             argument.clone_from(&address);
         }
-        (self.child, self.url) = spawn(&self.launch, &self.log);
+        (self.child, self.url) = spawn(&self.launch, &self.log).unwrap_or_else(|reason| panic!("{reason}"));
     }
 }
 
@@ -226,8 +244,15 @@ pub(crate) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_portreeve"))
 }
 
-fn spawn(launch: &Launch, log: &Log) -> (Child, Url) {
-    let mut command = Command::new(program());
+fn spawn(launch: &Launch, log: &Log) -> Result<(Child, Url), String> {
+    let mut command = match launch.wrapper.split_first() {
+        Some((wrapper, arguments)) => {
+            let mut command = Command::new(wrapper);
+            command.args(arguments).arg(program());
+            command
+        }
+        None => Command::new(program()),
+    };
     command.args(&launch.arguments).envs(launch.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
@@ -235,11 +260,11 @@ fn spawn(launch: &Launch, log: &Log) -> (Child, Url) {
     log.follow(child.stdout.take().expect("stdout is piped"), found.clone());
     log.follow(child.stderr.take().expect("stderr is piped"), found);
     match address.recv_timeout(PATIENCE) {
-        Ok(url) => (child, url),
+        Ok(url) => Ok((child, url)),
         Err(reason) => {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("portreeve {} said no address ({reason}):\n{}", launch.arguments.join(" "), log.text());
+            Err(format!("portreeve {} said no address ({reason}):\n{}", launch.arguments.join(" "), log.text()))
         }
     }
 }
