@@ -28,6 +28,8 @@ impl Doctor {
             | Fault::BytesWrongSize { of, .. }
             | Fault::BytesDiffer { of, .. }
             | Fault::BytesUnreadable { of, .. } => {
+                // A store that cannot be listed is not there at all: that is no word about a blob.
+                self.store.list(None, 1).await?;
                 self.mark_damaged(of).await?;
                 Ok(left(PUSH_IT))
             }
@@ -85,7 +87,8 @@ impl Doctor {
                 Err(StoreError::Io { .. }) => "unreadable".to_owned(),
                 Err(error) => return Err(error.into()),
             };
-        let line = format!("{} {key} {size} {digest}", self.clock.now());
+        // A name may hold anything, and a line is a line.
+        let line = format!("{} {} {size} {digest}", self.clock.now(), key.as_str().escape_debug());
         Ok(self.store.set_aside(&key, &line).await?)
     }
 
