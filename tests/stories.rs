@@ -27,4 +27,5 @@ mod starting;
 mod strangers;
 mod tls;
 mod token_attacks;
+mod undelete;
 mod uploads;

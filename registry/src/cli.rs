@@ -7,6 +7,7 @@ mod immutable;
 mod manifests;
 mod quotas;
 mod reach;
+mod repositories;
 mod restore;
 mod tags;
 #[cfg(test)]
@@ -30,8 +31,16 @@ use shared::{
 use tracing::{info, warn};
 
 pub use self::{
-    backup::Backup, doctor::Doctor, garbage::GarbageCollect, immutable::ImmutableCommand, manifests::ManifestCommand,
-    quotas::QuotaCommand, reach::Where, restore::Restore, tags::TagCommand,
+    backup::Backup,
+    doctor::Doctor,
+    garbage::GarbageCollect,
+    immutable::ImmutableCommand,
+    manifests::ManifestCommand,
+    quotas::QuotaCommand,
+    reach::Where,
+    repositories::{DeletedCommand, RepositoryCommand},
+    restore::Restore,
+    tags::TagCommand,
 };
 use crate::{
     server::{Registry, StartError, refusal, restore::RestoreError},
@@ -75,6 +84,11 @@ pub enum Command {
     /// Tags that stay where they are, by namespace.
     #[command(subcommand)]
     Immutable(ImmutableCommand),
+    /// What was deleted in a namespace and can still come back.
+    Deleted(DeletedCommand),
+    /// Repositories as a whole.
+    #[command(subcommand)]
+    Repository(RepositoryCommand),
     /// Single manifests.
     #[command(subcommand)]
     Manifest(ManifestCommand),
@@ -180,6 +194,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Restore(command) => command.run(&mut std::io::stdout()).await,
         Command::Doctor(command) => command.run(&mut std::io::stdout()).await,
         Command::Immutable(command) => command.run(&mut std::io::stdout()).await,
+        Command::Deleted(command) => command.run(&mut std::io::stdout()).await,
+        Command::Repository(command) => command.run(&mut std::io::stdout()).await,
         Command::Manifest(command) => command.run(&mut std::io::stdout()).await,
         Command::Quota(command) => command.run(&mut std::io::stdout()).await,
         Command::Tag(command) => command.run(&mut std::io::stdout()).await,

@@ -31,6 +31,7 @@ pub mod tags;
 pub mod undelete;
 pub mod uploads;
 
+pub use crate::metadata::immutable::Force;
 use budget::Budget;
 pub use error::Error;
 use uploads::UPLOAD_LIFE;
@@ -105,22 +106,6 @@ pub enum Promise<'a> {
     Nothing,
     /// A pusher asks whether it may leave the blob out of its push: a yes holds for [`PROMISE_LIFE`](crate::metadata::links::PROMISE_LIFE).
     To(&'a Pusher),
-}
-
-/// Whether what stands in the way of an administrator counts: a rule that keeps a tag where it is, a tag that has moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
-    /// It does.
-    No,
-    /// An administrator of the namespace has said that it does not.
-    Yes,
-}
-
-impl From<bool> for Force {
-    /// As a request says it: `force=true`.
-    fn from(said: bool) -> Self {
-        if said { Self::Yes } else { Self::No }
-    }
 }
 
 /// Which tags a push or a deletion may touch.

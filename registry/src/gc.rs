@@ -28,6 +28,7 @@ mod links;
 mod manifests;
 mod pace;
 pub mod quarantine;
+mod repositories;
 pub mod restore;
 mod trash;
 mod uploads;
@@ -83,7 +84,9 @@ impl From<WriteError<Infallible>> for Error {
 pub struct Swept {
     /// Uploads that nobody came back for.
     pub uploads: usize,
-    /// Deleted manifests whose undelete window has passed.
+    /// Deleted repositories whose undelete window has passed.
+    pub repositories: usize,
+    /// Deleted manifests likewise.
     pub manifests: usize,
     /// Links that no manifest needed.
     pub links: usize,
@@ -115,7 +118,9 @@ impl Collector {
             self.counts.swept(swept.is_ok());
             match swept {
                 Ok(swept) if swept == Swept::default() => {}
-                Ok(Swept { uploads, manifests, links, keys }) => info!(uploads, manifests, links, keys, "collected"),
+                Ok(Swept { uploads, repositories, manifests, links, keys }) => {
+                    info!(uploads, repositories, manifests, links, keys, "collected");
+                }
                 Err(error) => warn!(error = &error as &dyn std::error::Error, "the collector will try again"),
             }
             self.look().await;
@@ -158,6 +163,7 @@ impl Collector {
         self.in_batches(Of::Events, stop).await?;
         Ok(Swept {
             uploads: self.in_batches(Of::Uploads, stop).await?,
+            repositories: self.in_batches(Of::Repositories, stop).await?,
             manifests: self.in_batches(Of::Manifests, stop).await?,
             links: self.in_batches(Of::Links, stop).await?,
             keys: self.in_batches(Of::Trash, stop).await?,
@@ -169,6 +175,7 @@ impl Collector {
         while !stop.is_cancelled() {
             let batch = match of {
                 Of::Uploads => self.expire_uploads().await?,
+                Of::Repositories => self.purge_repositories().await?,
                 Of::Manifests => self.purge_manifests().await?,
                 Of::Links => self.collect_links(&mut pace).await?,
                 Of::Trash => self.empty_trash().await?.batch,
@@ -188,6 +195,7 @@ impl Collector {
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Uploads,
+    Repositories,
     Manifests,
     Links,
     Trash,

@@ -112,7 +112,7 @@ impl Registry {
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
-        let lifecycle = Lifecycle::new(metadata.clone());
+        let lifecycle = Lifecycle::new(metadata.clone(), clock.clone(), settings.lives.undelete);
         let doctor = doctor(settings, &metadata, &store, &clock);
         let collector = Collector::new(metadata, store, clock.clone(), collecting(settings));
         let checks = Checks::new(&settings.health, &settings.storage.root);
@@ -232,10 +232,10 @@ impl Stopped {
         let rooms = Rooms {
             content: Content::new(metadata.clone(), store, clock.clone(), lives(settings)),
             references: settings.references.into(),
-            lifecycle: Lifecycle::new(metadata.clone()),
             backups: backups(settings, &collector),
             collector,
             doctor,
+            lifecycle: Lifecycle::new(metadata.clone(), clock.clone(), settings.lives.undelete),
         };
         let administration = http::administration(settings, Arc::new(Access::None), rooms, clock);
         Ok(Self { administration, metadata })

@@ -3,12 +3,17 @@
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::{digest::Digest, repository::RepositoryName};
 
 use super::{Content, Error};
-use crate::metadata::referrers::{self, Query, Row};
+use crate::metadata::{
+    manifests::{self, ManifestId},
+    referrers::{self, Query, Row},
+};
 
 /// How many referrers a page holds at most.
 pub const MAX_REFERRERS: usize = 1_000;
@@ -59,7 +64,7 @@ pub struct Referrer {
 }
 
 impl Content {
-    /// The living manifests that are about a digest.
+    /// The living manifests that are about a digest: by what they say, or by the index under its referrers tag where they say nothing.
     ///
     /// # Errors
     /// The database cannot be asked.
@@ -81,15 +86,29 @@ impl Content {
         .await?;
         let more = limit > 0 && (shortened || rows.len() > limit);
         rows.truncate(limit);
+        for row in rows.iter_mut().filter(|row| row.listed != 0) {
+            let payload = manifests::find_payload(&mut reader, ManifestId(row.listed)).await?;
+            row.annotations = payload.and_then(|payload| annotations(&payload));
+        }
         let manifests: Vec<Referrer> = rows.into_iter().map(Referrer::from).collect();
         let next = manifests.last().filter(|_| more).map(|last| last.digest);
         Ok(Referrers { manifests, next })
     }
 }
 
+/// The annotations of a manifest that were not kept beside it: it names no subject.
+fn annotations(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Annotated {
+        annotations: BTreeMap<String, String>,
+    }
+    let found: Annotated = serde_json::from_slice(payload).ok()?;
+    serde_json::to_string(&found.annotations).ok()
+}
+
 impl From<Row> for Referrer {
     fn from(row: Row) -> Self {
-        let Row { digest, media_type, size, artifact_type, annotations } = row;
+        let Row { digest, media_type, size, artifact_type, annotations, listed: _ } = row;
         // The text was made by us from a parsed object: it always is JSON.
         let annotations = annotations.and_then(|text| RawValue::from_string(text).ok());
         Self { media_type, digest, size, artifact_type, annotations }

@@ -19,6 +19,7 @@ pub(super) struct Counts(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     uploads: AtomicU64,
+    repositories: AtomicU64,
     manifests: AtomicU64,
     links: AtomicU64,
     files: AtomicU64,
@@ -34,6 +35,8 @@ struct Counters {
 pub struct Counted {
     /// Uploads that nobody came back for.
     pub uploads: u64,
+    /// Deleted repositories that were purged.
+    pub repositories: u64,
     /// Manifests that were purged.
     pub manifests: u64,
     /// Links that were removed.
@@ -56,6 +59,7 @@ impl Counts {
     pub(super) fn removed(&self, of: Of, count: usize) {
         let counter = match of {
             Of::Uploads => &self.0.uploads,
+            Of::Repositories => &self.0.repositories,
             Of::Manifests => &self.0.manifests,
             Of::Links => &self.0.links,
             Of::Trash => &self.0.files,
@@ -87,6 +91,7 @@ impl Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counted {
             uploads: read(&self.0.uploads),
+            repositories: read(&self.0.repositories),
             manifests: read(&self.0.manifests),
             links: read(&self.0.links),
             files: read(&self.0.files),

@@ -7,6 +7,7 @@
 
 pub mod access;
 mod backup;
+mod deleted;
 mod doctor;
 pub mod error;
 mod garbage;
@@ -16,6 +17,7 @@ mod lines;
 mod manifests;
 mod page;
 mod quotas;
+mod repositories;
 mod tags;
 
 use std::sync::Arc;
@@ -131,6 +133,9 @@ routes! {
     Namespace post "/api/v1/registry/manifests:restore" => manifests::restore;
     System get "/api/v1/registry/doctor" => doctor::last;
     System post "/api/v1/registry/doctor" => doctor::examine;
+    Namespace delete "/api/v1/registry/repositories" => repositories::delete;
+    Namespace post "/api/v1/registry/repositories:restore" => repositories::restore;
+    Namespace get "/api/v1/registry/namespaces/{namespace}/deleted" => deleted::list;
 }
 
 impl Desk {

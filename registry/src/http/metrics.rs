@@ -59,6 +59,7 @@ fn text(counted: &Counted) -> String {
     let seconds = |at: Option<shared::clock::Timestamp>| at.map(|at| at.micros() as f64 / 1e6);
     let queues = [
         ("upload", waiting.uploads),
+        ("deleted_repository", waiting.deleted_repositories),
         ("deleted_manifest", waiting.deleted_manifests),
         ("untagged_manifest", waiting.untagged_manifests),
         ("link", waiting.links),
@@ -69,6 +70,7 @@ fn text(counted: &Counted) -> String {
     let oldest: Vec<_> = queues.into_iter().filter_map(oldest).collect();
     let removed = [
         ("upload", count(counted.uploads)),
+        ("repository", count(counted.repositories)),
         ("manifest", count(counted.manifests)),
         ("link", count(counted.links)),
         ("file", count(counted.files)),

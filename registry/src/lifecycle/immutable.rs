@@ -186,7 +186,9 @@ mod tests {
     }
 
     async fn rules_are_replaced_as_a_whole_and_each_change_leaves_an_event(fixture: &Fixture) {
-        let (lifecycle, acme) = (Lifecycle::new(fixture.content.metadata.clone()), name("acme"));
+        let window = std::time::Duration::ZERO;
+        let lifecycle = Lifecycle::new(fixture.content.metadata.clone(), fixture.clock.clone(), window);
+        let acme = name("acme");
         assert_eq!(lifecycle.immutable(&acme).await.unwrap(), Immutable::default(), "nobody has heard of it");
         let set = async |rules: &Immutable| {
             lifecycle.set_immutable(acme.clone(), rules.clone(), "ada".to_owned()).await.unwrap();

@@ -10,7 +10,7 @@ use shared::{
 };
 use sqlx::Error;
 
-use super::{manifests::ManifestId, parse_bytes, parse_digest, parse_json};
+use super::{RepositoryId, manifests::ManifestId, parse_bytes, parse_digest, parse_json};
 
 /// A manifest as it was pushed, living or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +60,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Before everything that can still come back.
+    /// Before everything whose window ends after `now`.
     pub const fn beginning(now: Timestamp) -> Self {
-        Self { until: now, id: 0 }
+        Self { until: now, id: i64::MAX }
     }
 }
 
@@ -96,11 +96,11 @@ pub struct Gone {
     pub until: Timestamp,
 }
 
-// The plus keeps SQLite from walking through all manifests of a repository in search of the deleted ones.
+// In this order and no other: left to itself SQLite begins with the namespace and walks through all manifests in it.
 const MANIFESTS: &str =
     "SELECT m.id, r.name, m.digest, m.media_type, m.size, m.deleted_tags, m.deleted_at, m.deleted_by, m.expires_at
-    FROM manifest m JOIN repository r ON r.id = +m.repository_id JOIN namespace n ON n.id = r.namespace_id
-    WHERE m.deleted_at IS NOT NULL AND m.expires_at >= $3 AND (m.expires_at > $3 OR m.id > $4)
+    FROM manifest m CROSS JOIN repository r CROSS JOIN namespace n
+    WHERE r.id = m.repository_id AND n.id = r.namespace_id AND m.deleted_at IS NOT NULL AND m.expires_at >= $3 AND (m.expires_at > $3 OR m.id > $4)
         AND n.name = $1 AND r.deleted_at IS NULL AND ($2 = '' OR r.name = $2)
     ORDER BY m.expires_at, m.id LIMIT $5";
 
@@ -112,8 +112,7 @@ type ManifestRow = (ManifestId, String, String, String, i64, Option<String>, Tim
 /// The database failed.
 pub async fn manifests(
     reader: &mut Reader,
-    namespace: &str,
-    repository: Option<&RepositoryName>,
+    (namespace, repository): (&str, Option<&RepositoryName>),
     behind: Place,
     limit: i64,
 ) -> Result<Vec<Manifest>, DatabaseError> {
@@ -137,6 +136,45 @@ fn manifest((id, name, digest, media_type, size, tags, at, by, until): ManifestR
     })
 }
 
+/// A deleted repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Its row: others may have had its name.
+    pub id: RepositoryId,
+    /// Its name.
+    pub name: RepositoryName,
+    /// How it went.
+    pub gone: Gone,
+}
+
+const REPOSITORIES: &str = "SELECT r.id, r.name, r.deleted_at, r.deleted_by, r.expires_at
+    FROM repository r CROSS JOIN namespace n
+    WHERE n.id = r.namespace_id AND r.deleted_at IS NOT NULL AND r.expires_at >= $3 AND (r.expires_at > $3 OR r.id > $4)
+        AND n.name = $1 AND ($2 = '' OR r.name = $2)
+    ORDER BY r.expires_at, r.id LIMIT $5";
+
+/// Deleted repositories of a namespace, or of one name in it, those first whose window ends first.
+///
+/// # Errors
+/// The database failed.
+pub async fn repositories(
+    reader: &mut Reader,
+    (namespace, repository): (&str, Option<&RepositoryName>),
+    behind: Place,
+    limit: i64,
+) -> Result<Vec<Repository>, DatabaseError> {
+    let (namespace, repository) = (namespace.to_owned(), repository.map_or("", RepositoryName::as_str));
+    let rows: Vec<(RepositoryId, String, Timestamp, Option<String>, Timestamp)> = on!(reader, c => {
+        let query = sqlx::query_as(REPOSITORIES).bind(namespace).bind(repository).bind(behind.until).bind(behind.id);
+        query.bind(limit).fetch_all(c).await
+    })?;
+    let found = |(id, name, at, by, until): (RepositoryId, String, Timestamp, Option<String>, Timestamp)| {
+        let name = name.parse().map_err(|error| Error::Decode(Box::new(error)))?;
+        Ok(Repository { id, name, gone: Gone { at, by, until } })
+    };
+    rows.into_iter().map(found).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,8 +183,11 @@ mod tests {
     #[tokio::test]
     async fn a_list_walks_through_deleted_manifests_alone() {
         let stage = Stage::sqlite().await;
-        let plan = plan(&stage.content.metadata, MANIFESTS).await;
+        let plan = self::plan(&stage.content.metadata, MANIFESTS).await;
         assert!(plan.contains("m USING INDEX manifest_purge (expires_at>?)"), "{plan}");
+        assert!(!plan.contains("SCAN"), "{plan}");
+        let plan = self::plan(&stage.content.metadata, REPOSITORIES).await;
+        assert!(plan.contains("r USING INDEX repository_deleted (expires_at>?)"), "{plan}");
         assert!(!plan.contains("SCAN"), "{plan}");
     }
 }

@@ -93,6 +93,26 @@ pub enum Event<'a> {
         /// Who did it.
         actor: &'a str,
     },
+    /// A repository went with everything in it.
+    RepositoryDeleted {
+        /// Which.
+        repository: &'a RepositoryName,
+        /// Its number: others may have had its name.
+        id: i64,
+        /// Until when it can come back.
+        until: Timestamp,
+        /// Who did it.
+        actor: &'a str,
+    },
+    /// A deleted repository came back.
+    RepositoryRestored {
+        /// Which.
+        repository: &'a RepositoryName,
+        /// Its number.
+        id: i64,
+        /// Who did it.
+        actor: &'a str,
+    },
     /// The rules about tags that stay were replaced.
     ImmutableSet {
         /// Of which namespace.
@@ -126,6 +146,8 @@ impl Event<'_> {
             Self::QuotaSet { .. } => "quota_set",
             Self::TagDeleted { .. } => "tag_deleted",
             Self::ManifestRestored { .. } => "manifest_restored",
+            Self::RepositoryDeleted { .. } => "repository_deleted",
+            Self::RepositoryRestored { .. } => "repository_restored",
             Self::ImmutableSet { .. } => "immutable_set",
             Self::Repaired { .. } => "repaired",
         }

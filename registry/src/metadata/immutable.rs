@@ -55,6 +55,22 @@ impl fmt::Display for RuleName {
     }
 }
 
+/// Whether what stands in the way of an administrator counts: a rule that keeps a tag where it is, a tag that has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It does.
+    No,
+    /// An administrator of the namespace has said that it does not.
+    Yes,
+}
+
+impl From<bool> for Force {
+    /// As a request says it: `force=true`.
+    fn from(said: bool) -> Self {
+        if said { Self::Yes } else { Self::No }
+    }
+}
+
 /// Which tags stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
@@ -101,6 +117,12 @@ pub struct Immutable {
 }
 
 impl Immutable {
+    /// Whether any of them is about this repository.
+    pub fn concern(&self, repository: &RepositoryName) -> bool {
+        let here = |pattern: &RepositoryPattern| pattern.matches(repository.as_str());
+        self.rules.iter().any(|rule| rule.repositories.is_empty() || rule.repositories.iter().any(here))
+    }
+
     /// The first rule that keeps this tag of this repository where it is.
     pub fn rule_for(&self, repository: &RepositoryName, tag: &Tag) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.keeps(repository, tag))

@@ -1,5 +1,7 @@
 //! Repositories and the namespaces they lie in. Both begin with the first push; nobody has to make them.
 
+pub mod deletion;
+
 use shared::{
     database::{Failure, Transaction},
     on,

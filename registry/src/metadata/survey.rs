@@ -24,11 +24,26 @@ pub struct Taking {
     pub untagged: bool,
 }
 
+/// What is needed to tell whether a repository goes with everything in it: $1 now, $2 `deleted`.
+macro_rules! condemned {
+    ($repository:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM repository AS condemned WHERE condemned.id = ",
+            $repository,
+            " AND condemned.deleted_at IS NOT NULL AND ($2 OR condemned.expires_at <= $1))"
+        )
+    };
+}
+
 /// What is needed to tell whether a manifest `m` goes: $1 now, $2 `deleted`, $3 `untagged`.
 macro_rules! goes {
     () => {
-        "((m.deleted_at IS NOT NULL AND ($2 OR m.expires_at < $1)) \
-          OR (m.deleted_at IS NULL AND $3 AND m.expires_at IS NOT NULL AND m.expires_at < $1))"
+        concat!(
+            "((m.deleted_at IS NOT NULL AND ($2 OR m.expires_at < $1)) \
+              OR (m.deleted_at IS NULL AND $3 AND m.expires_at IS NOT NULL AND m.expires_at < $1) OR ",
+            condemned!("m.repository_id"),
+            ")"
+        )
     };
 }
 
@@ -39,7 +54,18 @@ pub struct Surveyed {
     pub repository: Repository,
     /// Its name.
     pub name: RepositoryName,
+    /// Until when it can come back, if it is deleted.
+    pub deleted_until: Option<Timestamp>,
 }
+
+impl Surveyed {
+    /// Whether the collection takes it with everything in it.
+    pub fn goes(&self, taking: Taking, now: Timestamp) -> bool {
+        self.deleted_until.is_some_and(|until| taking.deleted || until <= now)
+    }
+}
+
+type SurveyedRow = (RepositoryId, NamespaceId, String, Option<Timestamp>);
 
 /// Repositories behind an id, at most `limit`.
 ///
@@ -50,12 +76,11 @@ pub async fn repositories(
     behind: RepositoryId,
     limit: i64,
 ) -> Result<Vec<Surveyed>, DatabaseError> {
-    let select = "SELECT id, namespace_id, name FROM repository WHERE id > $1 ORDER BY id LIMIT $2";
-    let rows: Vec<(RepositoryId, NamespaceId, String)> =
-        on!(reader, c => sqlx::query_as(select).bind(behind).bind(limit).fetch_all(c).await)?;
-    let surveyed = |(id, namespace, name): (RepositoryId, NamespaceId, String)| {
+    let select = "SELECT id, namespace_id, name, CASE WHEN deleted_at IS NOT NULL THEN expires_at END FROM repository WHERE id > $1 ORDER BY id LIMIT $2";
+    let rows: Vec<SurveyedRow> = on!(reader, c => sqlx::query_as(select).bind(behind).bind(limit).fetch_all(c).await)?;
+    let surveyed = |(id, namespace, name, deleted_until): SurveyedRow| {
         let name = name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        Ok(Surveyed { repository: Repository { id, namespace }, name })
+        Ok(Surveyed { repository: Repository { id, namespace }, name, deleted_until })
     };
     rows.into_iter().map(surveyed).collect()
 }
@@ -177,7 +202,9 @@ impl LinkFound {
 }
 
 const LINKS: &str = concat!(
-    "SELECT l.blob_id, b.digest, b.size, CASE WHEN l.leased_until >= $1 THEN l.leased_until END, \
+    "SELECT l.blob_id, b.digest, b.size, CASE WHEN l.leased_until >= $1 AND NOT ",
+    condemned!("l.repository_id"),
+    " THEN l.leased_until END, \
      (SELECT m.digest FROM manifest_blob n JOIN manifest m ON m.id = n.manifest_id \
       WHERE n.repository_id = l.repository_id AND n.digest = b.digest AND NOT ",
     goes!(),
@@ -211,7 +238,9 @@ pub async fn links(
 
 const LAST_LINKS: &str = concat!(
     "SELECT b.id FROM blob b WHERE b.id IN (SELECT CAST(value AS BIGINT) FROM json_each($4)) \
-     AND NOT EXISTS (SELECT 1 FROM link l WHERE l.blob_id = b.id AND (l.repository_id > $5 OR l.leased_until >= $1 \
+     AND NOT EXISTS (SELECT 1 FROM link l WHERE l.blob_id = b.id AND (l.repository_id > $5 OR (l.leased_until >= $1 AND NOT ",
+    condemned!("l.repository_id"),
+    ") \
          OR EXISTS (SELECT 1 FROM manifest_blob n JOIN manifest m ON m.id = n.manifest_id \
              WHERE n.repository_id = l.repository_id AND n.digest = b.digest AND NOT ",
     goes!(),
@@ -219,7 +248,9 @@ const LAST_LINKS: &str = concat!(
 );
 const LAST_LINKS_POSTGRES: &str = concat!(
     "SELECT b.id FROM blob b WHERE b.id = ANY(ARRAY(SELECT json_array_elements_text($4::json)::bigint)) \
-     AND NOT EXISTS (SELECT 1 FROM link l WHERE l.blob_id = b.id AND (l.repository_id > $5 OR l.leased_until >= $1 \
+     AND NOT EXISTS (SELECT 1 FROM link l WHERE l.blob_id = b.id AND (l.repository_id > $5 OR (l.leased_until >= $1 AND NOT ",
+    condemned!("l.repository_id"),
+    ") \
          OR EXISTS (SELECT 1 FROM manifest_blob n JOIN manifest m ON m.id = n.manifest_id \
              WHERE n.repository_id = l.repository_id AND n.digest = b.digest AND NOT ",
     goes!(),

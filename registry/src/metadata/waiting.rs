@@ -21,6 +21,8 @@ pub struct Queue {
 pub struct Waiting {
     /// Uploads that nobody came back for in time.
     pub uploads: Queue,
+    /// Deleted repositories, inside their undelete window or past it; the oldest by when its window ends.
+    pub deleted_repositories: Queue,
     /// Deleted manifests, inside their undelete window or past it; the oldest by when its window ends.
     pub deleted_manifests: Queue,
     /// Manifests that nothing holds and whose grace has passed: they stay until a rule or a person says otherwise.
@@ -37,6 +39,8 @@ pub struct Waiting {
 const WAITING: &str = "SELECT \
     (SELECT count(*) FROM upload WHERE expires_at <= $1), \
     (SELECT min(expires_at) FROM upload WHERE expires_at <= $1), \
+    (SELECT count(*) FROM repository WHERE deleted_at IS NOT NULL), \
+    (SELECT min(expires_at) FROM repository WHERE deleted_at IS NOT NULL), \
     (SELECT count(*) FROM manifest WHERE deleted_at IS NOT NULL), \
     (SELECT min(expires_at) FROM manifest WHERE deleted_at IS NOT NULL), \
     (SELECT count(*) FROM manifest WHERE expires_at < $1 AND deleted_at IS NULL), \
@@ -57,6 +61,8 @@ type Row = (
     i64,
     Option<Timestamp>,
     i64,
+    Option<Timestamp>,
+    i64,
     i64,
     Option<Timestamp>,
 );
@@ -66,12 +72,13 @@ type Row = (
 /// # Errors
 /// The database failed.
 pub async fn waiting(reader: &mut Reader, now: Timestamp) -> Result<Waiting, DatabaseError> {
-    let (uploads, u, deleted, d, untagged, m, links, l, promised, trash, t): Row =
+    let (uploads, u, repositories, r, deleted, d, untagged, m, links, l, promised, trash, t): Row =
         on!(reader, c => sqlx::query_as(WAITING).bind(now).fetch_one(c).await)?;
     let count = |count: i64| u64::try_from(count).unwrap_or(0);
     let queue = |number, oldest| Queue { count: count(number), oldest };
     Ok(Waiting {
         uploads: queue(uploads, u),
+        deleted_repositories: queue(repositories, r),
         deleted_manifests: queue(deleted, d),
         untagged_manifests: queue(untagged, m),
         links: queue(links, l),
@@ -89,7 +96,7 @@ mod tests {
     async fn counting_walks_through_what_waits_and_nothing_else() {
         let stage = Stage::sqlite().await;
         let plan = plan(&stage.content.metadata, WAITING).await;
-        for table in ["upload", "manifest", "link"] {
+        for table in ["upload", "repository", "manifest", "link"] {
             assert!(!plan.lines().any(|step| step == format!("SCAN {table}")), "{plan}");
         }
     }

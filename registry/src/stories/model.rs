@@ -8,6 +8,7 @@ mod contents;
 mod observed;
 mod pushing;
 mod reads;
+mod restoring;
 mod stage;
 mod walk;
 
@@ -80,6 +81,7 @@ const EVERYTHING: Scenario = Scenario {
     grain: Grain::Fine,
     powers: &[
         Power::DeleteManifests,
+        Power::Restore,
         Power::DeleteTags,
         Power::DeleteBlobs,
         Power::CollectByHand,
@@ -137,7 +139,7 @@ async fn a_model_that_says_something_else_is_found_out(stage: &mut ModelStage) {
 
 /// A walk that never comes to an action says nothing about it.
 fn assert_everything_came_up(counts: &Counts) {
-    const KINDS: [&str; 29] = [
+    const KINDS: [&str; 31] = [
         "Look",
         "Promise",
         "Head",
@@ -150,6 +152,8 @@ fn assert_everything_came_up(counts: &Counts) {
         "LookAtChildren",
         "Put",
         "DeleteManifest",
+        "RestoreManifest",
+        "HideRepository",
         "DeleteTag",
         "DeleteBlob",
         "Purge",

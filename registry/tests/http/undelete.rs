@@ -145,3 +145,73 @@ async fn whoever_may_push_may_not_restore() {
         assert_eq!(may, actions == json!(["admin"]), "{resource} {name} {actions}: {}", reply.text());
     }
 }
+
+#[tokio::test]
+async fn a_repository_goes_and_comes_back() {
+    let registry = with_a_window().await;
+    let (_, document) = registry.push_image("acme/web", "v1").await;
+    let on_the_socket = async |method: Method, target: &str, body: Value| {
+        registry.on_the_socket(ROOT, method, &format!("/api/v1/registry/{target}"), &body).await
+    };
+    let gone = on_the_socket(Method::DELETE, "repositories?name=acme/web", Value::Null).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text());
+    for target in ["/v2/acme/web/manifests/v1", "/v2/acme/web/tags/list"] {
+        assert_eq!(registry.get(target).await.status, StatusCode::NOT_FOUND, "{target}");
+    }
+    let list = on_the_socket(Method::GET, "namespaces/acme/deleted", Value::Null).await.json();
+    let one = &list["items"][0];
+    assert_eq!(
+        (&one["kind"], &one["repository"], &one["deleted_by"]),
+        (&json!("repository"), &json!("acme/web"), &json!("local"))
+    );
+    assert_eq!((&one["deleted_at"], &one["until"]), (&json!("2026-01-01T00:00:00Z"), &json!("2026-01-08T00:00:00Z")));
+
+    registry.push_image("acme/web", "v2").await;
+    let taken = on_the_socket(Method::POST, "repositories:restore?name=acme/web", json!({})).await;
+    assert_eq!(taken.status, StatusCode::CONFLICT);
+    assert!(taken.text().contains("there is a repository acme/web again"), "{}", taken.text());
+    let wanted = json!({"id": one["id"], "force": true});
+    let back = on_the_socket(Method::POST, "repositories:restore?name=acme/web", wanted).await;
+    assert_eq!((back.status, back.json()), (StatusCode::OK, json!({"repository": "acme/web", "id": one["id"]})));
+    assert_eq!(registry.get("/v2/acme/web/manifests/v1").await.text(), document);
+    for (method, target, body, status) in [
+        (Method::DELETE, "repositories?name=acme/never", Value::Null, 404),
+        (Method::DELETE, "repositories", Value::Null, 400),
+        (Method::DELETE, "repositories?name=acme/web&all=true", Value::Null, 400),
+        (Method::POST, "repositories:restore?name=acme/web", json!({"id": 4711}), 404),
+        (Method::POST, "repositories:restore?name=acme/web", json!({"id": one["id"]}), 404),
+        (Method::GET, "namespaces/acme/deleted?after=rubbish", Value::Null, 400),
+        (Method::GET, "namespaces/acme/deleted?limit=0", Value::Null, 400),
+    ] {
+        let refused = on_the_socket(method.clone(), target, body).await;
+        assert_eq!(refused.status.as_u16(), status, "{method} {target}: {}", refused.text());
+    }
+}
+
+/// `push` and `delete` are about what is in a repository; the repository itself is the namespace's administrators'.
+#[tokio::test]
+async fn whoever_may_delete_images_may_not_delete_repositories() {
+    let registry = Registry::guarded(None).await;
+    for (resource, name, actions, deletes, lists) in [
+        ("repository", "acme/web", json!(["pull", "push", "delete"]), 404, 404),
+        ("namespace", "acme", json!(["read"]), 404, 200),
+        ("namespace", "other", json!(["read", "admin"]), 404, 404),
+        ("namespace", "acme", json!(["admin"]), 404, 404),
+        ("registry", "system", json!(["read", "admin"]), 404, 200),
+    ] {
+        let bearer = registry.bearer(&json!([{"type": resource, "name": name, "actions": actions}]));
+        let headers = [("authorization", bearer.as_str())];
+        let target = "/api/v1/registry/repositories?name=acme/web";
+        let reply = registry.send(Method::DELETE, target, &headers, "".into()).await;
+        assert_eq!(reply.status.as_u16(), deletes);
+        // Who may is told what is not there; all others hear what everybody hears.
+        let may = reply.text().contains("there is no repository acme/web");
+        assert_eq!(
+            may,
+            name != "other" && actions.as_array().unwrap().contains(&json!("admin")),
+            "{resource} {name} {actions}"
+        );
+        let list = registry.get_with("/api/v1/registry/namespaces/acme/deleted", &headers).await;
+        assert_eq!(list.status.as_u16(), lists, "{resource} {name} {actions}");
+    }
+}

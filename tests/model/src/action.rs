@@ -40,6 +40,10 @@ pub enum Action {
     GiveUp(Number),
     /// DELETE of a manifest: `DeleteManifest`.
     DeleteManifest(Number, Number),
+    /// An administrator brings a manifest back: `Content::restore_manifest`, without its tags and without force.
+    RestoreManifest(Number, Number),
+    /// A repository without an upload is deleted and comes back: `DeleteRepository`, `RestoreRepository`. Nothing has changed then.
+    HideRepository(Number),
     /// DELETE of a tag: `DeleteTag`.
     DeleteTag(Number),
     /// DELETE of a blob: `DeleteBlob`. (Where only deleted manifests name it, `PurgeAtOnce` comes first.)
@@ -190,6 +194,12 @@ impl Scenario {
     fn of_operators(&self, world: &World, actions: &mut Vec<Action>) {
         if self.allows(Power::DeleteManifests) {
             actions.extend(self.manifests().map(|(repository, manifest)| Action::DeleteManifest(repository, manifest)));
+        }
+        if self.allows(Power::Restore) {
+            actions
+                .extend(self.manifests().map(|(repository, manifest)| Action::RestoreManifest(repository, manifest)));
+            let whole = |repository: &Number| world.rows.is_whole(*repository);
+            actions.extend((0..).take(self.repositories).filter(whole).map(Action::HideRepository));
         }
         if self.allows(Power::DeleteTags) {
             actions.extend((0..).take(self.repositories).map(Action::DeleteTag));

@@ -83,6 +83,8 @@ pub struct Job {
 pub enum Power {
     /// Delete manifests.
     DeleteManifests,
+    /// Bring manifests and repositories back. A search needs neither: to bring a manifest back is a push of it that leaves promises alone.
+    Restore,
     /// Delete the tag.
     DeleteTags,
     /// Delete blobs.

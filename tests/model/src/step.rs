@@ -104,6 +104,7 @@ impl Scenario {
                 self.forget_manifest(world, repository, manifest);
                 deleted
             }
+            Action::RestoreManifest(repository, manifest) => rows.restore_manifest(rules, repository, manifest),
             Action::DeleteTag(repository) => rows.delete_tag(rules, repository),
             Action::DeleteBlob(repository, digest) => {
                 let deleted = rows.remove_unnamed(rules, repository, digest);

@@ -5,7 +5,7 @@ use super::{MAX_ANNOTATIONS, MAX_REFERRERS, Referrer, ReferrersQuery};
 use crate::{
     content::{
         Promise, TagLimits,
-        fixture::{Fixture, descriptor, digest, digest_of, image, index, name, on_both, push},
+        fixture::{Fixture, descriptor, digest, digest_of, image, index, name, on_both, push, tag},
         manifest::MediaType,
         manifests::DeleteManifest,
     },
@@ -19,6 +19,9 @@ on_both! {
     a_page_holds_as_many_referrers_as_the_limit_says
     a_repository_that_does_not_exist_has_no_referrers
     deleted_referrers_are_not_listed
+    a_list_of_the_referrers_tag_schema_is_folded_in
+    a_folded_list_is_filtered_and_paged_with_the_others
+    a_folded_list_goes_with_its_tag
 }
 
 const SUBJECT: &[u8] = b"what they are about";
@@ -170,4 +173,107 @@ async fn deleted_referrers_are_not_listed(fixture: &Fixture) {
     assert!(fixture.referrers(&query(None)).await.is_empty());
     let gone = fixture.content.manifest(&name("acme/web"), &Reference::Digest(attached), Promise::Nothing).await;
     assert!(gone.is_err());
+}
+
+/// What clients of OCI 1.0 push: an index of referrers under the subject's referrers tag.
+async fn push_list(fixture: &Fixture, listed: &[&Value]) -> Digest {
+    let list = index(listed);
+    let tag = digest(SUBJECT).to_string().replace(':', "-");
+    fixture.put(push("acme/web", self::tag(&tag), &list)).await.unwrap().digest
+}
+
+/// A manifest that says nothing of what it is about.
+fn silent(number: usize) -> Value {
+    let mut silent = artifact(number);
+    silent.as_object_mut().unwrap().remove("subject");
+    silent
+}
+
+fn digests(referrers: &[Referrer]) -> Vec<Digest> {
+    referrers.iter().map(|one| one.digest).collect()
+}
+
+fn sorted(manifests: &[&Value]) -> Vec<Digest> {
+    let mut digests: Vec<Digest> = manifests.iter().map(|manifest| digest_of(manifest)).collect();
+    digests.sort_unstable_by_key(ToString::to_string);
+    digests
+}
+
+async fn a_list_of_the_referrers_tag_schema_is_folded_in(fixture: &Fixture) {
+    let (naming, silent, absent) = (artifact(0), silent(1), artifact(2));
+    let mut of_another = artifact(3);
+    of_another["subject"] = descriptor(MediaType::OCI_MANIFEST, b"another subject");
+    for manifest in [&naming, &silent, &of_another] {
+        fixture.attach(manifest).await;
+    }
+    assert_eq!(digests(&fixture.referrers(&query(None)).await), sorted(&[&naming]));
+    push_list(fixture, &[&naming, &silent, &absent, &of_another]).await;
+    let referrers = fixture.referrers(&query(None)).await;
+    assert_eq!(
+        digests(&referrers),
+        sorted(&[&naming, &silent]),
+        "each once; what is absent or about another is not there"
+    );
+    let folded = referrers.iter().find(|one| one.digest == digest_of(&silent)).unwrap();
+    let folded = serde_json::to_value(folded).unwrap();
+    let expected = json!({
+        "mediaType": MediaType::OCI_MANIFEST,
+        "digest": digest_of(&silent),
+        "size": silent.to_string().len(),
+        "artifactType": "application/vnd.example.1",
+        "annotations": {"number": "1"},
+    });
+    assert_eq!(folded, expected, "as the manifest itself says");
+    assert!(fixture.referrers(&ReferrersQuery { repository: name("acme/other"), ..query(None) }).await.is_empty());
+    let other = ReferrersQuery { subject: digest(b"another subject"), ..query(None) };
+    assert_eq!(digests(&fixture.referrers(&other).await), sorted(&[&of_another]));
+}
+
+async fn a_folded_list_is_filtered_and_paged_with_the_others(fixture: &Fixture) {
+    let manifests: Vec<Value> =
+        (0..8).map(|number| if number < 4 { artifact(number) } else { silent(number) }).collect();
+    for manifest in &manifests {
+        fixture.attach(manifest).await;
+    }
+    let all: Vec<&Value> = manifests.iter().collect();
+    push_list(fixture, &all).await;
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = fixture.content.referrers(&ReferrersQuery { after, limit: Some(3), ..query(None) }).await.unwrap();
+        assert!(page.manifests.len() <= 3);
+        seen.extend(digests(&page.manifests));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, sorted(&all));
+    let of_one_type = fixture.referrers(&query(Some("application/vnd.example.1"))).await;
+    let expected: Vec<&Value> = manifests.iter().skip(1).step_by(2).collect();
+    assert_eq!(digests(&of_one_type), sorted(&expected));
+}
+
+async fn a_folded_list_goes_with_its_tag(fixture: &Fixture) {
+    let silent = [silent(0), silent(1)];
+    for manifest in &silent {
+        fixture.attach(manifest).await;
+    }
+    let both = push_list(fixture, &[&silent[0], &silent[1]]).await;
+    assert_eq!(digests(&fixture.referrers(&query(None)).await), sorted(&[&silent[0], &silent[1]]));
+    push_list(fixture, &[&silent[1]]).await;
+    assert_eq!(digests(&fixture.referrers(&query(None)).await), sorted(&[&silent[1]]), "a newer list says less");
+    let delete = |digest| DeleteManifest {
+        condition: None,
+        repository: name("acme/web"),
+        digest,
+        limits: TagLimits::Everything,
+        actor: "ada".to_owned(),
+        undelete_window: std::time::Duration::from_secs(60),
+    };
+    push_list(fixture, &[&silent[0], &silent[1]]).await;
+    fixture.content.delete_manifest(delete(digest_of(&silent[1]))).await.unwrap();
+    assert_eq!(digests(&fixture.referrers(&query(None)).await), sorted(&[&silent[0]]), "a deleted one is not listed");
+    fixture.content.delete_manifest(delete(both)).await.unwrap();
+    assert!(fixture.referrers(&query(None)).await.is_empty(), "and nothing without the list");
 }

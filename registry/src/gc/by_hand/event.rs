@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use shared::{clock::Timestamp, digest::Digest, repository::RepositoryName};
 
-use crate::metadata::survey::{LinkFound, ManifestFound};
+use crate::metadata::survey::{LinkFound, ManifestFound, Surveyed};
 
 /// Something that happened, or would in a dry run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -138,11 +138,14 @@ pub enum Kept {
 
 impl Kept {
     /// Why a manifest stays.
-    pub(super) fn manifest(found: &ManifestFound, repository: &RepositoryName, now: Timestamp) -> Self {
+    pub(super) fn manifest(found: &ManifestFound, repository: &Surveyed, now: Timestamp) -> Self {
+        if let Some(until) = repository.deleted_until {
+            return Self::Undeletable(until);
+        }
         match (found.expires_at, found.tags.split_first(), found.parent, found.subject) {
             (Some(until), ..) if found.deleted => Self::Undeletable(until),
             (_, Some((tag, others)), ..) => {
-                Self::Tagged { tag: tag.clone(), more: others.len(), repository: repository.clone() }
+                Self::Tagged { tag: tag.clone(), more: others.len(), repository: repository.name.clone() }
             }
             (_, _, Some(parent), _) => Self::Child(parent),
             (_, _, _, Some(subject)) => Self::About(subject),

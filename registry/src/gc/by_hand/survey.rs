@@ -72,7 +72,7 @@ impl Run<'_> {
             return self.listener.tell(Event::Manifest { repository: name, digest, size }).await;
         }
         counted.kept += 1;
-        let why = Kept::manifest(found, &name, self.collector.clock.now());
+        let why = Kept::manifest(found, repository, self.collector.clock.now());
         self.listener.tell(Event::Kept { repository: name, kind: Kind::Manifest, digest, size, why }).await
     }
 

@@ -2,11 +2,12 @@
 
 use super::{Event, Mode, Run};
 use crate::{
-    gc::{Error, Of, pace::Pace},
+    gc::{Error, Of, pace::Pace, repositories::Progress},
     metadata::{
         BlobId, RepositoryId,
         links::collect::{self, Collected, LinkDue},
         manifests::{Due, Purge},
+        repositories::deletion::RepositoryDue,
         survey::{self, ManifestFound, Surveyed},
         trash,
     },
@@ -36,12 +37,36 @@ impl Run<'_> {
     async fn sweep_repository(&mut self, repository: &Surveyed) -> Result<(), Error> {
         let id = repository.repository.id;
         let bytes = survey::held_bytes(&mut self.collector.metadata.read().await?, id).await?;
-        let mut freed = self.sweep_manifests(repository).await?;
-        freed += match self.order.mode {
-            Mode::Collect => self.sweep_links(repository).await?,
-            Mode::Report => self.report_links(repository).await?,
+        let goes = repository.goes(self.taking(), self.collector.clock.now());
+        let freed = match (self.order.mode, goes) {
+            (Mode::Collect, true) => self.sweep_condemned(repository).await?,
+            (Mode::Collect, false) => self.sweep_manifests(repository).await? + self.sweep_links(repository).await?,
+            (Mode::Report, _) => self.sweep_manifests(repository).await? + self.report_links(repository).await?,
         };
         self.listener.tell(Event::Swept { repository: repository.name.clone(), bytes, freed }).await
+    }
+
+    /// Purges a deleted repository with everything in it, and answers its bytes.
+    async fn sweep_condemned(&mut self, repository: &Surveyed) -> Result<u64, Error> {
+        let due = if self.taking().deleted { RepositoryDue::AtOnce } else { RepositoryDue::AfterWindow };
+        let (mut freed, mut pace) = (0, Pace::new());
+        loop {
+            self.check()?;
+            match self.collector.purge_step(repository.repository.id, due, &mut pace).await? {
+                Progress::Goes(step) => {
+                    self.totals.manifests += step.manifests;
+                    freed += step.bytes;
+                    for (loose, size, last) in step.links {
+                        freed += size;
+                        self.tell_gone(repository, (loose.digest, size), last).await?;
+                    }
+                }
+                Progress::Ended { gone } => {
+                    self.collector.counts.removed(Of::Repositories, usize::from(gone));
+                    return Ok(freed);
+                }
+            }
+        }
     }
 
     /// Purges the manifests that go, and answers their bytes.

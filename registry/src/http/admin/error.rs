@@ -14,7 +14,7 @@ use tracing::error;
 
 use crate::{
     content::{self, undelete::NotRestorable},
-    lifecycle::immutable::InvalidRules,
+    lifecycle::{immutable::InvalidRules, repositories},
 };
 
 /// After how long another try is worth it when something is down.
@@ -94,9 +94,22 @@ impl From<content::Error> for ApiError {
             E::NotRestorable(gone) => Self::Missing(gone.to_string()),
             E::ManifestReferencesMissing { missing } => Self::Conflict(lacking(&missing)),
             E::TagMoved { .. } => Self::Conflict(format!("{error}; say force to take it from there")),
-            E::Immutable(_) | E::DescriptorSize { .. } | E::Busy => Self::Conflict(error.to_string()),
+            E::Immutable(_) | E::QuotaExceeded(_) | E::DescriptorSize { .. } | E::Busy => {
+                Self::Conflict(error.to_string())
+            }
             E::Unavailable(error) => error.into(),
             other => Self::Failed { reason: other.to_string() },
+        }
+    }
+}
+
+impl From<repositories::Error> for ApiError {
+    fn from(error: repositories::Error) -> Self {
+        use repositories::Error as E;
+        match error {
+            E::Unknown(_) | E::NotRestorable(_) => Self::Missing(error.to_string()),
+            E::Occupied(_) | E::Immutable(_) | E::QuotaExceeded(_) => Self::Conflict(error.to_string()),
+            E::Unavailable(error) => error.into(),
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum LinkDue {
     Expired,
     /// When every promise has passed: a person asked for the space, and what was deleted is not to wait for its day.
     Unpromised,
+    /// Whatever was promised: the repository is deleted, and its window has passed.
+    Condemned,
 }
 
 /// A link that may go, as it was seen without a lock.
@@ -90,6 +92,24 @@ pub async fn unpromised(
 fn loose((id, namespace, name, blob, digest): LooseRow) -> Result<Loose, DatabaseError> {
     let name = name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Ok(Loose { repository: Repository { id, namespace }, name, blob, digest: parse_digest(&digest)? })
+}
+
+const OF_REPOSITORY: &str = "SELECT l.repository_id, r.namespace_id, r.name, l.blob_id, b.digest \
+    FROM link l JOIN repository r ON r.id = l.repository_id JOIN blob b ON b.id = l.blob_id \
+    WHERE l.repository_id = $1 ORDER BY l.blob_id LIMIT $2";
+
+/// Links of a repository, whatever keeps them, at most `limit`.
+///
+/// # Errors
+/// The database failed.
+pub async fn of_repository(
+    reader: &mut Reader,
+    repository: RepositoryId,
+    limit: i64,
+) -> Result<Vec<Loose>, DatabaseError> {
+    let rows: Vec<LooseRow> =
+        on!(reader, c => sqlx::query_as(OF_REPOSITORY).bind(repository).bind(limit).fetch_all(c).await)?;
+    rows.into_iter().map(loose).collect()
 }
 
 /// What became of a loose link.
@@ -212,6 +232,18 @@ impl CollectLinks {
                 "SELECT l.repository_id, l.blob_id, b.size FROM pair p JOIN blob b ON b.id = p.blob_id \
                  JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
                  WHERE l.expires_at IS NOT NULL AND l.leased_until < $2 \
+                 ORDER BY l.blob_id, l.repository_id FOR UPDATE OF b, l SKIP LOCKED"
+            ),
+            LinkDue::Condemned => pairs!(
+                tx,
+                "SELECT l.repository_id, l.blob_id, b.size FROM pair p \
+                 CROSS JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
+                 CROSS JOIN blob b ON b.id = l.blob_id WHERE EXISTS (SELECT 1 FROM repository r \
+                     WHERE r.id = l.repository_id AND r.deleted_at IS NOT NULL AND r.expires_at <= $2)",
+                "SELECT l.repository_id, l.blob_id, b.size FROM pair p JOIN blob b ON b.id = p.blob_id \
+                 JOIN link l ON l.repository_id = p.repository_id AND l.blob_id = p.blob_id \
+                 WHERE EXISTS (SELECT 1 FROM repository r \
+                     WHERE r.id = l.repository_id AND r.deleted_at IS NOT NULL AND r.expires_at <= $2) \
                  ORDER BY l.blob_id, l.repository_id FOR UPDATE OF b, l SKIP LOCKED"
             ),
         };

@@ -52,6 +52,7 @@ impl Walk<'_> {
                 let listed = collect::unpromised(&mut reader, id, BlobId(0), now, many).await;
                 (rows.is_unpromised(repository, digest), listed)
             }
+            LinkDue::Condemned => return Err("no walk purges a repository".to_owned()),
         };
         drop(reader);
         let is_listed = listed.unwrap().iter().any(|link| link.name == name && link.digest.to_string() == digest_text);
@@ -61,7 +62,7 @@ impl Walk<'_> {
         let collected = metadata.write(collect).await.unwrap().collected;
         let expected = match due {
             LinkDue::Expired => rows.collect_link(&self.scenario.rules, repository, digest),
-            LinkDue::Unpromised => rows.collect_by_hand(&self.scenario.rules, repository, digest),
+            LinkDue::Unpromised | LinkDue::Condemned => rows.collect_by_hand(&self.scenario.rules, repository, digest),
         };
         same(
             "a collected link",

@@ -66,7 +66,10 @@ impl<'a> Walk<'a> {
         for choice in choices {
             let Some(action) = self.chosen(*choice) else { continue };
             self.steps.push(action);
-            if self.step(action).await.map_err(|difference| format!("{difference}\nafter {:?}", self.steps))? {
+            let stepped = self.step(action).await;
+            let changes = stepped.map_err(|difference| format!("{difference}\nafter {:?}", self.steps))?;
+            // What leaves everything as it was is only offered where it does something on the way.
+            if changes || matches!(action, Action::HideRepository(_)) {
                 changed.push(kind(&action));
             }
             if self.steps.len().is_multiple_of(EXAMINE_EVERY) {
@@ -181,6 +184,12 @@ impl<'a> Walk<'a> {
                 };
                 same("a deleted manifest", changed, known(content.delete_manifest(delete).await)?)
             }
+            Action::RestoreManifest(repository, manifest) => {
+                let mut rows = before.rows;
+                let expected = rows.restore_manifest(&self.scenario.rules, repository, manifest);
+                same("a restored manifest", expected, self.restore(repository, manifest).await?)
+            }
+            Action::HideRepository(repository) => self.hide(repository).await,
             Action::DeleteTag(repository) => {
                 let delete = DeleteTag {
                     repository: self.name(repository),

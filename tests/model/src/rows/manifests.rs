@@ -3,6 +3,9 @@
 use super::{Manifest, Rows, Set, at};
 use crate::{Job, Number, References, Rules, Shape, Variant};
 
+/// Whose promises end when an administrator brings a manifest back.
+const NOBODY: Number = Number::MAX;
+
 /// The repository lacks a blob that the manifest names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing;
@@ -36,6 +39,35 @@ impl Rows {
         }
         self.settle(rules, job.repository, touched);
         Ok(())
+    }
+
+    /// `Content::restore_manifest`; false if it is gone, its window is over, or anything that it names is missing.
+    pub fn restore_manifest(&mut self, rules: &Rules, repository: Number, manifest: Number) -> bool {
+        let shape = rules.shape(manifest);
+        let rows = &self.manifests[at(repository)];
+        let comes = |row: &Manifest| !row.deleted || row.expires != Some(0);
+        let lives = |child: &Number| rows[at(*child)].as_ref().is_some_and(|row| !row.deleted);
+        let holds = |digest: &Number| self.link(repository, *digest).is_some() && self.is_live(*digest);
+        let whole = shape.blobs.iter().all(holds) && shape.children.iter().all(lives);
+        if !whole || !rows[at(manifest)].as_ref().is_some_and(comes) {
+            return false;
+        }
+        self.reference(rules, repository, shape.blobs, NOBODY);
+        let job = Job { holder: NOBODY, repository, manifest, tagged: false, references: References::Image };
+        let mut touched = self.affected(rules, &job);
+        touched.insert(manifest);
+        if let Some(row) = &mut self.manifests[at(repository)][at(manifest)] {
+            row.deleted = false;
+        }
+        self.settle(rules, repository, touched);
+        true
+    }
+
+    /// Whether a repository holds something, and no upload is open in it.
+    #[must_use]
+    pub fn is_whole(&self, repository: Number) -> bool {
+        let holds = self.links[at(repository)].iter().any(Option::is_some);
+        holds && !self.uploads.iter().flatten().any(|upload| upload.repository == repository)
     }
 
     /// The manifests that a push locks: those that it names, itself, what its tag leaves, and its family.

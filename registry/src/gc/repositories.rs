@@ -1,0 +1,89 @@
+//! Deleted repositories that nobody wants back.
+
+use super::{Batch, Collector, Error, pace::Pace};
+use crate::metadata::{
+    RepositoryId,
+    links::collect::{self, Collected, LinkDue, Loose},
+    repositories::deletion::{PurgeRepository, RepositoryDue, Step, purgeable},
+};
+
+/// How many repositories one batch looks at.
+const BATCH: i64 = 20;
+
+/// How many rows one step removes at most.
+const ROWS: i64 = 100;
+
+/// What one step of a purge came to.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// There is more to do.
+    Goes(Freed),
+    /// It is over: whether nothing is left of the repository. An upload that a request is still writing keeps the row until the next time.
+    Ended { gone: bool },
+}
+
+/// What a step has removed.
+#[derive(Debug, Default)]
+pub(super) struct Freed {
+    /// How many manifests,
+    pub(super) manifests: u64,
+    /// and their bytes.
+    pub(super) bytes: u64,
+    /// Links, each with the blob's size and whether it was the last one.
+    pub(super) links: Vec<(Loose, u64, bool)>,
+}
+
+impl Collector {
+    /// Purges deleted repositories whose undelete window has passed.
+    pub(super) async fn purge_repositories(&self) -> Result<Batch, Error> {
+        let now = self.clock.now();
+        let due = purgeable(&mut self.metadata.read().await?, now, BATCH).await?;
+        let full = due.len() as i64 == BATCH;
+        let mut removed = 0;
+        for repository in due {
+            let mut pace = Pace::new();
+            let gone = loop {
+                match self.purge_step(repository, RepositoryDue::AfterWindow, &mut pace).await? {
+                    Progress::Goes(_) => {}
+                    Progress::Ended { gone } => break gone,
+                }
+            };
+            removed += usize::from(gone);
+        }
+        Ok(Batch { removed, more: full && removed > 0 })
+    }
+
+    /// One step: some tags, histories, manifests or links, at last the row.
+    pub(super) async fn purge_step(
+        &self,
+        repository: RepositoryId,
+        due: RepositoryDue,
+        pace: &mut Pace,
+    ) -> Result<Progress, Error> {
+        match self.metadata.write(PurgeRepository { repository, due, batch: ROWS }).await? {
+            Step::Removed { manifests, bytes } => {
+                self.counts.removed(super::Of::Manifests, usize::try_from(manifests).unwrap_or(usize::MAX));
+                Ok(Progress::Goes(Freed { manifests, bytes, ..Freed::default() }))
+            }
+            Step::Emptied => match self.drop_links(repository, pace).await? {
+                links if links.is_empty() => Ok(Progress::Ended { gone: false }),
+                links => Ok(Progress::Goes(Freed { links, ..Freed::default() })),
+            },
+            Step::Left => Ok(Progress::Ended { gone: false }),
+            Step::Gone => Ok(Progress::Ended { gone: true }),
+        }
+    }
+
+    /// Removes links of a repository that is being purged, whatever was promised: no name leads to it.
+    async fn drop_links(&self, repository: RepositoryId, pace: &mut Pace) -> Result<Vec<(Loose, u64, bool)>, Error> {
+        let links = collect::of_repository(&mut self.metadata.read().await?, repository, pace.batch()).await?;
+        let collected = self.collect_loose(links, LinkDue::Condemned, pace).await?;
+        let gone = collected.into_iter().filter_map(|(loose, collected)| match collected {
+            Collected::Gone { size, last } => Some((loose, size, last)),
+            Collected::Needed | Collected::Left => None,
+        });
+        let gone: Vec<_> = gone.collect();
+        self.counts.removed(super::Of::Links, gone.len());
+        Ok(gone)
+    }
+}

@@ -1,0 +1,188 @@
+//! Repositories deleted and brought back as a whole.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use shared::{
+    database::{DatabaseError, Failure, Operation, Transaction, WriteError},
+    repository::RepositoryName,
+};
+
+use super::Lifecycle;
+use crate::metadata::{
+    blobs::HotBlobs,
+    events::{self, Event},
+    immutable::{Force, Held, Written},
+    manifests::Remembered,
+    quotas::Exceeded,
+    repositories::{Repository, deletion},
+};
+
+pub use crate::metadata::RepositoryId;
+
+/// A repository to delete.
+#[derive(Clone, Debug)]
+pub struct DeleteRepository {
+    /// Which.
+    pub name: RepositoryName,
+    /// Whether tags that have to stay go all the same.
+    pub force: Force,
+    /// Who is written into events.
+    pub actor: String,
+}
+
+/// A deleted repository to bring back.
+#[derive(Clone, Debug)]
+pub struct RestoreRepository {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Which of that name; without it, the one that was deleted last.
+    pub id: Option<RepositoryId>,
+    /// Whether a repository that has the name by now is deleted for it.
+    pub force: Force,
+    /// Who is written into events.
+    pub actor: String,
+}
+
+/// Why a repository is not deleted, or does not come back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none of this name.
+    #[error("there is no repository {0}")]
+    Unknown(RepositoryName),
+    /// None of this name can come back.
+    #[error("there is no deleted repository {0} that can come back")]
+    NotRestorable(RepositoryName),
+    /// Another one has the name.
+    #[error("there is a repository {0} again; say force to delete it for the one that comes back")]
+    Occupied(RepositoryName),
+    /// The namespace has as many repositories as it may.
+    #[error(transparent)]
+    QuotaExceeded(#[from] Exceeded),
+    /// One of its tags has to stay.
+    #[error("{0}; say force to delete it with the repository")]
+    Immutable(Box<Held>),
+    /// The database failed.
+    #[error(transparent)]
+    Unavailable(#[from] DatabaseError),
+}
+
+impl From<WriteError<Self>> for Error {
+    fn from(error: WriteError<Self>) -> Self {
+        match error {
+            WriteError::Refused(refusal) => refusal,
+            WriteError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl Lifecycle {
+    /// Deletes a repository: from now on nobody sees anything of it, and a push to its name makes a new one. Until its window is over it can
+    /// come back; then the collector removes what it holds.
+    ///
+    /// # Errors
+    /// There is none, or one of its tags has to stay.
+    pub async fn delete_repository(&self, delete: DeleteRepository) -> Result<(), Error> {
+        let operation = Delete { delete, window: self.undelete_window, memory: self.memory() };
+        Ok(self.metadata.write(operation).await?)
+    }
+
+    /// Brings a deleted repository back as it was.
+    ///
+    /// # Errors
+    /// None can come back, or another one has the name.
+    pub async fn restore_repository(&self, restore: RestoreRepository) -> Result<RepositoryId, Error> {
+        let operation = Restore { restore, window: self.undelete_window, memory: self.memory() };
+        Ok(self.metadata.write(operation).await?)
+    }
+
+    fn memory(&self) -> Memory {
+        Memory { blobs: self.metadata.blobs().clone(), manifests: self.metadata.manifests().clone() }
+    }
+}
+
+/// What is remembered of repositories by their names.
+struct Memory {
+    blobs: HotBlobs,
+    manifests: Remembered,
+}
+
+impl Memory {
+    fn forget(&self) {
+        self.blobs.forget_all();
+        self.manifests.answers.forget_all();
+    }
+}
+
+struct Delete {
+    delete: DeleteRepository,
+    window: Duration,
+    memory: Memory,
+}
+
+impl Operation for Delete {
+    type Output = ();
+    type Refusal = Error;
+    const NAME: &'static str = "delete_repository";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Error>> {
+        let DeleteRepository { name, force, actor } = &self.delete;
+        let found = deletion::lock_alone(tx, name).await?;
+        let found = found.ok_or_else(|| Failure::Refused(Error::Unknown(name.clone())))?;
+        hide(tx, name, &found, (*force, self.window, actor)).await
+    }
+
+    fn committed(&self, (): &()) {
+        self.memory.forget();
+    }
+}
+
+struct Restore {
+    restore: RestoreRepository,
+    window: Duration,
+    memory: Memory,
+}
+
+impl Operation for Restore {
+    type Output = RepositoryId;
+    type Refusal = Error;
+    const NAME: &'static str = "restore_repository";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<RepositoryId, Failure<Error>> {
+        let RestoreRepository { name, id, force, actor } = &self.restore;
+        let found = deletion::lock_restorable(tx, name, *id).await?;
+        let id = found.ok_or_else(|| Failure::Refused(Error::NotRestorable(name.clone())))?.id;
+        match (deletion::lock_alone(tx, name).await?, force) {
+            (Some(_), Force::No) => return Err(Failure::Refused(Error::Occupied(name.clone()))),
+            (Some(living), Force::Yes) => hide(tx, name, &living, (Force::Yes, self.window, actor)).await?,
+            (None, _) => {}
+        }
+        deletion::admit(tx, name).await?;
+        deletion::show(tx, id).await?;
+        events::record(tx, &Event::RepositoryRestored { repository: name, id: id.0, actor }).await?;
+        Ok(id)
+    }
+
+    fn committed(&self, _: &RepositoryId) {
+        self.memory.forget();
+    }
+}
+
+/// Hides a repository that is locked alone.
+async fn hide(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+    (repository, rules): &(Repository, Written),
+    (force, window, actor): (Force, Duration, &str),
+) -> Result<(), Failure<Error>> {
+    if force == Force::No
+        && let Some(held) = deletion::first_held(tx, (repository.id, name), rules).await?
+    {
+        return Err(Failure::Refused(Error::Immutable(Box::new(held))));
+    }
+    let until = tx.now() + window;
+    deletion::hide(tx, repository.id, until, actor).await?;
+    Ok(events::record(tx, &Event::RepositoryDeleted { repository: name, id: repository.id.0, until, actor }).await?)
+}

@@ -1,0 +1,302 @@
+use std::{sync::Arc, time::Duration};
+
+use shared::{digest::Digest, reference::Reference};
+use tokio_util::sync::CancellationToken;
+
+use super::{DeleteRepository, Error, RestoreRepository};
+use crate::{
+    content::{
+        self, Content, Promise, TagLimits,
+        catalog::Cursor,
+        fixture::{index, push, tag},
+        manifests::DeleteManifest,
+        mount::Mounted,
+        referrers::ReferrersQuery,
+    },
+    gc::{Collector, Settings, Swept},
+    lifecycle::{Lifecycle, deleted::Deleted, immutable::Immutable},
+    metadata::immutable::Force,
+    stories::stage::{Stage, ada, chunk, digest, name, on_both},
+};
+
+on_both! {
+    nobody_sees_a_deleted_repository_and_it_comes_back_as_it_was
+    a_push_to_the_name_makes_a_new_repository
+    a_repository_comes_back_over_another_only_by_force
+    the_collector_purges_what_nobody_wants_back
+    a_purge_takes_many_steps_and_spares_what_others_hold
+    an_upload_ends_with_its_repository
+    tags_that_have_to_stay_keep_their_repository
+    what_can_come_back_is_listed_a_page_at_a_time
+    by_hand_a_deleted_repository_goes_at_once
+}
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const WEB: &str = "acme/web";
+
+fn lifecycle(stage: &Stage) -> Lifecycle {
+    Lifecycle::new(stage.content.metadata.clone(), stage.clock.clone(), WEEK)
+}
+
+fn collector(stage: &Stage) -> Collector {
+    let (metadata, store) = (stage.content.metadata.clone(), Arc::new(stage.store.clone()));
+    Collector::new(metadata, store, stage.clock.clone(), Settings::default())
+}
+
+async fn sweep(stage: &Stage) -> Swept {
+    collector(stage).sweep(&CancellationToken::new()).await.unwrap()
+}
+
+async fn delete(stage: &Stage, repository: &str, force: Force) -> Result<(), Error> {
+    let delete = DeleteRepository { name: name(repository), force, actor: "grace".to_owned() };
+    lifecycle(stage).delete_repository(delete).await
+}
+
+async fn restore(stage: &Stage, repository: &str, force: Force) -> Result<i64, Error> {
+    let restore = RestoreRepository { name: name(repository), id: None, force, actor: "grace".to_owned() };
+    lifecycle(stage).restore_repository(restore).await.map(|id| id.0)
+}
+
+/// An image of one blob under a tag.
+async fn image(stage: &Stage, repository: &str, tagged: &str, blob: &str) -> Digest {
+    stage.push(repository, blob).await.unwrap();
+    let image = content::fixture::image(blob, &[]);
+    stage.content.put_manifest(push(repository, tag(tagged), &image)).await.unwrap().digest
+}
+
+async fn serves(content: &Content, repository: &str, reference: impl Into<Reference>) -> bool {
+    content.manifest(&name(repository), &reference.into(), Promise::Nothing).await.is_ok()
+}
+
+async fn catalog(stage: &Stage) -> Vec<String> {
+    let everything = shared::readable::Readable::everything();
+    stage.content.catalog(Some(&everything), &Cursor::Behind(String::new()), 100).await.unwrap().names
+}
+
+async fn nobody_sees_a_deleted_repository_and_it_comes_back_as_it_was(stage: &mut Stage) {
+    let v1 = image(stage, WEB, "v1", "config").await;
+    let blob = digest(b"config");
+    // What memory knows must be forgotten.
+    assert!(serves(&stage.content, WEB, tag("v1")).await && stage.holds(WEB, &blob).await);
+    let rows = "SELECT (SELECT count(*) FROM link) + (SELECT count(*) FROM manifest) + (SELECT count(*) FROM tag)";
+    let held = stage.count(rows).await;
+    delete(stage, WEB, Force::No).await.unwrap();
+    assert!(!serves(&stage.content, WEB, tag("v1")).await && !serves(&stage.content, WEB, v1).await);
+    assert!(!stage.holds(WEB, &blob).await);
+    assert_eq!(catalog(stage).await, [""; 0]);
+    let tags = stage.content.tags(&name(WEB), "", None).await;
+    assert!(matches!(tags, Err(content::Error::RepositoryUnknown { .. })), "{tags:?}");
+    let referrers =
+        ReferrersQuery { repository: name(WEB), subject: v1, artifact_type: None, after: None, limit: None };
+    assert!(stage.content.referrers(&referrers).await.unwrap().manifests.is_empty());
+    let mounted = stage.content.mount(&name("acme/other"), &name(WEB), &blob, &ada()).await.unwrap();
+    assert_ne!(mounted, Mounted::Linked, "nothing is mounted from it");
+    let again = delete(stage, WEB, Force::No).await;
+    assert!(matches!(again, Err(Error::Unknown(_))), "{again:?}");
+
+    stage.pass(WEEK - Duration::from_secs(60));
+    sweep(stage).await;
+    assert_eq!(stage.count(rows).await, held, "all of it stays");
+    restore(stage, WEB, Force::No).await.unwrap();
+    assert!(serves(&stage.content, WEB, tag("v1")).await && serves(&stage.content, WEB, v1).await);
+    assert_eq!(stage.pull(WEB, &blob).await.unwrap(), "config");
+    assert_eq!(catalog(stage).await, [WEB]);
+    let nothing = restore(stage, WEB, Force::Yes).await;
+    assert!(matches!(nothing, Err(Error::NotRestorable(_))), "{nothing:?}");
+    stage.is_consistent().await;
+    let told = "SELECT kind || ' ' || body FROM event WHERE kind LIKE 'repository%' ORDER BY id";
+    let told = stage.texts(told).await;
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|event| event.contains("\"grace\"") && event.contains("acme/web")), "{told:?}");
+}
+
+async fn a_push_to_the_name_makes_a_new_repository(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    image(stage, WEB, "v1", "another").await;
+    delete(stage, WEB, Force::No).await.unwrap();
+    let new = image(stage, WEB, "v2", "config").await;
+    assert!(serves(&stage.content, WEB, new).await && !serves(&stage.content, WEB, tag("v1")).await);
+    assert!(!stage.holds(WEB, &digest(b"another")).await, "it holds what was pushed to it and nothing else");
+    assert_eq!(stage.count("SELECT count(*) FROM repository").await, 2);
+    let history = stage.content.tag_history(&name(WEB), &tag("v1"), None, 10).await;
+    assert!(history.is_err(), "and has no other's history");
+    stage.is_consistent().await;
+}
+
+async fn a_repository_comes_back_over_another_only_by_force(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    delete(stage, WEB, Force::No).await.unwrap();
+    image(stage, WEB, "v2", "another").await;
+    let refused = restore(stage, WEB, Force::No).await;
+    assert!(matches!(&refused, Err(Error::Occupied(taken)) if *taken == name(WEB)), "{refused:?}");
+    assert!(serves(&stage.content, WEB, tag("v2")).await);
+    let first = restore(stage, WEB, Force::Yes).await.unwrap();
+    assert!(serves(&stage.content, WEB, tag("v1")).await && !serves(&stage.content, WEB, tag("v2")).await);
+    let second = restore(stage, WEB, Force::Yes).await.unwrap();
+    assert_ne!(first, second, "what made room can come back likewise");
+    assert!(serves(&stage.content, WEB, tag("v2")).await);
+    stage.is_consistent().await;
+}
+
+async fn the_collector_purges_what_nobody_wants_back(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    stage.push(WEB, "promised to a push").await.unwrap();
+    delete(stage, WEB, Force::No).await.unwrap();
+    stage.pass(WEEK + Duration::from_secs(1));
+    let late = restore(stage, WEB, Force::No).await;
+    assert!(matches!(late, Err(Error::NotRestorable(_))), "the purge may come at any moment: {late:?}");
+    let swept = sweep(stage).await;
+    assert_eq!((swept.repositories, swept.links), (1, 0), "links go with their repository");
+    for table in [
+        "SELECT count(*) FROM repository",
+        "SELECT count(*) FROM link",
+        "SELECT count(*) FROM blob",
+        "SELECT count(*) FROM manifest",
+        "SELECT count(*) FROM manifest_payload",
+        "SELECT count(*) FROM manifest_blob",
+        "SELECT count(*) FROM tag",
+        "SELECT count(*) FROM tag_history",
+        "SELECT CAST(sum(used) AS BIGINT) FROM usage",
+    ] {
+        assert_eq!(stage.count(table).await, 0, "{table}");
+    }
+    assert_eq!(stage.count("SELECT count(*) FROM trash").await, 2);
+    stage.is_consistent().await;
+}
+
+async fn a_purge_takes_many_steps_and_spares_what_others_hold(stage: &mut Stage) {
+    let kept = image(stage, "acme/other", "v1", "shared").await;
+    image(stage, WEB, "v1", "shared").await;
+    let child = content::fixture::image("shared", &[]);
+    stage.content.put_manifest(push(WEB, tag("list"), &index(&[&child]))).await.unwrap();
+    for number in 0..150 {
+        image(stage, WEB, &format!("pr-{number}"), &format!("blob {number}")).await;
+    }
+    let gone = image(stage, WEB, "gone", "deleted before").await;
+    let before = DeleteManifest {
+        repository: name(WEB),
+        digest: gone,
+        condition: None,
+        limits: TagLimits::Everything,
+        actor: "ada".to_owned(),
+        undelete_window: 2 * WEEK,
+    };
+    stage.content.delete_manifest(before).await.unwrap();
+    delete(stage, WEB, Force::No).await.unwrap();
+    stage.pass(WEEK + Duration::from_secs(1));
+    assert_eq!(sweep(stage).await.repositories, 1);
+    assert_eq!(stage.count("SELECT count(*) FROM manifest").await, 1);
+    assert!(serves(&stage.content, "acme/other", kept).await);
+    assert_eq!(stage.pull("acme/other", &digest(b"shared")).await.unwrap(), "shared");
+    stage.is_consistent().await;
+}
+
+async fn an_upload_ends_with_its_repository(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    let upload = stage.content.start_upload(&name(WEB), None, &ada()).await.unwrap();
+    stage.content.append(&name(WEB), upload, chunk("part")).await.unwrap();
+    delete(stage, WEB, Force::No).await.unwrap();
+    let gone = stage.content.append(&name(WEB), upload, chunk("more")).await;
+    assert!(matches!(gone, Err(content::Error::UploadUnknown)), "{gone:?}");
+    assert_eq!(sweep(stage).await.uploads, 1, "and its bytes are garbage at once");
+    restore(stage, WEB, Force::No).await.unwrap();
+    stage.is_consistent().await;
+}
+
+async fn tags_that_have_to_stay_keep_their_repository(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    image(stage, "acme/other", "v1", "config").await;
+    let rules = r#"{"rules":[{"name":"releases","repositories":["acme/web"],"tags":["v*"]}]}"#;
+    let rules: Immutable = serde_json::from_str(rules).unwrap();
+    lifecycle(stage).set_immutable(name("acme"), rules, "ada".to_owned()).await.unwrap();
+    let refused = delete(stage, WEB, Force::No).await.unwrap_err().to_string();
+    assert!(refused.contains("the tag v1 in acme/web is immutable by rule \"releases\""), "{refused}");
+    assert!(serves(&stage.content, WEB, tag("v1")).await);
+    delete(stage, "acme/other", Force::No).await.unwrap();
+    delete(stage, WEB, Force::Yes).await.unwrap();
+    assert!(!serves(&stage.content, WEB, tag("v1")).await);
+}
+
+async fn what_can_come_back_is_listed_a_page_at_a_time(stage: &mut Stage) {
+    for repository in ["acme/a", "acme/b", "acme/c", "other/a"] {
+        image(stage, repository, "v1", "config").await;
+        image(stage, repository, "v2", "another").await;
+    }
+    let digest = content::fixture::digest_of(&content::fixture::image("config", &[]));
+    for repository in ["acme/b", "acme/c", "other/a"] {
+        let delete = DeleteManifest {
+            repository: name(repository),
+            digest,
+            condition: None,
+            limits: TagLimits::Everything,
+            actor: "ada".to_owned(),
+            undelete_window: WEEK,
+        };
+        stage.content.delete_manifest(delete).await.unwrap();
+        stage.pass(Duration::from_secs(60));
+    }
+    delete(stage, "acme/a", Force::No).await.unwrap();
+    let (lifecycle, acme) = (lifecycle(stage), name("acme"));
+    let told = |one: &Deleted| match one {
+        Deleted::Repository(one) => format!("{} by {}", one.name, one.gone.by.as_deref().unwrap()),
+        Deleted::Manifest(one) => {
+            assert_eq!((one.digest, one.gone.until), (digest, one.gone.at + WEEK));
+            format!("{} {:?} by {}", one.repository, one.tags, one.gone.by.as_deref().unwrap())
+        }
+    };
+    let all = ["acme/a by grace", "acme/b [\"v1\"] by ada", "acme/c [\"v1\"] by ada"];
+    for limit in 1..=4 {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = lifecycle.deleted(&acme, None, after, limit).await.unwrap();
+            assert!(page.len() <= limit as usize);
+            seen.extend(page.iter().map(told));
+            after = page.last().map(Deleted::cursor);
+            if page.len() < limit as usize {
+                break;
+            }
+        }
+        assert_eq!(seen, all, "{limit} at a time");
+    }
+    let one = lifecycle.deleted(&acme, Some(&name("acme/c")), None, 10).await.unwrap();
+    assert_eq!(one.iter().map(told).collect::<Vec<_>>(), all[2..]);
+    stage.pass(WEEK);
+    assert_eq!(lifecycle.deleted(&acme, None, None, 10).await.unwrap().len(), 0, "their windows are over");
+}
+
+async fn by_hand_a_deleted_repository_goes_at_once(stage: &mut Stage) {
+    use crate::gc::by_hand::{Deleted, Detail, Event, Mode, Order, Untagged};
+    image(stage, WEB, "v1", "config").await;
+    image(stage, "acme/other", "v1", "config").await;
+    stage.push(WEB, "promised").await.unwrap();
+    delete(stage, WEB, Force::No).await.unwrap();
+    let order = |mode, deleted| Order { mode, deleted, untagged: Untagged::Kept, detail: Detail::Everything };
+    let run = async |order| {
+        let (events, mut told) = tokio::sync::mpsc::channel(64);
+        let collector = collector(stage);
+        let totals =
+            tokio::spawn(
+                async move { collector.collect_by_hand(order, events, &CancellationToken::new()).await.unwrap() },
+            );
+        let mut whys = Vec::new();
+        while let Some(event) = told.recv().await {
+            if let Event::Kept { repository, why, .. } = event {
+                whys.push(format!("{repository}: {why}"));
+            }
+        }
+        (totals.await.unwrap(), whys)
+    };
+    let (kept, whys) = run(order(Mode::Collect, Deleted::Kept)).await;
+    assert_eq!((kept.manifests, kept.links), (0, 0));
+    assert!(whys.iter().any(|why| why.starts_with("acme/web: in its undelete window until")), "{whys:?}");
+    let (reported, _) = run(order(Mode::Report, Deleted::Purged)).await;
+    let (done, _) = run(order(Mode::Collect, Deleted::Purged)).await;
+    for totals in [reported, done] {
+        assert_eq!((totals.manifests, totals.links, totals.blobs), (1, 2, 1), "{totals:?}");
+    }
+    assert_eq!(stage.count("SELECT count(*) FROM repository").await, 1);
+    assert_eq!(stage.pull("acme/other", &digest(b"config")).await.unwrap(), "config");
+    let gone = restore(stage, WEB, Force::Yes).await;
+    assert!(matches!(gone, Err(Error::NotRestorable(_))), "{gone:?}");
+    stage.is_consistent().await;
+}

@@ -1,0 +1,281 @@
+//! Repositories are deleted, come back, and are purged.
+//!
+//! These operations alone lock a repository `FOR UPDATE`: they wait until every push, mount and deletion in it has come to its end, and those that come
+//! later do not find it any more. What a deleted repository holds stays as it is until the purge; only nobody sees it.
+
+use std::convert::Infallible;
+
+use shared::{
+    clock::Timestamp,
+    database::{DatabaseError, Dialect, Failure, Operation, Reader, Transaction},
+    digest::Digest,
+    on,
+    repository::RepositoryName,
+    tag::Tag,
+};
+use sqlx::Error;
+
+use super::Repository;
+use crate::metadata::{
+    NamespaceId, RepositoryId,
+    immutable::{Held, Written},
+    json_list, locking, parse_bytes, parse_digest,
+    quotas::Exceeded,
+    usage,
+};
+
+/// How many tags are looked at in one query.
+const TAGS: i64 = 1_000;
+
+/// Locks a living repository alone, with the rules about tags of its namespace.
+///
+/// # Errors
+/// The database failed.
+pub async fn lock_alone(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+) -> Result<Option<(Repository, Written)>, Error> {
+    let sql = locking!(
+        tx,
+        "SELECT r.id, r.namespace_id, n.immutable FROM repository r JOIN namespace n ON n.id = r.namespace_id
+         WHERE r.name = $1 AND r.deleted_at IS NULL",
+        "FOR UPDATE OF r"
+    );
+    let row: Option<(RepositoryId, NamespaceId, Option<String>)> =
+        on!(tx, c => sqlx::query_as(sql).bind(name.as_str()).fetch_optional(c).await)?;
+    Ok(row.map(|(id, namespace, rules)| (Repository { id, namespace }, Written::new(rules))))
+}
+
+/// The first tag of a repository, locked alone, that has to stay.
+///
+/// # Errors
+/// The database failed, or somebody else wrote the rules.
+pub async fn first_held(
+    tx: &mut Transaction<'_>,
+    (repository, name): (RepositoryId, &RepositoryName),
+    rules: &Written,
+) -> Result<Option<Held>, Error> {
+    if !rules.rules()?.concern(name) {
+        return Ok(None);
+    }
+    let sql = "SELECT t.name, m.digest FROM tag t JOIN manifest m ON m.id = t.manifest_id
+               WHERE t.repository_id = $1 AND t.name > $2 ORDER BY t.name LIMIT $3";
+    let mut behind = String::new();
+    loop {
+        let page: Vec<(String, String)> =
+            on!(tx, c => sqlx::query_as(sql).bind(repository).bind(&behind).bind(TAGS).fetch_all(c).await)?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        behind.clone_from(last);
+        let tags = page.iter().map(|(tag, digest)| {
+            let tag: Tag = tag.parse().map_err(|error| Error::Decode(Box::new(error)))?;
+            Ok((tag, parse_digest(digest)?))
+        });
+        let tags: Vec<(Tag, Digest)> = tags.collect::<Result<_, Error>>()?;
+        let held = rules.first_held(name, tags.iter().map(|(tag, digest)| (tag, *digest)))?;
+        if held.is_some() {
+            return Ok(held);
+        }
+    }
+}
+
+/// Hides a repository, locked alone, until its purge. Its uploads come to nothing: they are expired from now on.
+///
+/// # Errors
+/// The database failed.
+pub async fn hide(
+    tx: &mut Transaction<'_>,
+    repository: RepositoryId,
+    until: Timestamp,
+    actor: &str,
+) -> Result<(), Error> {
+    let now = tx.now();
+    let sql = "UPDATE repository SET deleted_at = $2, expires_at = $3, deleted_by = $4 WHERE id = $1";
+    on!(tx, c => {
+        sqlx::query(sql).bind(repository).bind(now).bind(until).bind(actor).execute(c).await.map(drop)
+    })?;
+    expire_uploads(tx, repository).await
+}
+
+async fn expire_uploads(tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<(), Error> {
+    let now = tx.now();
+    let sql = "UPDATE upload SET expires_at = $2 WHERE id IN (SELECT id FROM upload WHERE repository_id = $1 AND expires_at > $2)";
+    on!(tx, c => sqlx::query(sql).bind(repository).bind(now).execute(c).await.map(drop))
+}
+
+/// Finds the deleted repository of a name that can still come back: the one of this id, or the one that was deleted last. It is locked alone.
+///
+/// # Errors
+/// The database failed.
+pub async fn lock_restorable(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+    which: Option<RepositoryId>,
+) -> Result<Option<Repository>, Error> {
+    let sql = locking!(
+        tx,
+        "SELECT id, namespace_id FROM repository
+         WHERE name = $1 AND deleted_at IS NOT NULL AND expires_at > $2 AND id = coalesce($3, id)
+         ORDER BY deleted_at DESC, id DESC LIMIT 1",
+        "FOR UPDATE"
+    );
+    let now = tx.now();
+    let row: Option<(RepositoryId, NamespaceId)> =
+        on!(tx, c => sqlx::query_as(sql).bind(name.as_str()).bind(now).bind(which).fetch_optional(c).await)?;
+    Ok(row.map(|(id, namespace)| Repository { id, namespace }))
+}
+
+/// Refuses where the namespace of this repository has as many repositories as it may.
+///
+/// # Errors
+/// It has, or the database failed.
+pub async fn admit<R: From<Exceeded>>(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(), Failure<R>> {
+    let namespace = super::ensure_namespace(tx, name.namespace()).await?;
+    match namespace.repository_quota {
+        Some(quota) => usage::admit_repository(tx, namespace.id, quota).await,
+        None => Ok(()),
+    }
+}
+
+/// Shows a deleted repository, locked alone, to its readers again.
+///
+/// # Errors
+/// The database failed; a unique violation where the name has been taken since.
+pub async fn show(tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<(), Error> {
+    let sql = "UPDATE repository SET deleted_at = NULL, expires_at = NULL, deleted_by = NULL WHERE id = $1";
+    on!(tx, c => sqlx::query(sql).bind(repository).execute(c).await.map(drop))
+}
+
+/// When a deleted repository goes for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryDue {
+    /// When its undelete window has passed.
+    AfterWindow,
+    /// Now: a person asked for the space.
+    AtOnce,
+}
+
+/// Deleted repositories whose window has passed, at most `limit`, the longest overdue first.
+///
+/// # Errors
+/// The database failed.
+pub async fn purgeable(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<RepositoryId>, DatabaseError> {
+    let found: Vec<(RepositoryId,)> =
+        on!(reader, c => sqlx::query_as(PURGEABLE).bind(now).bind(limit).fetch_all(c).await)?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+const PURGEABLE: &str =
+    "SELECT id FROM repository WHERE deleted_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
+
+/// One step of the purge of a deleted repository: some of its tags, histories or manifests, or at last its row. Links are collected between them.
+#[derive(Debug)]
+pub struct PurgeRepository {
+    /// Which, from [`purgeable`].
+    pub repository: RepositoryId,
+    /// When it counts as due.
+    pub due: RepositoryDue,
+    /// How many rows one step removes at most.
+    pub batch: i64,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Rows were removed; there may be others.
+    Removed {
+        /// How many of them were manifests,
+        manifests: u64,
+        /// and their bytes.
+        bytes: u64,
+    },
+    /// Only links and uploads are left.
+    Emptied,
+    /// Nothing is left of it.
+    Gone,
+    /// It is not due, has come back, or somebody else works on it.
+    Left,
+}
+
+impl Operation for PurgeRepository {
+    type Output = Step;
+    type Refusal = Infallible;
+    const NAME: &'static str = "purge_repository";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Step, Failure<Self::Refusal>> {
+        let Some(repository) = self.lock(tx).await? else { return Ok(Step::Left) };
+        // From its first step on there is no way back.
+        let sql = "UPDATE repository SET expires_at = deleted_at WHERE id = $1 AND expires_at <> deleted_at";
+        on!(tx, c => sqlx::query(sql).bind(repository.id).execute(c).await.map(drop))?;
+        for sql in NAMED {
+            if self.remove_named(tx, sql).await? > 0 {
+                return Ok(Step::Removed { manifests: 0, bytes: 0 });
+            }
+        }
+        let (manifests, bytes) = self.remove_manifests(tx).await?;
+        if manifests > 0 {
+            usage::relieve(tx, repository.namespace, bytes).await?;
+            return Ok(Step::Removed { manifests, bytes: parse_bytes(bytes) });
+        }
+        expire_uploads(tx, repository.id).await?;
+        Ok(if self.remove_row(tx).await? { Step::Gone } else { Step::Emptied })
+    }
+}
+
+/// What is removed by name. Nobody looks for it behind a deleted repository, so no order of locks is broken.
+const NAMED: [&str; 3] = [
+    "DELETE FROM tag WHERE repository_id = $1 AND name IN (SELECT name FROM tag WHERE repository_id = $1 ORDER BY name LIMIT $2)",
+    "DELETE FROM tag_pull WHERE repository_id = $1 AND name IN (SELECT name FROM tag_pull WHERE repository_id = $1 ORDER BY name LIMIT $2)",
+    "DELETE FROM tag_history WHERE repository_id = $1 AND (name, version) IN
+             (SELECT name, version FROM tag_history WHERE repository_id = $1 ORDER BY name, version LIMIT $2)",
+];
+
+impl PurgeRepository {
+    async fn lock(&self, tx: &mut Transaction<'_>) -> Result<Option<Repository>, Error> {
+        let sql = locking!(
+            tx,
+            "SELECT id, namespace_id FROM repository WHERE id = $1 AND deleted_at IS NOT NULL AND ($2 OR expires_at <= $3)",
+            "FOR UPDATE SKIP LOCKED"
+        );
+        let (at_once, now) = (self.due == RepositoryDue::AtOnce, tx.now());
+        let row: Option<(RepositoryId, NamespaceId)> = on!(tx, c => {
+            sqlx::query_as(sql).bind(self.repository).bind(at_once).bind(now).fetch_optional(c).await
+        })?;
+        Ok(row.map(|(id, namespace)| Repository { id, namespace }))
+    }
+
+    async fn remove_named(&self, tx: &mut Transaction<'_>, sql: &'static str) -> Result<u64, Error> {
+        on!(tx, c => {
+            sqlx::query(sql).bind(self.repository).bind(self.batch).execute(c).await.map(|done| done.rows_affected())
+        })
+    }
+
+    /// Removes manifests with their payloads and what they name; how many, and their bytes. A collector may be purging one of them.
+    async fn remove_manifests(&self, tx: &mut Transaction<'_>) -> Result<(u64, i64), Error> {
+        let lock = locking!(tx, "SELECT id FROM manifest WHERE repository_id = $1 ORDER BY id LIMIT $2", "FOR UPDATE");
+        let ids: Vec<(i64,)> =
+            on!(tx, c => sqlx::query_as(lock).bind(self.repository).bind(self.batch).fetch_all(c).await)?;
+        if ids.is_empty() {
+            return Ok((0, 0));
+        }
+        let ids = json_list(ids.into_iter().map(|(id,)| id));
+        let sql = match tx.dialect() {
+            Dialect::Sqlite => {
+                "DELETE FROM manifest WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) RETURNING size"
+            }
+            Dialect::Postgres => {
+                "DELETE FROM manifest WHERE id = ANY(ARRAY(SELECT json_array_elements_text($1::json)::bigint)) RETURNING size"
+            }
+        };
+        let sizes: Vec<(i64,)> = on!(tx, c => sqlx::query_as(sql).bind(ids).fetch_all(c).await)?;
+        Ok((sizes.len() as u64, sizes.iter().map(|(size,)| size).sum()))
+    }
+
+    async fn remove_row(&self, tx: &mut Transaction<'_>) -> Result<bool, Error> {
+        let sql = "DELETE FROM repository WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM link WHERE repository_id = $1)
+                       AND NOT EXISTS (SELECT 1 FROM upload WHERE repository_id = $1)";
+        let gone = on!(tx, c => {
+            sqlx::query(sql).bind(self.repository).execute(c).await.map(|done| done.rows_affected())
+        })?;
+        Ok(gone > 0)
+    }
+}
