@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use self::{counts::Counts, hold::TrashHold, pace::Pace};
 use crate::{
-    metadata::{Metadata, manifests::MANIFEST_GRACE, waiting},
+    metadata::{Metadata, manifests::MANIFEST_GRACE, quotas, waiting},
     store::{Store, StoreError},
 };
 
@@ -34,7 +34,13 @@ mod trash;
 mod uploads;
 
 pub use self::counts::Counted;
-pub use crate::metadata::waiting::{Queue, Waiting};
+pub use crate::metadata::{
+    quotas::Bounded,
+    waiting::{Queue, Waiting},
+};
+
+/// Of how many namespaces with a quota those who watch are told: each is a few series in their database.
+pub const MAX_BOUNDED: i64 = 100;
 
 /// How the collector works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,10 +143,21 @@ impl Collector {
         self.counts.now()
     }
 
+    /// Namespaces with a quota, as the last sweep saw them.
+    #[must_use]
+    pub fn bounded(&self) -> Arc<Bounded> {
+        self.counts.bounded()
+    }
+
+    async fn see(&self) -> Result<(Waiting, Bounded), DatabaseError> {
+        let bounded = quotas::bounded(&mut self.metadata.read().await?, MAX_BOUNDED).await?;
+        Ok((self.waiting().await?, bounded))
+    }
+
     /// Remembers what waits, for those who watch.
     async fn look(&self) {
-        match self.waiting().await {
-            Ok(waiting) => self.counts.looked(self.clock.now(), waiting),
+        match self.see().await {
+            Ok((waiting, bounded)) => self.counts.looked(self.clock.now(), waiting, bounded),
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "what waits for the collector was not counted");
             }

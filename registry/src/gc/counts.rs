@@ -10,7 +10,7 @@ use std::{
 
 use shared::clock::Timestamp;
 
-use super::{Of, Waiting};
+use super::{Bounded, Of, Waiting};
 
 /// Counters that every collector of a process shares with its clones.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,7 @@ struct Counters {
     failures: AtomicU64,
     longest_micros: AtomicU64,
     looked: Mutex<Option<(Timestamp, Waiting)>>,
+    bounded: Mutex<Arc<Bounded>>,
 }
 
 /// The counters at one moment.
@@ -83,8 +84,14 @@ impl Counts {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn looked(&self, now: Timestamp, waiting: Waiting) {
+    pub(super) fn looked(&self, now: Timestamp, waiting: Waiting, bounded: Bounded) {
+        *self.0.bounded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(bounded);
         *self.0.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, waiting));
+    }
+
+    /// Namespaces with a quota, as they were when it was last looked.
+    pub(super) fn bounded(&self) -> Arc<Bounded> {
+        Arc::clone(&self.0.bounded.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn now(&self) -> Counted {

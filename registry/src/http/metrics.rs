@@ -2,6 +2,8 @@
 //!
 //! A request reads counters in memory and asks no database: what waits is what the last sweep saw.
 
+mod quotas;
+
 use std::fmt::Write as _;
 
 use axum::{
@@ -29,6 +31,7 @@ async fn exposition(
     let mut text = text(&collector.counted());
     let last = [("sizes", doctor.last(Depth::Sizes)), ("deep", doctor.last(Depth::Deep))];
     examined(&last, doctor.is_at_work(), &mut text);
+    text.push_str(&quotas::text(&collector.bounded()));
     ([(header::CONTENT_TYPE, TEXT)], text)
 }
 
