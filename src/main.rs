@@ -52,7 +52,9 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}: {}", env!("CARGO_PKG_NAME"), told(&error));
-            ExitCode::from(error.downcast_ref::<registry::cli::CommandError>().map_or(1, |error| error.exit_status()))
+            ExitCode::from(
+                error.downcast_ref::<registry::cli::CommandError>().map_or(1, registry::cli::CommandError::exit_status),
+            )
         }
     }
 }
@@ -78,7 +80,7 @@ async fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
         _ => {
             let portreeve = Portreeve::parse_from(arguments);
             match portreeve.command.unwrap_or(Command::Up(portreeve.up)) {
-                Command::Up(up) => Ok(up::run(up).await?),
+                Command::Up(up) => Ok(Box::pin(up::run(up)).await?),
                 Command::Registry(command) => Ok(registry::cli::run(command).await?),
                 Command::Auth(arguments) => Ok(auth::cli::main(arguments).await?),
             }

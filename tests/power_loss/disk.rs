@@ -196,11 +196,10 @@ impl Disk {
     fn is_believed(&self, id: Id) -> bool {
         let of_database = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".db"));
         match (&self.nodes[id], self.syncs) {
-            (_, Syncs::Honoured) => true,
+            (_, Syncs::Honoured) | (Node::File { .. }, Syncs::NotOfDirectories) => true,
             (Node::Directory { .. }, syncs) => syncs != Syncs::NotOfDirectories,
             (Node::File { path, .. }, Syncs::NotOfTheDatabase) => !of_database(path),
             (Node::File { path, .. }, Syncs::NotOfBlobs) => of_database(path),
-            (Node::File { .. }, Syncs::NotOfDirectories) => true,
         }
     }
 

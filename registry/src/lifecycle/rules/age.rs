@@ -30,7 +30,7 @@ pub enum InvalidAge {
         /// Counted from 1; one behind the end where something is missing.
         position: usize,
     },
-    /// More than [`MOST_SECONDS`].
+    /// More than ages go up to.
     #[error("an age is ten years (3650d) at most")]
     TooLong,
 }
