@@ -17,6 +17,7 @@ mod hanging_up;
 mod hostile;
 mod key_sets;
 mod kills;
+mod lifecycle;
 mod many_uploads;
 mod needs_go;
 mod request_ids;

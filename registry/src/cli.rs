@@ -4,6 +4,7 @@ mod backup;
 mod doctor;
 mod garbage;
 mod immutable;
+mod lifecycle;
 mod manifests;
 mod quotas;
 mod reach;
@@ -35,6 +36,7 @@ pub use self::{
     doctor::Doctor,
     garbage::GarbageCollect,
     immutable::ImmutableCommand,
+    lifecycle::LifecycleCommand,
     manifests::ManifestCommand,
     quotas::QuotaCommand,
     reach::Where,
@@ -95,7 +97,10 @@ pub enum Command {
     /// What namespaces may have at most.
     #[command(subcommand)]
     Quota(QuotaCommand),
-    /// Single tags.
+    /// Rules by which tags and untagged manifests go with time.
+    #[command(subcommand)]
+    Lifecycle(LifecycleCommand),
+    /// Tags, one by one or by a pattern.
     #[command(subcommand)]
     Tag(TagCommand),
 }
@@ -140,6 +145,9 @@ pub enum CommandError {
         /// Why not.
         reason: String,
     },
+    /// A preview or a run of lifecycle rules did not do all of it.
+    #[error("lifecycle: {0}")]
+    RulesNotRun(String),
     /// Collecting broke off.
     #[error("failed to garbage collect: {0}")]
     NotCollected(String),
@@ -198,6 +206,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Repository(command) => command.run(&mut std::io::stdout()).await,
         Command::Manifest(command) => command.run(&mut std::io::stdout()).await,
         Command::Quota(command) => command.run(&mut std::io::stdout()).await,
+        Command::Lifecycle(command) => command.run(&mut std::io::stdout()).await,
         Command::Tag(command) => command.run(&mut std::io::stdout()).await,
     }
 }

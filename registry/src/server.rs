@@ -30,9 +30,12 @@ use crate::{
         self, InvalidHeader,
         admin::{Administration, Door, Rooms},
     },
-    lifecycle::Lifecycle,
+    lifecycle::{
+        Lifecycle,
+        rules::{self, Expiry},
+    },
     metadata::Metadata,
-    settings::{AccessSettings, DatabaseSettings, HttpSettings, JwksPlace, Settings, TokenSettings},
+    settings::{AccessSettings, DatabaseSettings, HttpSettings, JwksPlace, Settings, TokenSettings, Writes},
     store::{Store, filesystem::Filesystem},
 };
 
@@ -94,6 +97,7 @@ pub struct Registry {
     jwks: Option<Url>,
     collector: Collector,
     doctor: Doctor,
+    expiry: Expiry,
     clock: Clock,
 }
 
@@ -114,6 +118,7 @@ impl Registry {
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
         let lifecycle = Lifecycle::new(metadata.clone(), clock.clone(), settings.lives.undelete);
         let doctor = doctor(settings, &metadata, &store, &clock);
+        let expiry = Expiry::new(metadata.clone(), clock.clone(), rules(settings));
         let collector = Collector::new(metadata, store, clock.clone(), collecting(settings));
         let checks = Checks::new(&settings.health, &settings.storage.root);
         let access = Arc::new(access(settings, companion, &clock)?);
@@ -123,13 +128,14 @@ impl Registry {
             content: content.clone(),
             references,
             lifecycle,
+            expiry: expiry.clone(),
             collector: collector.clone(),
             backups,
             doctor: doctor.clone(),
         };
         let administration = http::administration(settings, Arc::clone(&access), rooms, clock.clone());
         let jwks = jwks_url(&settings.access);
-        Ok(Self { router, administration, content, checks, access, jwks, collector, doctor, clock })
+        Ok(Self { router, administration, content, checks, access, jwks, collector, doctor, expiry, clock })
     }
 
     /// The routes of the protocol and of the admin API, for listeners that anybody reaches.
@@ -167,7 +173,8 @@ impl Registry {
         info!(address = %listener.address(), "health is told at /debug/health");
         let mut router = http::debug(self.checks.clone());
         if let Some(path) = &http.metrics {
-            router = router.merge(http::metrics(path, self.collector.clone(), self.doctor.clone()));
+            router =
+                router.merge(http::metrics(path, self.collector.clone(), self.doctor.clone(), self.expiry.clone()));
         }
         Ok(DebugServer(Some((listener, router))))
     }
@@ -189,7 +196,8 @@ impl Registry {
         let upkeep = access::upkeep(Arc::clone(&self.access), self.jwks.clone(), self.clock.clone(), cancelled.clone());
         let (collector, checks) = (self.collector.clone(), self.checks.run(cancelled.clone()));
         let pulls = self.write_pulls(cancelled.clone());
-        tokio::join!(upkeep, collector.run(cancelled), checks, pulls, self.recall());
+        let rules = Box::pin(self.expiry.clone().run(cancelled.clone()));
+        tokio::join!(upkeep, collector.run(cancelled), rules, checks, pulls, self.recall());
     }
 
     /// What the doctor came to before this process is told at `/metrics` again.
@@ -232,6 +240,7 @@ impl Stopped {
         let rooms = Rooms {
             content: Content::new(metadata.clone(), store, clock.clone(), lives(settings)),
             references: settings.references.into(),
+            expiry: Expiry::new(metadata.clone(), clock.clone(), rules(settings)),
             backups: backups(settings, &collector),
             collector,
             doctor,
@@ -264,6 +273,12 @@ fn doctor(settings: &Settings, metadata: &Metadata, store: &Arc<dyn Store>, cloc
 const fn collecting(settings: &Settings) -> gc::Settings {
     let lives = &settings.lives;
     gc::Settings { interval: lives.collect, trash_wait: lives.trash, grace: lives.grace }
+}
+
+/// A registry that refuses writes is left as it is: there rules are run by people alone.
+fn rules(settings: &Settings) -> rules::Settings {
+    let every = settings.rules_every.filter(|_| settings.storage.writes != Writes::Refused);
+    rules::Settings { every, grace: settings.lives.grace, undelete: settings.lives.undelete }
 }
 
 fn location(settings: &DatabaseSettings) -> Result<Location, StartError> {

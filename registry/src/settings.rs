@@ -15,7 +15,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use shared::settings::Unknown;
 
@@ -55,6 +55,8 @@ pub struct Settings {
     pub manifest_limit: u64,
     /// How long things live that nothing refers to.
     pub lives: Lives,
+    /// How long after the beginning of a run of lifecycle rules the next one begins; None leaves it to people.
+    pub rules_every: Option<Duration>,
     /// What must hold for the registry to be healthy.
     pub health: Health,
 }
@@ -112,6 +114,7 @@ impl TryFrom<RawSettings> for Settings {
             references: References::read(portreeve.references.as_deref(), &raw.validation)?,
             manifest_limit: portreeve::manifest_limit(portreeve.manifestlimit)?,
             lives: Lives::read(portreeve.undelete, portreeve.grace, portreeve.trash, portreeve.collect)?,
+            rules_every: portreeve::rules_every(portreeve.lifecycle.every)?,
             health: Health::try_from(raw.health)?,
         })
     }

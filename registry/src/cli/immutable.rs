@@ -73,7 +73,8 @@ impl ImmutableCommand {
     }
 }
 
-fn document(path: &Path) -> Result<Value, CommandError> {
+/// Reads a document from a file, or from standard input.
+pub(super) fn document(path: &Path) -> Result<Value, CommandError> {
     let refused = |reason: String| CommandError::Document { path: path.to_owned(), reason };
     let input: io::Result<Box<dyn Read>> = match path.to_str() {
         Some(STANDARD_INPUT) => Ok(Box::new(io::stdin())),

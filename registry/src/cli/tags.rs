@@ -1,4 +1,4 @@
-//! `tag`: the history of a tag, and single tags removed and restored.
+//! `tag`: the history of a tag, single tags removed and restored, and many removed by a pattern.
 
 use std::io::{self, Write};
 
@@ -18,6 +18,8 @@ pub enum TagCommand {
     Restore(Restore),
     /// Remove a tag; what it points at stays for a while.
     Delete(Delete),
+    /// Remove every tag of a namespace that matches a pattern: what a closed pull request leaves behind.
+    DeleteMatching(DeleteMatching),
 }
 
 /// Which tag.
@@ -80,6 +82,7 @@ impl TagCommand {
             Self::History(history) => history.run(out).await,
             Self::Restore(restore) => restore.run(out).await,
             Self::Delete(delete) => delete.run(out).await,
+            Self::DeleteMatching(delete) => delete.run(out).await,
         }
     }
 }
@@ -147,6 +150,61 @@ impl Delete {
     }
 }
 
+/// Which tags to remove.
+#[derive(Debug, Args)]
+pub struct DeleteMatching {
+    /// The namespace: the first segment of repository names.
+    namespace: RepositoryName,
+    /// The pattern, with * for any characters and ? for one: pr-12, or 'pr-12-*'.
+    #[arg(long)]
+    pattern: String,
+    #[command(flatten)]
+    registry: Where,
+    /// Only in this repository; can be said several times.
+    #[arg(long, value_name = "NAME", conflicts_with = "repositories")]
+    repository: Vec<RepositoryName>,
+    /// Only in repositories that match, such as 'acme/ci/**'.
+    #[arg(long, value_name = "PATTERN")]
+    repositories: Option<String>,
+    /// Say what would go, and remove nothing.
+    #[arg(short = 'd', long)]
+    dry_run: bool,
+    /// Every tag of every repository is meant.
+    #[arg(long)]
+    confirm: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl DeleteMatching {
+    async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+        let Self { namespace, pattern, registry, repository, repositories, dry_run, confirm, json } = self;
+        let mut body = json!({"pattern": pattern, "dry_run": dry_run, "confirm": confirm});
+        if let Some(repositories) = repositories {
+            body["repositories"] = json!(repositories);
+        } else if !repository.is_empty() {
+            body["repositories"] = json!(repository);
+        }
+        let path = format!("/api/v1/registry/namespaces/{namespace}/tags:delete");
+        let answer = registry.ask(&Method::POST, &path, Some(&body)).await?;
+        Ok(if *json { writeln!(out, "{answer}") } else { deleted(&answer, out) }?)
+    }
+}
+
+fn deleted(answer: &Value, out: &mut impl Write) -> io::Result<()> {
+    let verb = if answer["dry_run"] == true { "would go" } else { "deleted" };
+    for found in answer["repositories"].as_array().into_iter().flatten() {
+        let name = found["repository"].as_str().unwrap_or_default();
+        writeln!(out, "{name}: {} {verb}", found["deleted"])?;
+        for left in found["left"].as_array().into_iter().flatten() {
+            let [tag, reason] = ["tag", "reason"].map(|key| left[key].as_str().unwrap_or_default());
+            writeln!(out, "{name}:{tag} stays: {reason}")?;
+        }
+    }
+    writeln!(out, "{} {verb}, {} left", answer["deleted"], answer["left"])
+}
+
 /// A route of the registry's admin API with a query.
 pub(super) fn about(route: &str, query: &[(&str, &str)]) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
@@ -194,5 +252,18 @@ mod tests {
             about("tags", &[("repository", "a/b"), ("x", "1&2")]),
             "/api/v1/registry/tags?repository=a%2Fb&x=1%262"
         );
+    }
+
+    #[test]
+    fn what_stays_is_named() {
+        let answer = json!({"dry_run": false, "deleted": 2, "left": 1, "repositories": [
+            {"repository": "acme/api", "deleted": 1},
+            {"repository": "acme/web", "deleted": 1, "left": [{"tag": "v1", "reason": "it moved meanwhile"}]},
+        ]});
+        let mut out = Vec::new();
+        deleted(&answer, &mut out).unwrap();
+        let expected =
+            "acme/api: 1 deleted\nacme/web: 1 deleted\nacme/web:v1 stays: it moved meanwhile\n2 deleted, 1 left\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

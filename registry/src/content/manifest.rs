@@ -25,6 +25,8 @@ use texts::Texts;
 
 pub use media_type::{InvalidMediaType, MediaType, Shape};
 
+use crate::metadata::manifests::ANNOTATION;
+
 /// How many descriptors (config, layers, children and subject together) one manifest may hold. Every one of them becomes a row
 /// and a lock; the largest indexes seen in the wild hold some hundreds.
 pub const MAX_DESCRIPTORS: usize = 10_000;
@@ -53,6 +55,8 @@ pub struct Manifest {
     pub artifact_type: Option<String>,
     /// The annotations as one compact JSON object, kept only where a referrers list will show them.
     pub annotations: Option<String>,
+    /// What its annotations say of how long it is to live, as it is written there or its beginning. Lifecycle rules may heed it.
+    pub expires_after: Option<String>,
 }
 
 /// A blob that a manifest names.
@@ -161,6 +165,7 @@ impl Manifest {
             subject: None,
             artifact_type: None,
             annotations: None,
+            expires_after: None,
         }
     }
 
@@ -238,9 +243,11 @@ impl Body<'_> {
             blobs.push(BlobReference { descriptor: layer, required });
         }
         let subject = member(self.subject, "subject")?;
+        let Said { annotations, expires_after } = self.annotations(subject.as_ref())?;
         Ok(Manifest {
             artifact_type: self.artifact_type()?.or(config_type),
-            annotations: self.annotations(subject.as_ref())?,
+            annotations,
+            expires_after,
             blobs,
             subject,
             ..Manifest::opaque(media_type)
@@ -256,9 +263,11 @@ impl Body<'_> {
         }
         let children: Vec<Descriptor> = member(self.manifests, "manifests")?.unwrap_or_default();
         let subject = member(self.subject, "subject")?;
+        let Said { annotations, expires_after } = self.annotations(subject.as_ref())?;
         Ok(Manifest {
             artifact_type: self.artifact_type()?,
-            annotations: self.annotations(subject.as_ref())?,
+            annotations,
+            expires_after,
             blobs: blobs_among(&children),
             children,
             subject,
@@ -275,9 +284,11 @@ impl Body<'_> {
             named.into_iter().flatten().flatten().map(|descriptor| BlobReference { descriptor, required: false }),
         );
         let subject: Option<Descriptor> = lenient(self.subject);
+        let Said { annotations, expires_after } = self.annotations(subject.as_ref()).unwrap_or_default();
         Manifest {
             artifact_type: self.artifact_type().ok().flatten(),
-            annotations: self.annotations(subject.as_ref()).ok().flatten(),
+            annotations,
+            expires_after,
             blobs,
             children,
             subject,
@@ -300,18 +311,25 @@ impl Body<'_> {
         }
     }
 
-    fn annotations(&self, subject: Option<&Descriptor>) -> Result<Option<String>, ManifestInvalid> {
+    fn annotations(&self, subject: Option<&Descriptor>) -> Result<Said, ManifestInvalid> {
         if subject.is_none() {
             // Nobody will be shown them: it is enough that they are what they should be.
-            member::<Texts>(self.annotations, "annotations")?;
-            return Ok(None);
+            let texts = member::<Texts>(self.annotations, "annotations")?.unwrap_or_default();
+            return Ok(Said { annotations: None, expires_after: texts.life });
         }
-        let annotations = member::<BTreeMap<String, String>>(self.annotations, "annotations")?;
-        let shown = annotations.filter(|map| !map.is_empty());
-        shown
-            .map(|map| serde_json::to_string(&map).map_err(|error| ManifestInvalid::NotJson(error.to_string())))
-            .transpose()
+        let annotations = member::<BTreeMap<String, String>>(self.annotations, "annotations")?.unwrap_or_default();
+        let expires_after = annotations.get(ANNOTATION).map(|text| texts::life(text));
+        let shown = (!annotations.is_empty()).then(|| serde_json::to_string(&annotations));
+        let annotations = shown.transpose().map_err(|error| ManifestInvalid::NotJson(error.to_string()))?;
+        Ok(Said { annotations, expires_after })
     }
+}
+
+/// What is kept of annotations.
+#[derive(Default)]
+struct Said {
+    annotations: Option<String>,
+    expires_after: Option<String>,
 }
 
 /// The entries of an index that are no manifests by their media type.

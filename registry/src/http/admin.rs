@@ -13,6 +13,7 @@ pub mod error;
 mod garbage;
 mod immutable;
 pub mod input;
+mod lifecycle;
 mod lines;
 mod manifests;
 mod page;
@@ -36,7 +37,7 @@ use crate::{
     access::Access,
     content::{Content, manifests::References, undelete::Restorer},
     gc::{Collector, backup::Backups, doctor::Doctor},
-    lifecycle::Lifecycle,
+    lifecycle::{Lifecycle, rules::Expiry},
 };
 
 /// What the handlers of this API work with. Cheap to clone.
@@ -58,6 +59,8 @@ pub struct Rooms {
     pub references: References,
     /// What administrators decide about it.
     pub lifecycle: Lifecycle,
+    /// What goes with time.
+    pub expiry: Expiry,
     /// What becomes of the rest.
     pub collector: Collector,
     /// Copies of all of it.
@@ -136,6 +139,13 @@ routes! {
     Namespace delete "/api/v1/registry/repositories" => repositories::delete;
     Namespace post "/api/v1/registry/repositories:restore" => repositories::restore;
     Namespace get "/api/v1/registry/namespaces/{namespace}/deleted" => deleted::list;
+    Namespace get "/api/v1/registry/namespaces/{namespace}/lifecycle" => lifecycle::overview;
+    Namespace put "/api/v1/registry/namespaces/{namespace}/lifecycle" => lifecycle::set;
+    Namespace post "/api/v1/registry/namespaces/{namespace}/lifecycle/preview" => lifecycle::preview;
+    Namespace post "/api/v1/registry/namespaces/{namespace}/lifecycle/run" => lifecycle::run;
+    Namespace post "/api/v1/registry/namespaces/{namespace}/tags:delete" => lifecycle::delete_tags;
+    Reader get "/api/v1/registry/lifecycle" => lifecycle::own;
+    Namespace put "/api/v1/registry/lifecycle" => lifecycle::set_own;
 }
 
 impl Desk {
@@ -162,6 +172,10 @@ impl Desk {
 
     fn backups(&self) -> &Backups {
         &self.administration.0.rooms.backups
+    }
+
+    fn expiry(&self) -> &Expiry {
+        &self.administration.0.rooms.expiry
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/metrics` on the debug listener: what the collector has done and what waits for it, in Prometheus' text form.
+//! `/metrics` on the debug listener: what collector and rules have done and what waits for them, in Prometheus' text form.
 //!
 //! A request reads counters in memory and asks no database: what waits is what the last sweep saw.
 
@@ -13,25 +13,29 @@ use axum::{
     routing::get,
 };
 
-use crate::gc::{
-    Collector, Counted, Queue,
-    doctor::{Depth, Doctor, Last},
+use crate::{
+    gc::{
+        Collector, Counted, Queue,
+        doctor::{Depth, Doctor, Last},
+    },
+    lifecycle::rules::{self, Expiry},
 };
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics at the path of the settings.
-pub fn metrics(path: &str, collector: Collector, doctor: Doctor) -> Router {
-    Router::new().route(path, get(exposition)).with_state((collector, doctor))
+pub fn metrics(path: &str, collector: Collector, doctor: Doctor, expiry: Expiry) -> Router {
+    Router::new().route(path, get(exposition)).with_state((collector, doctor, expiry))
 }
 
 async fn exposition(
-    State((collector, doctor)): State<(Collector, Doctor)>,
+    State((collector, doctor, expiry)): State<(Collector, Doctor, Expiry)>,
 ) -> ([(HeaderName, &'static str); 1], String) {
     let mut text = text(&collector.counted());
     let last = [("sizes", doctor.last(Depth::Sizes)), ("deep", doctor.last(Depth::Deep))];
     examined(&last, doctor.is_at_work(), &mut text);
     text.push_str(&quotas::text(&collector.bounded()));
+    text += &of_rules(&expiry.counted());
     ([(header::CONTENT_TYPE, TEXT)], text)
 }
 
@@ -55,6 +59,27 @@ fn examined(last: &[(&'static str, Option<Last>)], at_work: bool, text: &mut Str
 
 /// One family: its name, its type, what it is, and its samples by kind (`""` where there is one only).
 struct Family<'f>(&'f str, &'f str, &'f str, &'f [(&'f str, f64)]);
+
+fn of_rules(counted: &rules::Counted) -> String {
+    let expired = [("tag", counted.tags as f64), ("untagged_manifest", counted.manifests as f64)];
+    let runs = [("done", counted.done as f64), ("failed", counted.failed as f64)];
+    let ended: Vec<_> = counted.ended.map(|at| ("", at.micros() as f64 / 1e6)).into_iter().collect();
+    let mut text = String::new();
+    for family in [
+        Family("expired_total", "counter", "What lifecycle rules let go.", &expired),
+        Family(
+            "moved_total",
+            "counter",
+            "Tags that moved in front of their expiry, and stayed.",
+            &[("", counted.moved as f64)],
+        ),
+        Family("runs_total", "counter", "Runs of lifecycle rules that ended, by how they did.", &runs),
+        Family("run_timestamp_seconds", "gauge", "When the last run of this process ended.", &ended),
+    ] {
+        family.write("lifecycle", &mut text);
+    }
+    text
+}
 
 fn text(counted: &Counted) -> String {
     let count = |number: u64| number as f64;
@@ -152,6 +177,23 @@ mod tests {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }
         assert!(!text.contains("sizes"), "what never ran has found nothing, not zero: {text}");
+    }
+
+    #[test]
+    fn rules_tell_what_they_let_go() {
+        let counted =
+            rules::Counted { tags: 3, failed: 1, ended: Some(Timestamp::from_seconds(7)), ..Default::default() };
+        let text = of_rules(&counted);
+        for line in [
+            "# TYPE portreeve_lifecycle_expired_total counter",
+            "portreeve_lifecycle_expired_total{kind=\"tag\"} 3",
+            "portreeve_lifecycle_runs_total{kind=\"failed\"} 1",
+            "portreeve_lifecycle_moved_total 0",
+            "portreeve_lifecycle_run_timestamp_seconds 7",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert!(!of_rules(&rules::Counted::default()).contains("run_timestamp"), "never is no time");
     }
 
     #[test]

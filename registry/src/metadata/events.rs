@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use serde::Serialize;
 use shared::{
     clock::Timestamp,
-    database::{Durability, Failure, Operation, Transaction},
+    database::{Dialect, Durability, Failure, Operation, Transaction},
     digest::Digest,
     on,
     repository::RepositoryName,
@@ -13,7 +13,7 @@ use shared::{
 };
 use sqlx::Error;
 
-use super::immutable::Immutable;
+use super::{immutable::Immutable, json_list};
 
 /// How long an event is kept that nobody has come for. Senders are not there yet; what tags pointed at is in their history for good.
 pub const EVENT_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -61,6 +61,15 @@ pub enum Event<'a> {
         tags: Option<u64>,
         /// How many repositories.
         repositories: Option<u64>,
+        /// Who did it.
+        actor: &'a str,
+    },
+    /// The lifecycle rules of a namespace, or of one repository, were set.
+    LifecycleRulesSet {
+        /// Of which.
+        about: &'a RepositoryName,
+        /// How many there are now; none takes them away.
+        rules: usize,
         /// Who did it.
         actor: &'a str,
     },
@@ -144,6 +153,7 @@ impl Event<'_> {
             Self::ManifestPushed { .. } => "manifest_pushed",
             Self::ManifestDeleted { .. } => "manifest_deleted",
             Self::QuotaSet { .. } => "quota_set",
+            Self::LifecycleRulesSet { .. } => "lifecycle_rules_set",
             Self::TagDeleted { .. } => "tag_deleted",
             Self::ManifestRestored { .. } => "manifest_restored",
             Self::RepositoryDeleted { .. } => "repository_deleted",
@@ -163,6 +173,24 @@ pub async fn record(tx: &mut Transaction<'_>, event: &Event<'_>) -> Result<(), E
     let (at, kind) = (tx.now(), event.kind());
     let sql = "INSERT INTO event (at, kind, body) VALUES ($1, $2, $3)";
     on!(tx, c => sqlx::query(sql).bind(at).bind(kind).bind(body).execute(c).await.map(drop))
+}
+
+/// Writes many events of one kind with one statement.
+///
+/// # Errors
+/// What the database says.
+pub async fn record_all(tx: &mut Transaction<'_>, events: &[Event<'_>]) -> Result<(), Error> {
+    let Some(kind) = events.first().map(Event::kind) else { return Ok(()) };
+    let encoded = |event: &Event<'_>| serde_json::to_string(event).map_err(|error| Error::Encode(Box::new(error)));
+    let bodies = json_list(events.iter().map(encoded).collect::<Result<Vec<String>, Error>>()?);
+    let at = tx.now();
+    let sql = match tx.dialect() {
+        Dialect::Sqlite => "INSERT INTO event (at, kind, body) SELECT $1, $2, value FROM json_each($3)",
+        Dialect::Postgres => {
+            "INSERT INTO event (at, kind, body) SELECT $1, $2, value FROM json_array_elements_text($3::json) AS value"
+        }
+    };
+    on!(tx, c => sqlx::query(sql).bind(at).bind(kind).bind(bodies).execute(c).await.map(drop))
 }
 
 /// Forgets events from before a time, the oldest `limit` of all at most; answers how many.

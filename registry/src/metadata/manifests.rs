@@ -21,12 +21,12 @@ use sqlx::Error;
 
 use super::{RepositoryId, json_list, parse_bytes, parse_digest};
 
-pub use expiry::settle;
+pub use expiry::{grace_end, settle};
 pub use purge::{Due, LockedToPurge, Purge, Purged, lock_to_purge, purge, purgeable};
 pub use read::{Found, find, find_payload};
 pub use remembered::{Remembered, Served};
 pub use turn::take_turn;
-pub use write::{Deletion, NewManifest, delete, insert, revive};
+pub use write::{Deletion, NewManifest, delete, insert, revive, touch};
 
 /// How long a manifest stays that nothing holds: time for the index or the tag of a push that goes child by child.
 pub const MANIFEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -50,6 +50,17 @@ pub async fn lock_with_rules(
     Ok(row.map(|(id, namespace, rules)| (Repository { id, namespace }, Written::new(rules))))
 }
 
+/// Finds a living repository without a lock: it may go before anything else is asked.
+///
+/// # Errors
+/// The database failed.
+pub async fn find(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<Option<Repository>, sqlx::Error> {
+    let sql = "SELECT id, namespace_id FROM repository WHERE name = $1 AND deleted_at IS NULL";
+    let row: Option<(RepositoryId, NamespaceId)> =
+        on!(tx, c => sqlx::query_as(sql).bind(name.as_str()).fetch_optional(c).await)?;
+    Ok(row.map(|(id, namespace)| Repository { id, namespace }))
+}
+
 /// Finds the repository, or makes it and its namespace: every push begins with this, in its own operation.
 ///
 /// # Errors

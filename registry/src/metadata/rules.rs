@@ -1,5 +1,10 @@
 //! What lifecycle rules are decided from, and where rules, runs and previews are kept.
 
+pub mod pages;
+pub mod previews;
+pub mod runs;
+pub mod sets;
+
 use shared::{clock::Timestamp, digest::Digest, tag::Tag};
 
 use super::manifests::ManifestId;

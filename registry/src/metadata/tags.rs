@@ -5,8 +5,12 @@
 
 pub mod history;
 mod list;
+mod remove;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shared::{
     database::{Dialect, Transaction},
@@ -19,6 +23,10 @@ use sqlx::Error;
 use super::{RepositoryId, json_list, locking, manifests::ManifestId, parse_digest};
 
 pub use list::list;
+pub use remove::{Removal, remove};
+
+/// A push of what is there already is written down unless the last one is as recent as this: rules count days.
+pub(super) const TOUCH_AFTER: Duration = Duration::from_secs(60);
 
 /// Where a tag stands; one that has never been is at version 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,10 +103,23 @@ pub async fn lock_unmoved(
     tags: &BTreeSet<Tag>,
     before: &States,
 ) -> Result<bool, Error> {
+    Ok(lock(tx, repository, tags, before).await? == *before)
+}
+
+/// Locks tags by name and says where they stand now; `before` is what [`read`] said earlier in the same operation.
+///
+/// # Errors
+/// What the database says.
+pub async fn lock(
+    tx: &mut Transaction<'_>,
+    repository: RepositoryId,
+    tags: &BTreeSet<Tag>,
+    before: &States,
+) -> Result<States, Error> {
     match tx.dialect() {
         // The only writer there is has already read them.
-        Dialect::Sqlite => Ok(true),
-        Dialect::Postgres => Ok(fetch(tx, LOCK_POSTGRES, repository, tags).await? == *before),
+        Dialect::Sqlite => Ok(before.clone()),
+        Dialect::Postgres => fetch(tx, LOCK_POSTGRES, repository, tags).await,
     }
 }
 
@@ -156,6 +177,20 @@ pub async fn step(tx: &mut Transaction<'_>, repository: RepositoryId, step: &Mov
     let digest = step.to.map(|target| target.digest.to_string());
     on!(tx, c => {
         let query = sqlx::query(sql).bind(repository).bind(name).bind(version).bind(digest).bind(at).bind(step.actor);
+        query.execute(c).await.map(drop)
+    })
+}
+
+/// Notes that a tag was pushed to where it points already: it does not move, but its age begins anew, to the minute.
+///
+/// # Errors
+/// What the database says.
+pub async fn touch(tx: &mut Transaction<'_>, repository: RepositoryId, tag: &Tag) -> Result<(), Error> {
+    let now = tx.now();
+    let sql = "UPDATE tag SET updated_at = $3 WHERE repository_id = $1 AND name = $2 AND updated_at < $4";
+    let name = tag.as_str();
+    on!(tx, c => {
+        let query = sqlx::query(sql).bind(repository).bind(name).bind(now).bind(now - TOUCH_AFTER);
         query.execute(c).await.map(drop)
     })
 }

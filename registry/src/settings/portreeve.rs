@@ -25,6 +25,12 @@ pub(super) const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 3600)
 /// A collector that never rests would look for garbage all day.
 const SHORTEST_REST: Duration = Duration::from_millis(100);
 
+/// How often lifecycle rules are run where the file says nothing.
+const RULES_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// More often would be all the time.
+const RULES_SHORTEST_REST: Duration = Duration::from_secs(1);
+
 /// What a manifest must find in its repository when it is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum References {
@@ -104,6 +110,15 @@ pub(super) fn manifest_limit(given: Option<u64>) -> Result<u64, SettingsError> {
     } else {
         let reason = format!("must be from {LEAST_MANIFEST_LIMIT} to {MOST_MANIFEST_LIMIT} bytes");
         Err(SettingsError::new("portreeve.manifestlimit", reason))
+    }
+}
+
+/// How long after the beginning of a run of lifecycle rules the next one begins; None leaves it to people.
+pub(super) fn rules_every(given: Option<GoDuration>) -> Result<Option<Duration>, SettingsError> {
+    match given.map_or(RULES_EVERY, |given| given.0) {
+        Duration::ZERO => Ok(None),
+        every if (RULES_SHORTEST_REST..=FOR_EVER).contains(&every) => Ok(Some(every)),
+        _ => Err(SettingsError::new("portreeve.lifecycle.every", "must be 0 for never, or from 1s to a hundred years")),
     }
 }
 

@@ -310,12 +310,19 @@ pub(super) struct RawPortreeve {
     pub(super) grace: Option<GoDuration>,
     pub(super) trash: Option<GoDuration>,
     pub(super) collect: Option<GoDuration>,
+    pub(super) lifecycle: RawLifecycle,
     pub(super) database: RawDatabase,
     pub(super) trustedproxies: Option<Vec<String>>,
     pub(super) connections: RawConnections,
     /// The auth service's own tree, where one file serves both; it is read there.
     #[serde(rename = "auth")]
     pub(super) _auth: Later,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawLifecycle {
+    pub(super) every: Option<GoDuration>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -12,6 +12,8 @@ mod doctor;
 #[cfg(test)]
 mod immutable;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod manifests;

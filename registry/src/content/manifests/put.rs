@@ -174,6 +174,8 @@ impl Put {
         };
         if held.deleted {
             manifests::revive(tx, held.id).await?;
+        } else {
+            manifests::touch(tx, held.id).await?;
         }
         Ok((held.id, held.deleted))
     }
@@ -185,6 +187,7 @@ impl Put {
             artifact_type: self.manifest.artifact_type.as_deref(),
             subject: self.subject(),
             annotations: self.manifest.annotations.as_deref(),
+            expires_after: self.manifest.expires_after.as_deref(),
             payload: &self.request.payload,
             blobs: &references::blobs(&self.manifest),
             children: &references::children(&self.manifest),
@@ -205,6 +208,8 @@ impl Put {
                 let step = Move { tag, from: *version, to: Some(to), actor: &self.request.pusher.actor };
                 tags::step(tx, locked.repository.id, &step).await?;
                 moved.push(tag);
+            } else {
+                tags::touch(tx, locked.repository.id, tag).await?;
             }
         }
         Ok(moved)

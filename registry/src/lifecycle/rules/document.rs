@@ -15,7 +15,7 @@ use super::{
     rule::{About, Does, Expire, ExpireUntagged, Keep, Rule, Versions, listed},
     version::{InvalidRange, Range},
 };
-use patterns::{WrongPattern, repository_pattern, tag_pattern};
+pub use patterns::{WrongPattern, repository_pattern, tag_pattern};
 
 /// How many rules a set may have.
 pub const MAX_RULES: usize = 64;
@@ -188,6 +188,11 @@ impl Rules {
     /// As it was written.
     pub const fn document(&self) -> &Document {
         &self.document
+    }
+
+    /// The document as a row holds it.
+    pub(super) fn stored_text(&self) -> String {
+        serde_json::json!(self.document).to_string()
     }
 
     /// The rules.

@@ -13,6 +13,16 @@ use sqlx::Error;
 use super::ManifestId;
 use crate::metadata::json_list;
 
+/// When the grace of a living manifest ends that nothing holds; None for every other one. The caller has locked it.
+///
+/// # Errors
+/// What the database says.
+pub async fn grace_end(tx: &mut Transaction<'_>, manifest: ManifestId) -> Result<Option<Timestamp>, Error> {
+    let sql = "SELECT expires_at FROM manifest WHERE id = $1 AND deleted_at IS NULL AND expires_at IS NOT NULL";
+    let found: Option<(Timestamp,)> = on!(tx, c => sqlx::query_as(sql).bind(manifest).fetch_optional(c).await)?;
+    Ok(found.map(|(at,)| at))
+}
+
 /// Gives manifests the expiry that follows from what holds them now: none while something does, else `until`.
 ///
 /// The caller has locked them, in a statement before this one: on PostgreSQL a statement that waits for a lock still looks at

@@ -10,7 +10,7 @@ use shared::{
 use sqlx::Error;
 
 use super::ManifestId;
-use crate::metadata::{RepositoryId, json_list};
+use crate::metadata::{RepositoryId, json_list, tags::TOUCH_AFTER};
 
 /// What is written of a manifest. Its expiry follows from what holds it: see [`settle`](super::settle).
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct NewManifest<'a> {
     pub subject: Option<&'a Digest>,
     /// A JSON object for referrers lists.
     pub annotations: Option<&'a str>,
+    /// What it says of how long it is to live.
+    pub expires_after: Option<&'a str>,
     /// The bytes as pushed.
     pub payload: &'a [u8],
     /// The blobs it names, each once.
@@ -48,14 +50,16 @@ pub async fn insert(
     repository: RepositoryId,
     manifest: &NewManifest<'_>,
 ) -> Result<ManifestId, Error> {
-    let sql = "INSERT INTO manifest (repository_id, digest, media_type, size, artifact_type, subject_digest, annotations, pushed_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id";
+    let sql = "INSERT INTO manifest (repository_id, digest, media_type, size, artifact_type, subject_digest, annotations, pushed_at,
+                   expires_after)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
     let digest = manifest.digest.to_string();
     let subject = manifest.subject.map(ToString::to_string);
     let now = tx.now();
     let (id,): (ManifestId,) = on!(tx, c => sqlx::query_as(sql)
         .bind(repository).bind(digest).bind(manifest.media_type).bind(manifest.size())
         .bind(manifest.artifact_type).bind(subject).bind(manifest.annotations).bind(now)
+        .bind(manifest.expires_after)
         .fetch_one(c).await)?;
     let sql = "INSERT INTO manifest_payload (manifest_id, payload) VALUES ($1, $2)";
     on!(tx, c => sqlx::query(sql).bind(id).bind(manifest.payload).execute(c).await.map(drop))?;
@@ -72,6 +76,16 @@ pub async fn revive(tx: &mut Transaction<'_>, id: ManifestId) -> Result<(), Erro
     let sql =
         "UPDATE manifest SET pushed_at = $2, deleted_at = NULL, deleted_by = NULL, deleted_tags = NULL WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(id).bind(now).execute(c).await.map(drop))
+}
+
+/// Notes that a manifest was pushed that its readers see already: its age begins anew, to the minute.
+///
+/// # Errors
+/// What the database says.
+pub async fn touch(tx: &mut Transaction<'_>, id: ManifestId) -> Result<(), Error> {
+    let now = tx.now();
+    let sql = "UPDATE manifest SET pushed_at = $2 WHERE id = $1 AND pushed_at < $3";
+    on!(tx, c => sqlx::query(sql).bind(id).bind(now).bind(now - TOUCH_AFTER).execute(c).await.map(drop))
 }
 
 async fn name(

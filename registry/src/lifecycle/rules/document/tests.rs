@@ -58,8 +58,8 @@ fn a_rule_without_a_name_is_called_what_it_says() {
 fn what_is_wrong_names_its_place() {
     let keep = json!({"keep": {"tags": "x"}});
     let cases = [
-        (json!({"expire": {"tags": "pr/*", "not_pushed_for": "7d"}}), "rules[1].expire.tags: character 3: "),
-        (json!({"expire": {"tags": ["a", "é"], "not_pushed_for": "7d"}}), "rules[1].expire.tags[1]: character 1: "),
+        (json!({"expire": {"tags": "pr/*", "not_pushed_for": "7d"}}), "rules[1].expire.tags: character 3, "),
+        (json!({"expire": {"tags": ["a", "é"], "not_pushed_for": "7d"}}), "rules[1].expire.tags[1]: character 1, "),
         (json!({"keep": {"tags": []}}), "rules[1].keep.tags: name at least one pattern"),
         (json!({"keep": {"tags": vec!["a"; 65]}}), "rules[1].keep.tags: at most 64 may stand here"),
         (json!({"expire": {"tags": "a", "not_pushed_for": "7 days"}}), "rules[1].expire.not_pushed_for: character 2 "),
