@@ -163,12 +163,12 @@ impl Backups {
     /// [`Error`]
     pub async fn make(&self, order: Order, listener: &mpsc::Sender<Event>) -> Result<(), Error> {
         let _alone = self.one.try_lock().map_err(|_| Error::AnotherRuns)?;
-        let held = self.hold.keep().await;
+        // Until the end: what the facts of this backup name may have left the live ones by then.
+        let _held = self.hold.keep().await;
         let (data, begun) = (self.data.clone(), self.clock.now());
         let target = blocking(move || Target::open(&order.target, &data, begun)).await?;
         let making = Making { backups: self, target: &target, listener };
         let made = making.run(order.blobs, begun).await;
-        drop(held);
         let manifest = match made {
             Ok(manifest) => manifest,
             Err(error) => {
@@ -198,8 +198,8 @@ impl Making<'_> {
     async fn run(&self, with_blobs: bool, begun: Timestamp) -> Result<Manifest, Error> {
         let database = if self.backups.database.is_some() { Facts::Sqlite } else { Facts::Postgresql };
         let mut manifest = Manifest::new(self.target.data(), database, begun);
-        manifest.files = self.copy_secrets().await?;
         manifest.facts_at = self.backups.clock.now();
+        manifest.files = self.copy_secrets().await?;
         manifest.files.extend(self.copy_facts().await?);
         let mut reader = self.reader().await?;
         manifest.counts = rows::counts(&mut reader).await?;

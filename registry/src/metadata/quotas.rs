@@ -253,7 +253,7 @@ pub async fn bounded(reader: &mut Reader, most: i64) -> Result<Bounded, Database
     let fullest = standing!(
         "WHERE n.id IN (SELECT b.id FROM namespace b JOIN usage v ON v.namespace_id = b.id \
          WHERE b.quota IS NOT NULL OR b.tag_quota IS NOT NULL OR b.repository_quota IS NOT NULL \
-         ORDER BY coalesce((v.used + v.reserved + 1) * 1.0 / (b.quota + 1), 0) DESC, b.name LIMIT $1) ORDER BY n.name"
+         ORDER BY coalesce((v.used + v.reserved + 1) * 1.0 / (b.quota + 1.0), 0) DESC, b.name LIMIT $1) ORDER BY n.name"
     );
     let (count,): (i64,) = on!(reader, c => sqlx::query_as(count).fetch_one(c).await)?;
     let rows: Vec<StandingRow> = match count {

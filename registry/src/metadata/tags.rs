@@ -13,6 +13,7 @@ use std::{
 };
 
 use shared::{
+    clock::Timestamp,
     database::{Dialect, Transaction},
     digest::Digest,
     on,
@@ -35,6 +36,8 @@ pub struct State {
     pub version: i64,
     /// The manifest it points at.
     pub target: Option<Target>,
+    /// When it was last pushed or removed; to push what it points at already counts.
+    pub pushed_at: Option<Timestamp>,
 }
 
 /// What a tag points at.
@@ -50,13 +53,13 @@ pub struct Target {
 pub type States = BTreeMap<Tag, State>;
 
 const READ_SQLITE: &str =
-    "SELECT t.name, t.version, m.id, m.digest FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
+    "SELECT t.name, t.version, m.id, m.digest, t.updated_at FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
     WHERE t.repository_id = $1 AND t.name IN (SELECT value FROM json_each($2))";
 const READ_POSTGRES: &str =
-    "SELECT t.name, t.version, m.id, m.digest FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
+    "SELECT t.name, t.version, m.id, m.digest, t.updated_at FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
     WHERE t.repository_id = $1 AND t.name = ANY(ARRAY(SELECT json_array_elements_text($2::json)))";
 const LOCK_POSTGRES: &str =
-    "SELECT t.name, t.version, m.id, m.digest FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
+    "SELECT t.name, t.version, m.id, m.digest, t.updated_at FROM tag t LEFT JOIN manifest m ON m.id = t.manifest_id
     WHERE t.repository_id = $1 AND t.name = ANY(ARRAY(SELECT json_array_elements_text($2::json)))
     ORDER BY t.name FOR UPDATE OF t";
 
@@ -123,6 +126,8 @@ pub async fn lock(
     }
 }
 
+type StateRow = (String, i64, Option<ManifestId>, Option<String>, Timestamp);
+
 async fn fetch(
     tx: &mut Transaction<'_>,
     sql: &'static str,
@@ -131,14 +136,13 @@ async fn fetch(
 ) -> Result<States, Error> {
     let mut states: States = tags.iter().map(|tag| (tag.clone(), State::default())).collect();
     let names = json_list(tags);
-    let found: Vec<(String, i64, Option<ManifestId>, Option<String>)> =
-        on!(tx, c => sqlx::query_as(sql).bind(repository).bind(names).fetch_all(c).await)?;
-    for (name, version, manifest, digest) in found {
+    let found: Vec<StateRow> = on!(tx, c => sqlx::query_as(sql).bind(repository).bind(names).fetch_all(c).await)?;
+    for (name, version, manifest, digest, pushed_at) in found {
         let target = match (manifest, digest) {
             (Some(manifest), Some(digest)) => Some(Target { manifest, digest: parse_digest(&digest)? }),
             _ => None,
         };
-        states.insert(parse_tag(&name)?, State { version, target });
+        states.insert(parse_tag(&name)?, State { version, target, pushed_at: Some(pushed_at) });
     }
     Ok(states)
 }

@@ -153,7 +153,9 @@ impl Store for Filesystem {
         async move {
             let after = after.map(ToString::to_string).unwrap_or_default();
             let root = Arc::clone(&self.root);
-            let listed = self.pushes.run(move || listing::page(&root, &after, limit)).await;
+            // A disk that is not there has no bytes to be missed.
+            let there = move || fs::metadata(root.join(BLOBS)).and_then(|_| listing::page(&root, &after, limit));
+            let listed = self.pushes.run(there).await;
             listed.map_err(|error| StoreError::from_io(&StorageKey::stored(BLOBS), error))
         }
         .boxed()

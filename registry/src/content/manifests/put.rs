@@ -203,7 +203,7 @@ impl Put {
         to: Target,
     ) -> Result<Vec<&'a Tag>, Failure<Error>> {
         let mut moved = Vec::new();
-        for (tag, State { version, target }) in &locked.tags {
+        for (tag, State { version, target, .. }) in &locked.tags {
             if *target != Some(to) {
                 let step = Move { tag, from: *version, to: Some(to), actor: &self.request.pusher.actor };
                 tags::step(tx, locked.repository.id, &step).await?;

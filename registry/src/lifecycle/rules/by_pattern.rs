@@ -185,8 +185,14 @@ impl Expiry {
             let Some(last) = page.last() else { return Ok(answer) };
             last.tag.as_str().clone_into(&mut behind);
             let matching = page.into_iter().filter(|tag| order.pattern.matches(&tag.tag));
-            let wanted: Vec<Wanted> =
-                matching.map(|tag| Wanted { tag: tag.tag, version: tag.version, actor: order.actor.clone() }).collect();
+            let wanted: Vec<Wanted> = matching
+                .map(|tag| Wanted {
+                    tag: tag.tag,
+                    version: tag.version,
+                    pushed_at: tag.pushed_at,
+                    actor: order.actor.clone(),
+                })
+                .collect();
             for batch in wanted.chunks(BATCH) {
                 self.delete_batch(repository, batch, (order.mode, immutable), &mut answer).await?;
             }

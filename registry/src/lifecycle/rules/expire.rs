@@ -33,6 +33,8 @@ pub(super) struct Step {
 /// Takes away some tags of one repository.
 pub(super) struct ExpireTags {
     pub(super) step: Step,
+    /// The one that was looked at: its name may be another's by now.
+    pub(super) id: RepositoryId,
     pub(super) repository: RepositoryName,
     pub(super) wanted: Vec<Wanted>,
     pub(super) grace: Duration,
@@ -54,11 +56,11 @@ impl Operation for ExpireTags {
         let Step { held, version, progress } = &self.step;
         runs::hold(tx, held, *version).await?;
         let tags = match repositories::lock_with_rules(tx, &self.repository).await? {
-            Some((found, immutable)) => {
+            Some((found, immutable)) if found.id == self.id => {
                 let of = (found.id, &self.repository);
                 take_away(tx, of, (&self.wanted, &immutable), self.grace).await?
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         let mut progress = progress.clone();
         progress.expired += tags.len() as u64;
@@ -75,6 +77,7 @@ impl Operation for ExpireTags {
 /// Deletes one manifest that nothing holds, as a person would: it can come back as long as the undelete window is open.
 pub(super) struct ExpireLoose {
     pub(super) step: Step,
+    pub(super) id: RepositoryId,
     pub(super) repository: RepositoryName,
     pub(super) manifest: LooseFacts,
     pub(super) actor: String,
@@ -93,8 +96,8 @@ impl Operation for ExpireLoose {
         let Step { held, version, progress } = &self.step;
         runs::hold(tx, held, *version).await?;
         let gone = match repositories::lock(tx, &self.repository).await? {
-            Some(found) => self.delete(tx, found.id).await?,
-            None => false,
+            Some(found) if found.id == self.id => self.delete(tx, found.id).await?,
+            _ => false,
         };
         let mut progress = progress.clone();
         progress.manifests += u64::from(gone);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use shared::{database::Transaction, repository::RepositoryName, tag::Tag};
+use shared::{clock::Timestamp, database::Transaction, repository::RepositoryName, tag::Tag};
 use sqlx::Error;
 
 use crate::metadata::{
@@ -23,13 +23,15 @@ pub(super) const BATCH: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) tag: Tag,
-    /// The version that was looked at.
+    /// The version that was looked at,
     pub(super) version: i64,
+    /// and when it had been pushed.
+    pub(super) pushed_at: Timestamp,
     /// Who is written into history and event.
     pub(super) actor: String,
 }
 
-/// Takes away those tags of a locked repository whose versions are still those that were looked at and that may go, in the order of locks that everybody
+/// Takes away those tags of a locked repository that were neither moved nor pushed again since they were looked at and that may go, in the order of locks that everybody
 /// keeps, and answers which these were. What they pointed at stays for `grace` at least.
 pub(super) async fn take_away(
     tx: &mut Transaction<'_>,
@@ -49,7 +51,9 @@ pub(super) async fn take_away(
         .into_iter()
         .filter(|wanted| before.get(&wanted.tag) == now.get(&wanted.tag))
         .filter_map(|wanted| match now.get(&wanted.tag) {
-            Some(State { version, target: Some(target) }) if *version == wanted.version => {
+            Some(State { version, target: Some(target), pushed_at })
+                if *version == wanted.version && *pushed_at == Some(wanted.pushed_at) =>
+            {
                 Some((&wanted.tag, (wanted, *target)))
             }
             _ => None,

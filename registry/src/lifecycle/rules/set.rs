@@ -131,7 +131,8 @@ impl Expiry {
         let id = stored.namespace.ok_or_else(|| Error::NoRules(namespace.clone()))?;
         let about = About::Namespace(namespace.clone());
         let rules = stored_rules(&about, stored.policy.as_deref())?;
-        Ok(Loaded { rules, namespace: id, ..self.ground(namespace).await? })
+        // The version is that of the text: whoever has set other rules since must not see these run under the number of those.
+        Ok(Loaded { rules, namespace: id, version: stored.version, ..self.ground(namespace).await? })
     }
 }
 

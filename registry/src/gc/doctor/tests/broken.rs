@@ -15,6 +15,7 @@ on_both! {
     bytes_that_are_gone_too_few_or_others_are_found
     a_damaged_blob_is_told_until_it_is_pushed_again
     bytes_that_no_row_knows_are_found
+    a_disk_that_is_away_is_no_word_about_a_blob
     what_memory_answers_is_compared
 }
 
@@ -111,6 +112,15 @@ async fn a_damaged_blob_is_told_until_it_is_pushed_again(stage: &mut Stage) {
     assert_eq!(found(stage, Depth::Sizes).await, ["damaged"]);
     assert!(!stage.holds("acme/web", &digest(b"nobody names it")).await);
     stage.push("acme/web", "nobody names it").await.unwrap();
+    stage.is_healthy().await;
+}
+
+async fn a_disk_that_is_away_is_no_word_about_a_blob(stage: &mut Stage) {
+    prepare(stage).await;
+    let (blobs, away) = (stage.store_path().join("blobs"), stage.store_path().join("away"));
+    fs::rename(&blobs, &away).unwrap();
+    stage.doctor().findings(Depth::Deep).await.unwrap_err();
+    fs::rename(&away, &blobs).unwrap();
     stage.is_healthy().await;
 }
 

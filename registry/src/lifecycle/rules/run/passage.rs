@@ -113,6 +113,7 @@ impl Run {
     async fn expire(&mut self, repository: &RepositoryFound, batch: &[Wanted]) -> Result<(), Broken> {
         let expire = ExpireTags {
             step: self.step(),
+            id: repository.id,
             repository: repository.name.clone(),
             wanted: batch.to_vec(),
             grace: self.expiry.0.settings.grace,
@@ -155,6 +156,7 @@ impl Run {
         let settings = self.expiry.0.settings;
         let expire = ExpireLoose {
             step: self.step(),
+            id: repository.id,
             repository: repository.name.clone(),
             manifest,
             actor,
@@ -205,7 +207,7 @@ fn at(repository: &RepositoryFound, tag: &Tag) -> At {
 }
 
 fn wanted(tag: &TagFacts, rule: &Rule) -> Wanted {
-    Wanted { tag: tag.tag.clone(), version: tag.version, actor: actor(rule) }
+    Wanted { tag: tag.tag.clone(), version: tag.version, pushed_at: tag.pushed_at, actor: actor(rule) }
 }
 
 /// Who is written into histories and events: the rule, and whose it is.
