@@ -145,20 +145,32 @@ impl Content {
         chunk: Chunk,
         pusher: &Pusher,
     ) -> Result<(), Error> {
-        let (id, taken) =
-            self.begin(repository, digest.algorithm(), Writes::Now { length: chunk.length }, pusher).await?;
-        let turn = self.enter(id).await?;
-        let session = Session { content: self.clone(), id, taken, found: Found::Nothing, turn };
-        let (content, holder) = (self.clone(), pusher.holder.clone());
+        let (content, repository, pusher) = (self.clone(), repository.clone(), pusher.clone());
+        // The upload too is begun where no client can cut it short: nobody knows its id, so nobody could go on with it or end it, and what it
+        // has reserved of a quota would stay reserved until it expires.
         in_own_task(async move {
-            let pushed = session.finish(digest, chunk, holder).await;
+            let writes = Writes::Now { length: chunk.length };
+            let (id, taken) = content.begin(&repository, digest.algorithm(), writes, &pusher).await?;
+            let pushed = content.push_into(id, taken, digest, chunk, pusher.holder).await;
             if pushed.is_err() {
-                // Nobody knows its id, so nobody can go on with it.
                 content.end_upload(id, Ended::ByWriter(1)).await?;
             }
             pushed
         })
         .await
+    }
+
+    async fn push_into(
+        &self,
+        id: UploadId,
+        taken: Taken,
+        digest: Digest,
+        chunk: Chunk,
+        holder: String,
+    ) -> Result<(), Error> {
+        let turn = self.enter(id).await?;
+        let session = Session { content: self.clone(), id, taken, found: Found::Nothing, turn };
+        session.finish(digest, chunk, holder).await
     }
 
     /// Ends an upload at its client's wish.
@@ -208,12 +220,16 @@ impl Content {
             most: MAX_OPEN_UPLOADS,
             length: length.map(|length| length.min(MAX_BLOB_BYTES)),
         };
+        let expires_at = self.clock.now() + self.lives.upload;
         let Started { repository, allowance } = self.metadata.write(start).await.map_err(|error| match error {
             WriteError::Refused(NotStarted::TooMany) => Error::TooManyUploads { limit: MAX_OPEN_UPLOADS },
             WriteError::Refused(NotStarted::Exceeded(exceeded)) => exceeded.into(),
             WriteError::Unavailable(error) => error.into(),
         })?;
-        Ok((id, Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot, allowance }))
+        Ok((
+            id,
+            Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot, allowance, expires_at },
+        ))
     }
 
     /// How many bytes are recorded, whatever repository the upload belongs to.

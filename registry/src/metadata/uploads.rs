@@ -1,22 +1,26 @@
 //! Uploads: which there are, who may write them, how far they have come (design.md section 5, "Uploads").
 
 mod finish;
+mod take;
 pub(crate) mod writers;
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use shared::{
     clock::Timestamp,
-    database::{DatabaseError, Dialect, Durability, Failure, Operation, Reader, Transaction, WriteError},
+    database::{DatabaseError, Durability, Failure, Operation, Reader, Transaction},
     digest::Algorithm,
     on,
     repository::RepositoryName,
 };
 
-pub use self::finish::{FinishUpload, Finished, Known, Looked, NotFinished};
-use self::writers::Turn;
+pub(crate) use self::take::take;
+pub use self::{
+    finish::{FinishUpload, Finished, Known, Looked, NotFinished},
+    take::Taken,
+};
 use super::{
-    Metadata, NamespaceId, RepositoryId, parse_bytes,
+    RepositoryId, parse_bytes,
     quotas::Exceeded,
     repositories::{self, Repository},
     stored_bytes,
@@ -169,130 +173,6 @@ impl StartUpload {
     }
 }
 
-/// An upload as its new writer finds it.
-#[derive(Clone, Debug)]
-pub struct Taken {
-    /// The writer's number: results are saved only while it is still this.
-    pub writer: i64,
-    /// Its repository.
-    pub repository: Repository,
-    /// Where its bytes lie.
-    pub key: StorageKey,
-    /// Bytes received and recorded.
-    pub received: u64,
-    /// What they are hashed with.
-    pub algorithm: Algorithm,
-    /// The state of the hash behind the last of them; none before the first.
-    pub hash_state: Option<Vec<u8>>,
-    /// The machine's boot under which the state was saved.
-    pub boot: String,
-    /// How far it may go.
-    pub allowance: Allowance,
-}
-
-/// Takes an upload: from now on only this writer can save to it.
-#[derive(Debug)]
-struct TakeUpload {
-    id: UploadId,
-    /// Where it has to belong.
-    repository: RepositoryName,
-}
-
-impl Operation for TakeUpload {
-    type Output = Taken;
-    type Refusal = NotYours;
-    const NAME: &'static str = "take_upload";
-
-    fn durability(&self) -> Durability {
-        // A number that the power takes back had a writer that the power took too.
-        Durability::Relaxed
-    }
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Taken, Failure<NotYours>> {
-        let update = "UPDATE upload SET writer = writer + 1 WHERE id = $1 AND expires_at > $3 \
-                      AND repository_id = (SELECT id FROM repository WHERE name = $2 AND deleted_at IS NULL) \
-                      RETURNING writer, repository_id, \
-                      (SELECT namespace_id FROM repository AS r WHERE r.id = upload.repository_id) AS namespace_id, \
-                      (SELECT n.quota FROM repository AS r JOIN namespace AS n ON n.id = r.namespace_id \
-                       WHERE r.id = upload.repository_id) AS quota, \
-                      storage_key, received, algorithm, hash_state, boot, reserved";
-        let now = tx.now();
-        let row: Option<TakenRow> = on!(tx, c => {
-            let query = sqlx::query_as(update).bind(self.id.get()).bind(self.repository.as_str()).bind(now);
-            query.fetch_optional(c).await
-        })?;
-        Ok(row.ok_or(Failure::Refused(NotYours))?.try_into()?)
-    }
-}
-
-/// Takes an upload for the request whose turn it is here.
-///
-/// On PostgreSQL other processes write uploads too: a number that each raises keeps the others from saving. On SQLite this process is the only one, the
-/// turn keeps its own requests apart, and to look is enough.
-///
-/// # Errors
-/// [`NotYours`] if there is no such upload in the repository; the database failed.
-pub(crate) async fn take(
-    metadata: &Metadata,
-    _turn: &Turn,
-    id: UploadId,
-    repository: &RepositoryName,
-    now: Timestamp,
-) -> Result<Taken, WriteError<NotYours>> {
-    if metadata.dialect() == Dialect::Postgres {
-        return metadata.write(TakeUpload { id, repository: repository.clone() }).await;
-    }
-    let found = found(&mut metadata.read().await?, id, repository, now).await?;
-    found.ok_or(WriteError::Refused(NotYours))
-}
-
-async fn found(
-    reader: &mut Reader,
-    id: UploadId,
-    repository: &RepositoryName,
-    now: Timestamp,
-) -> Result<Option<Taken>, DatabaseError> {
-    let select = "SELECT u.writer, u.repository_id, r.namespace_id, u.storage_key, u.received, u.algorithm, u.hash_state, u.boot, \
-                  u.reserved, n.quota FROM upload u JOIN repository r ON r.id = u.repository_id \
-                  JOIN namespace n ON n.id = r.namespace_id \
-                  WHERE u.id = $1 AND r.name = $2 AND r.deleted_at IS NULL AND u.expires_at > $3";
-    let row: Option<TakenRow> = on!(reader, c => {
-        sqlx::query_as(select).bind(id.get()).bind(repository.as_str()).bind(now).fetch_optional(c).await
-    })?;
-    Ok(row.map(Taken::try_from).transpose()?)
-}
-
-#[derive(sqlx::FromRow)]
-struct TakenRow {
-    writer: i64,
-    repository_id: RepositoryId,
-    namespace_id: NamespaceId,
-    storage_key: String,
-    received: i64,
-    algorithm: String,
-    hash_state: Option<Vec<u8>>,
-    boot: String,
-    quota: Option<i64>,
-    reserved: i64,
-}
-
-impl TryFrom<TakenRow> for Taken {
-    type Error = sqlx::Error;
-
-    fn try_from(row: TakenRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            writer: row.writer,
-            repository: Repository { id: row.repository_id, namespace: row.namespace_id },
-            key: StorageKey::stored(&row.storage_key),
-            received: parse_bytes(row.received),
-            algorithm: row.algorithm.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            hash_state: row.hash_state,
-            boot: row.boot,
-            allowance: Allowance::stored(row.quota, row.reserved),
-        })
-    }
-}
-
 /// Records what an upload received.
 #[derive(Debug)]
 pub struct SaveUpload {
@@ -306,8 +186,8 @@ pub struct SaveUpload {
     pub hash_state: Vec<u8>,
     /// The machine's boot under which they were written.
     pub boot: String,
-    /// How long the upload waits for its next request.
-    pub life: Duration,
+    /// How long the upload waits for its next request; `None` where it may wait as long as was said before.
+    pub life: Option<Duration>,
     /// How many bytes of its namespace's quota stay reserved at most; `None` leaves them all.
     pub keep_reserved: Option<u64>,
 }
@@ -323,14 +203,10 @@ impl Operation for SaveUpload {
     }
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotYours>> {
-        let update = "UPDATE upload SET received = $3, hash_state = $4, boot = $5, expires_at = $6 \
-                      WHERE id = $1 AND writer = $2";
-        let until = tx.now() + self.life;
-        let saved = on!(tx, c => {
-            let query = sqlx::query(update).bind(self.id.get()).bind(self.writer).bind(stored_bytes(self.received));
-            let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str()).bind(until);
-            query.execute(c).await.map(|done| done.rows_affected())
-        })?;
+        let saved = match self.life {
+            Some(life) => self.save_and_renew(tx, life).await?,
+            None => self.save(tx).await?,
+        };
         if saved == 0 {
             return Err(Failure::Refused(NotYours));
         }
@@ -338,6 +214,30 @@ impl Operation for SaveUpload {
             usage::shrink(tx, self.id, keep).await?;
         }
         Ok(())
+    }
+}
+
+impl SaveUpload {
+    async fn save(&self, tx: &mut Transaction<'_>) -> Result<u64, sqlx::Error> {
+        let update = "UPDATE upload SET received = $3, hash_state = $4, boot = $5 WHERE id = $1 AND writer = $2";
+        on!(tx, c => {
+            let query = sqlx::query(update).bind(self.id.get()).bind(self.writer).bind(stored_bytes(self.received));
+            let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str());
+            query.execute(c).await.map(|done| done.rows_affected())
+        })
+    }
+
+    /// Not where the repository is deleted: its uploads end with it.
+    async fn save_and_renew(&self, tx: &mut Transaction<'_>, life: Duration) -> Result<u64, sqlx::Error> {
+        let update = "UPDATE upload SET received = $3, hash_state = $4, boot = $5, expires_at = $6 \
+                      WHERE id = $1 AND writer = $2 AND EXISTS \
+                      (SELECT 1 FROM repository r WHERE r.id = upload.repository_id AND r.deleted_at IS NULL)";
+        let until = tx.now() + life;
+        on!(tx, c => {
+            let query = sqlx::query(update).bind(self.id.get()).bind(self.writer).bind(stored_bytes(self.received));
+            let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str()).bind(until);
+            query.execute(c).await.map(|done| done.rows_affected())
+        })
     }
 }
 

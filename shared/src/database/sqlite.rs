@@ -31,6 +31,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far the write-ahead log is cut back after a burst, in bytes.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
+/// Of the page cache of each read connection: 512 KiB, as SQLite writes it. What is read often is kept as answers; what a long list passes over
+/// once need not stay in each of them.
+const READER_CACHE: &str = "-512";
+
 pub(super) struct Doors {
     pub(super) readers: Readers,
     pub(super) writer: Writer,
@@ -95,5 +99,5 @@ fn writing(path: &Path) -> Options {
 
 /// Not opened read-only: a reader of a write-ahead log takes part in its shared memory. `query_only` refuses every change all the same.
 fn reading(path: &Path) -> Options {
-    common(path).pragma("query_only", "on")
+    common(path).pragma("query_only", "on").pragma("cache_size", READER_CACHE)
 }

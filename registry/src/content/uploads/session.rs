@@ -2,6 +2,8 @@
 //!
 //! It runs in a task of its own, to its own end: the handler that waits for it may be dropped with its client at any moment.
 
+use std::time::Duration;
+
 use shared::{
     database::WriteError,
     digest::{Digest, Hasher},
@@ -25,6 +27,9 @@ use crate::{
 
 /// After how many bytes a long request records how far it has come, so that a crash does not lose all of it.
 const RECORD_EVERY: u64 = 64 * 1024 * 1024;
+
+/// An upload's life is renewed once this part of it has passed: one tenth.
+const RENEW_AFTER: u32 = 10;
 
 /// How often finish looks at a blob that changes under its eyes.
 const MAX_LOOKS: u32 = 5;
@@ -211,7 +216,7 @@ impl Session {
             received: writing.received,
             hash_state: writing.hasher.save(),
             boot: boot::id().to_owned(),
-            life: self.content.lives.upload,
+            life: self.new_life(),
             keep_reserved,
         };
         match self.content.metadata.write(save).await {
@@ -222,6 +227,14 @@ impl Session {
             Err(WriteError::Refused(NotYours)) => Err(self.lost().await),
             Err(WriteError::Unavailable(error)) => Err(error.into()),
         }
+    }
+
+    /// How long the upload may wait from now on, where it has used up a good part of what it was told before: to say so each time would move its
+    /// place in an index at every chunk.
+    fn new_life(&self) -> Option<Duration> {
+        let life = self.content.lives.upload;
+        let left = self.taken.expires_at.since(self.content.clock.now());
+        (left < life - life / RENEW_AFTER).then_some(life)
     }
 
     /// Compares the bytes with what the client says they are. An upload of something else has ended.

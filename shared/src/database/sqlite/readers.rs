@@ -18,7 +18,7 @@ use tokio::{
 use super::in_place::{InPlaceConnection, Options};
 use crate::database::{DatabaseError, LEND_TIMEOUT};
 
-/// Each connection is a page cache of up to 2 MB, and reads that wait here wait for a processor anyway.
+/// Each connection has a page cache of its own, and reads that wait here wait for a processor anyway.
 const MOST: usize = 16;
 const LEAST: usize = 4;
 

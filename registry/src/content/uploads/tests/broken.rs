@@ -17,6 +17,8 @@ on_both! {
     a_cut_single_request_leaves_nothing
     a_step_outlives_its_client
     a_finish_outlives_its_client
+    a_single_request_outlives_its_client
+    an_upload_that_renews_itself_ends_with_its_repository
     an_upload_goes_on_after_a_restart
     after_a_reboot_the_file_is_hashed_again
     after_a_reboot_a_hole_is_found
@@ -106,6 +108,41 @@ async fn a_finish_outlives_its_client(stage: &mut Stage) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     stage.is_consistent().await;
+}
+
+async fn a_single_request_outlives_its_client(stage: &mut Stage) {
+    let (repository, pusher) = (name("acme/web"), ada());
+    let mut push = Box::pin(stage.content.push_blob(&repository, digest(b"impatient"), chunk("impatient"), &pusher));
+    assert!(futures_util::poll!(&mut push).is_pending());
+    // Its upload is still being made.
+    drop(push);
+    let held = async {
+        while !stage.holds("acme/web", &digest(b"impatient")).await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), held).await.expect("nobody goes on with it");
+    assert_eq!(stage.count("SELECT count(*) FROM upload").await, 0);
+    stage.is_consistent().await;
+}
+
+async fn an_upload_that_renews_itself_ends_with_its_repository(stage: &mut Stage) {
+    let (content, repository) = (&stage.content, name("acme/web"));
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
+    stage.pass(UPLOAD_LIFE / 2);
+    let (sender, body) = slow();
+    let writing = tokio::spawn({
+        let (content, repository) = (content.clone(), repository.clone());
+        async move { content.append(&repository, id, body).await }
+    });
+    sender.send(Ok(Bytes::from("while it goes"))).await.unwrap();
+    // The second fits once the first is taken out: the upload has its writer.
+    sender.send(Ok(Bytes::from("away"))).await.unwrap();
+    stage.tamper("UPDATE repository SET deleted_at = 1").await;
+    drop(sender);
+    let refused = writing.await.unwrap();
+    assert!(matches!(refused, Err(Error::OutOfOrder { .. } | Error::UploadUnknown)), "{refused:?}");
+    assert_eq!(stage.count("SELECT received FROM upload").await, 0, "nothing of it is saved");
 }
 
 async fn an_upload_goes_on_after_a_restart(stage: &mut Stage) {

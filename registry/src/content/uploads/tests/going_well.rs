@@ -15,6 +15,7 @@ on_both! {
     a_cancelled_upload_is_gone
     an_upload_answers_in_its_own_repository_only
     an_upload_that_nobody_comes_back_for_is_unknown
+    an_upload_renews_its_life_once_a_tenth_of_it_is_gone
     a_large_blob_goes_through_in_batches
     a_lost_answer_is_given_again
     the_second_push_of_a_digest_is_surplus
@@ -150,6 +151,19 @@ async fn an_upload_that_nobody_comes_back_for_is_unknown(stage: &mut Stage) {
     stage.pass(Duration::from_secs(120));
     assert!(matches!(content.upload_received(&repository, id).await, Err(Error::UploadUnknown)));
     assert!(matches!(content.append(&repository, id, chunk("x")).await, Err(Error::UploadUnknown)));
+}
+
+async fn an_upload_renews_its_life_once_a_tenth_of_it_is_gone(stage: &mut Stage) {
+    let (content, repository) = (&stage.content, name("acme/web"));
+    let id = content.start_upload(&repository, None, &ada()).await.unwrap();
+    let first = stage.count("SELECT expires_at FROM upload").await;
+    stage.pass(UPLOAD_LIFE / 10 - Duration::from_secs(60));
+    content.append(&repository, id, chunk("soon")).await.unwrap();
+    assert_eq!(stage.count("SELECT expires_at FROM upload").await, first, "its place in the index stays");
+    stage.pass(Duration::from_secs(120));
+    content.append(&repository, id, chunk("later")).await.unwrap();
+    let renewed = stage.count("SELECT expires_at FROM upload").await - first;
+    assert!(renewed >= (UPLOAD_LIFE / 10).as_micros() as i64, "{renewed}");
 }
 
 async fn a_large_blob_goes_through_in_batches(stage: &mut Stage) {
