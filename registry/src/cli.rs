@@ -8,6 +8,7 @@ mod lifecycle;
 mod manifests;
 mod quotas;
 mod reach;
+mod reindex;
 mod repositories;
 mod restore;
 mod tags;
@@ -40,6 +41,7 @@ pub use self::{
     manifests::ManifestCommand,
     quotas::QuotaCommand,
     reach::Where,
+    reindex::Reindex,
     repositories::{DeletedCommand, RepositoryCommand},
     restore::Restore,
     tags::TagCommand,
@@ -81,6 +83,8 @@ pub enum Command {
     Backup(Backup),
     /// Bring a registry back from a backup, where none runs.
     Restore(Restore),
+    /// Make blobs of the bytes of a registry whose database is lost, where none runs.
+    Reindex(Reindex),
     /// Look for faults, and repair them.
     Doctor(Doctor),
     /// Tags that stay where they are, by namespace.
@@ -199,6 +203,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Serve { config, data } => Box::pin(serve(config, data)).await,
         Command::GarbageCollect(command) => command.run(&mut std::io::stdout()).await,
         Command::Backup(command) => command.run(&mut std::io::stdout()).await,
+        Command::Reindex(command) => command.run(&mut std::io::stdout()).await,
         Command::Restore(command) => command.run(&mut std::io::stdout()).await,
         Command::Doctor(command) => command.run(&mut std::io::stdout()).await,
         Command::Immutable(command) => command.run(&mut std::io::stdout()).await,

@@ -14,7 +14,12 @@ use tracing::{info, warn};
 
 use self::{counts::Counts, hold::TrashHold, pace::Pace};
 use crate::{
-    metadata::{Metadata, manifests::MANIFEST_GRACE, quotas, waiting},
+    metadata::{
+        Metadata,
+        manifests::MANIFEST_GRACE,
+        quotas::{self, Exceeded},
+        waiting,
+    },
     store::{Store, StoreError},
 };
 
@@ -28,6 +33,7 @@ mod links;
 mod manifests;
 mod pace;
 pub mod quarantine;
+pub mod reindex;
 mod repositories;
 pub mod restore;
 mod trash;
@@ -74,6 +80,9 @@ pub enum Error {
     /// A backup is being made of bytes that may be in the trash by now.
     #[error("a backup is being made: what is in the trash stays until it is done; collect again then")]
     BackupRuns,
+    /// What was found does not fit into the quota of the repository that is to hold it.
+    #[error(transparent)]
+    DoesNotFit(#[from] Exceeded),
     /// It was told to stop, or nobody listens any more.
     #[error("it was stopped; what was removed stays removed, and the next run goes on")]
     Stopped,

@@ -29,6 +29,7 @@ pub mod manifests;
 pub mod pulls;
 pub mod quotas;
 pub mod referrers;
+pub mod reindex;
 pub mod repair;
 pub mod repositories;
 pub mod rules;

@@ -19,6 +19,7 @@ use crate::{
     protocol::Suite,
     support::{
         announce,
+        postgres::Schemas,
         program::{Outcome, Program},
         server::{Launch, Portreeve, program},
     },
@@ -202,4 +203,88 @@ async fn commands_say_what_is_in_their_way() {
     restore(&whole, &data).fails().await.says("it is not what was written when the backup was made");
     let left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["lock"], "a backup that is not whole leaves nothing");
+}
+
+/// The same with the facts in PostgreSQL: its own programs copy them, ours the bytes.
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_dump_of_postgresql_and_the_bytes_behind_it_are_a_backup() {
+    let (room, target) = room();
+    let schemas = Schemas::new();
+    let mut portreeve = schemas.for_registry(Launch::up()).start();
+    let storm = Storm::begin(&portreeve);
+    storm.until(3).await;
+    let dump = room.path().join("facts.dump");
+    let before = storm.until(1).await;
+    schemas.dump_registry(&dump).await;
+    let made = backup(&portreeve, &target, &["--blobs"]).await;
+    assert_eq!((&made["backup"]["database"], &made["backup"]["blobs"]["missing"]), (&json!("postgresql"), &json!(0)));
+    let all = storm.until(before.len() + 3).await;
+    storm.end().await;
+    assert!(all.len() > before.len());
+    assert!(portreeve.stop().success());
+
+    // The schema is gone, and so is a file; the rest of the bytes is there, those since the dump too.
+    schemas.restore_registry(&dump).await;
+    let lost = image_files(&portreeve).into_iter().find(|file| target.join(below(&portreeve, file)).exists()).unwrap();
+    fs::remove_file(&lost).unwrap();
+    let config = schemas.configuration(room.path(), portreeve.data());
+    let restore =
+        |options: &[&str]| Program::new(program()).args(["registry", "restore", "--json"]).args(options).arg(&config);
+    let restored = json_of(&restore(&["--from", &target.display().to_string()]).succeeds().await);
+    let (blobs, aside) = (&restored["restored"]["blobs"], &restored["restored"]["quarantined"]["files"]);
+    assert_eq!((&blobs["missing"], &blobs["linked"]), (&json!(0), &json!(1)), "{restored}");
+    assert!(aside.as_u64().unwrap() > 0, "what was pushed since is set aside: {restored}");
+    let again = json_of(&restore(&["--database-restored"]).succeeds().await);
+    assert_eq!(again["restored"]["quarantined"]["files"], 0, "{again}");
+    portreeve.start_again();
+    verify(&portreeve, &before).await;
+    let storm = Storm::begin(&portreeve);
+    storm.until(1).await;
+    storm.end().await;
+}
+
+fn below<'f>(portreeve: &Portreeve, file: &'f Path) -> &'f Path {
+    file.strip_prefix(portreeve.data()).unwrap()
+}
+
+/// There is no backup of the facts: what is left is the bytes.
+#[tokio::test]
+async fn bytes_without_a_database_are_blobs_again() {
+    let mut portreeve = Portreeve::up();
+    let storm = Storm::begin(&portreeve);
+    let before = storm.until(2).await;
+    storm.end().await;
+    let reindex = |portreeve: &Portreeve| portreeve.command(&["registry", "reindex", "--json"]);
+    reindex(&portreeve).fails().await.says("a server runs on ");
+    assert!(portreeve.stop().success());
+    for name in ["registry.db", "registry.db-wal", "registry.db-shm"] {
+        let _ = fs::remove_file(portreeve.data().join(name));
+    }
+    let found = json_of(&reindex(&portreeve).succeeds().await);
+    let blobs = found["reindexed"]["blobs"].as_u64().unwrap();
+    assert!(blobs >= 3 * before.len() as u64, "{found}");
+    assert_eq!(
+        json_of(&reindex(&portreeve).succeeds().await)["reindexed"]["blobs"],
+        0,
+        "a second run finds them indexed"
+    );
+    portreeve.command(&["registry", "reindex"]).succeeds().await.says("manifests and tags are not in the bytes");
+    portreeve.start_again();
+    let admin = as_account(&portreeve, &portreeve.admin());
+    let blob = &before[0].image.blobs[0];
+    assert_eq!(
+        pull(&admin, &format!("{}/blobs/{}", before[0].repository, blob.digest)).await,
+        404,
+        "nobody's but the holder's"
+    );
+    assert_eq!(pull(&admin, &format!("reindexed/blobs/blobs/{}", blob.digest)).await, 200);
+    let storm = Storm::begin(&portreeve);
+    storm.until(1).await;
+    storm.end().await;
+    let home = tempfile::tempdir().unwrap();
+    let mistyped = home.path().join("dta");
+    let refused = Program::new(program()).args(["registry", "reindex", "--data"]).arg(&mistyped).fails().await;
+    refused.says("is no data directory of Portreeve");
+    assert!(!mistyped.exists());
 }

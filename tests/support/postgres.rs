@@ -1,6 +1,11 @@
 //! Schemas of a test's own in the PostgreSQL cluster that `make test` started.
 
-use super::server::Launch;
+use std::path::Path;
+
+use super::{
+    program::Program,
+    server::{Launch, written},
+};
 use crate::protocol::samples::word;
 
 /// One test's schemas: one for the registry, one for auth.
@@ -20,6 +25,28 @@ impl Schemas {
         launch
             .env("REGISTRY_PORTREEVE_DATABASE_URL", &self.url)
             .env("REGISTRY_PORTREEVE_DATABASE_SCHEMA", &format!("registry_{}", self.name))
+    }
+
+    /// A configuration that says the same, for commands about a data directory that nobody serves.
+    pub(crate) fn configuration(&self, home: &Path, data: &Path) -> String {
+        let (data, url, name) = (data.display(), &self.url, &self.name);
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: '{data}'}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
+             portreeve: {{database: {{url: '{url}', schema: registry_{name}}}}}\n"
+        );
+        written(home, "postgres.yml", &config)
+    }
+
+    /// Dumps the registry's schema as operators do.
+    pub(crate) async fn dump_registry(&self, file: &Path) {
+        let dump = Program::new("pg_dump").args(["--format=custom", &format!("--schema=registry_{}", self.name)]);
+        dump.arg("--file").arg(file).arg(&self.url).succeeds().await;
+    }
+
+    /// Drops the schema, and brings the dump back.
+    pub(crate) async fn restore_registry(&self, file: &Path) {
+        let restore = Program::new("pg_restore").args(["--clean", "--if-exists", "--dbname"]).arg(&self.url);
+        restore.arg(file).succeeds().await;
     }
 
     /// Auth's facts go to PostgreSQL.

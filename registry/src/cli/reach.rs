@@ -99,6 +99,15 @@ impl Where {
         Ok((settings, held))
     }
 
+    /// The same for a directory that must hold bytes already: a mistyped name makes nothing.
+    pub(super) fn claim_blobs(&self) -> Result<(Settings, DataDirectory), CommandError> {
+        let data = self.directory(self.settings()?.as_ref());
+        if !data.join("blobs").is_dir() {
+            return Err(DataDirectoryError::NotOne { path: data }.into());
+        }
+        self.claim()
+    }
+
     fn directory(&self, configured: Option<&Settings>) -> PathBuf {
         match (&self.data, configured) {
             (Some(data), _) => data.clone(),

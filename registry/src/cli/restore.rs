@@ -42,7 +42,10 @@ impl Restore {
     /// [`CommandError`], to be printed.
     pub async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
         let source = self.source()?;
-        let (settings, held) = self.registry.claim()?;
+        let (settings, held) = match source {
+            Source::Backup(_) => self.registry.claim()?,
+            Source::DatabaseRestored => self.registry.claim_blobs()?,
+        };
         let over = if self.force { Over::WhatIsThere } else { Over::Nothing };
         let mut printer = Printer::new(self.json);
         let mut printed = Ok(());

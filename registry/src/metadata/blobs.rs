@@ -55,6 +55,19 @@ pub(super) async fn lock(tx: &mut Transaction<'_>, digest: &Digest) -> Result<Op
     on!(tx, c => sqlx::query_as(select).bind(digest.to_string()).fetch_optional(c).await)
 }
 
+/// Gives a blob, which is locked, the sound bytes that lie there.
+///
+/// # Errors
+/// The database failed.
+pub(super) async fn move_to(tx: &mut Transaction<'_>, blob: BlobId, place: &Place) -> Result<(), sqlx::Error> {
+    let update = "UPDATE blob SET storage_key = $2, store = $3, state = $4, verified_at = $5 WHERE id = $1";
+    let now = tx.now();
+    on!(tx, c => {
+        let query = sqlx::query(update).bind(blob).bind(place.key.as_str()).bind(&place.store).bind(LIVE).bind(now);
+        query.execute(c).await.map(drop)
+    })
+}
+
 /// A blob that a repository links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {

@@ -7,10 +7,11 @@ use shared::{clock::Clock, data_directory::DataDirectory};
 use super::{StartError, location};
 pub use crate::gc::{
     backup::{Blobs, CopiedFile, Facts, Manifest},
+    reindex::{Became, Event as ReindexEvent, Holding, Reindexed},
     restore::{Backup, Error, Event, Over, Restored},
 };
 use crate::{
-    gc::restore::Bytes,
+    gc::{self, restore::Bytes},
     metadata::Metadata,
     settings::Settings,
     store::{Store, filesystem::Filesystem},
@@ -90,4 +91,23 @@ fn place(
     }
     backup.manifest.files.iter().for_each(|file| tell(Event::File(file.clone())));
     Ok(placed)
+}
+
+/// Makes blobs of the bytes that no row speaks of, in a data directory that the caller holds, and tells what happens.
+///
+/// # Errors
+/// [`RestoreError`]. What was indexed stays indexed, and the next run goes on.
+pub async fn reindex(
+    settings: &Settings,
+    held: &DataDirectory,
+    holding: &Holding,
+    tell: &mut (dyn FnMut(ReindexEvent) + Send),
+) -> Result<Reindexed, RestoreError> {
+    let clock = Clock::system();
+    let store = Filesystem::open(held.path()).map_err(StartError::Store)?;
+    let location = location(&settings.database)?;
+    let metadata = Metadata::open(&location, clock.clone()).await.map_err(StartError::Database)?;
+    let reindexed = gc::reindex::reindex(&metadata, &store, &clock, holding, tell).await;
+    metadata.close().await;
+    Ok(reindexed.map_err(Error::Bytes)?)
 }

@@ -110,7 +110,7 @@ impl Operation for FinishUpload {
             trash::throw_away(tx, &place).await?;
             Finished::Surplus
         } else {
-            heal(tx, known.id, &place).await?;
+            blobs::move_to(tx, known.id, &place).await?;
             trash::throw_away(tx, &known.place).await?;
             Finished::Healed
         };
@@ -175,13 +175,4 @@ impl FinishUpload {
             _ => Err(Failure::Refused(NotFinished::LookFirst(Known { blob, key: key.clone(), size }))),
         }
     }
-}
-
-async fn heal(tx: &mut Transaction<'_>, blob: BlobId, place: &Place) -> Result<(), sqlx::Error> {
-    let update = "UPDATE blob SET storage_key = $2, store = $3, state = $4, verified_at = $5 WHERE id = $1";
-    let now = tx.now();
-    on!(tx, c => {
-        let query = sqlx::query(update).bind(blob).bind(place.key.as_str()).bind(&place.store).bind(LIVE).bind(now);
-        query.execute(c).await.map(drop)
-    })
 }

@@ -1,0 +1,97 @@
+//! Rows for bytes that have none, where a database was lost.
+//!
+//! A blob's row needs a link (I4): without one no collector would ever look at it. So found bytes are linked into a repository of their own, and the link
+//! has a day on which it ends.
+
+use shared::{
+    clock::Timestamp,
+    database::{Failure, Operation, Transaction},
+    digest::Digest,
+    on,
+    repository::RepositoryName,
+};
+
+use super::{
+    BlobId,
+    blobs::{self, Blob, HotBlobs, LIVE},
+    quotas::Exceeded,
+    repositories::{self, Repository},
+    stored_bytes,
+    trash::{self, Place},
+    usage,
+};
+
+/// What the rows call whoever holds the found blobs.
+const HOLDER: &str = "reindex";
+
+/// Gives found bytes a row.
+#[derive(Debug)]
+pub struct IndexBytes {
+    /// Where they lie.
+    pub place: Place,
+    /// What they hash to.
+    pub digest: Digest,
+    /// How many there are.
+    pub size: u64,
+    /// Which repository holds them.
+    pub repository: RepositoryName,
+    /// Until when, if nobody pushes them.
+    pub until: Timestamp,
+    /// Where answers about blobs may be kept.
+    pub hot: HotBlobs,
+}
+
+/// What became of found bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexed {
+    /// They are a blob now.
+    New,
+    /// They took the place of damaged ones.
+    Healed,
+    /// The registry has them under another key: these have no row still.
+    Surplus,
+}
+
+impl Operation for IndexBytes {
+    type Output = Indexed;
+    type Refusal = Exceeded;
+    const NAME: &'static str = "index_bytes";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Indexed, Failure<Exceeded>> {
+        let repository = repositories::ensure(tx, &self.repository).await?;
+        match blobs::lock(tx, &self.digest).await? {
+            Some(known) if known.is_live() => Ok(Indexed::Surplus),
+            Some(damaged) => self.heal(tx, &damaged).await.map(|()| Indexed::Healed),
+            None => self.insert(tx, repository).await.map(|()| Indexed::New),
+        }
+    }
+
+    fn committed(&self, indexed: &Indexed) {
+        if *indexed == Indexed::Healed {
+            self.hot.forget_all();
+        }
+    }
+}
+
+impl IndexBytes {
+    async fn heal(&self, tx: &mut Transaction<'_>, damaged: &Blob) -> Result<(), Failure<Exceeded>> {
+        blobs::move_to(tx, damaged.id, &self.place).await?;
+        Ok(trash::throw_away(tx, &damaged.place).await?)
+    }
+
+    async fn insert(&self, tx: &mut Transaction<'_>, repository: Repository) -> Result<(), Failure<Exceeded>> {
+        let insert = "INSERT INTO blob (digest, size, store, storage_key, state, verified_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
+        let (digest, size, now) = (self.digest.to_string(), stored_bytes(self.size), tx.now());
+        let (blob,): (BlobId,) = on!(tx, c => {
+            let query = sqlx::query_as(insert).bind(digest).bind(size).bind(&self.place.store);
+            query.bind(self.place.key.as_str()).bind(LIVE).bind(now).fetch_one(c).await
+        })?;
+        let link = "INSERT INTO link (repository_id, blob_id, expires_at, leased_until, leased_by) VALUES ($1, $2, $3, $3, $4)";
+        on!(tx, c => {
+            let query = sqlx::query(link).bind(repository.id).bind(blob).bind(self.until).bind(HOLDER);
+            query.execute(c).await.map(drop)
+        })?;
+        usage::link_added(tx, repository.namespace, blob, self.size, 0).await
+    }
+}
