@@ -224,14 +224,14 @@ async fn a_dump_of_postgresql_and_the_bytes_behind_it_are_a_backup() {
     assert!(all.len() > before.len());
     assert!(portreeve.stop().success());
 
-    // The schema is gone, and so is a file; the rest of the bytes is there, those since the dump too.
+    // The schema is gone, and so is a file; the rest is there, the bytes since the dump and the accounts, too.
     schemas.restore_registry(&dump).await;
     let lost = image_files(&portreeve).into_iter().find(|file| target.join(below(&portreeve, file)).exists()).unwrap();
     fs::remove_file(&lost).unwrap();
     let config = schemas.configuration(room.path(), portreeve.data());
     let restore =
         |options: &[&str]| Program::new(program()).args(["registry", "restore", "--json"]).args(options).arg(&config);
-    let restored = json_of(&restore(&["--from", &target.display().to_string()]).succeeds().await);
+    let restored = json_of(&restore(&["--force", "--from", &target.display().to_string()]).succeeds().await);
     let (blobs, aside) = (&restored["restored"]["blobs"], &restored["restored"]["quarantined"]["files"]);
     assert_eq!((&blobs["missing"], &blobs["linked"]), (&json!(0), &json!(1)), "{restored}");
     assert!(aside.as_u64().unwrap() > 0, "what was pushed since is set aside: {restored}");

@@ -41,7 +41,7 @@ impl Reindex {
         let holding = Holding { repository: self.repository.clone(), life: DAY * self.days };
         let (mut printed, mut files) = (Ok(()), Vec::new());
         let mut tell = |event: ReindexEvent| match event {
-            ReindexEvent::Indexed { .. } if self.json => files.push(serde_json::to_value(event).unwrap_or_default()),
+            ReindexEvent::Indexed { .. } | ReindexEvent::Unreadable { .. } if self.json => files.push(serde_json::to_value(event).unwrap_or_default()),
             event if printed.is_ok() => printed = line(&event, out),
             _ => {}
         };
@@ -55,18 +55,20 @@ impl Reindex {
     }
 
     fn end(&self, reindexed: &Reindexed, out: &mut impl Write) -> io::Result<()> {
-        let Reindexed { blobs, bytes, healed, surplus } = reindexed;
-        writeln!(
-            out,
-            "{blobs} files are blobs now, {bytes} bytes; {healed} healed a damaged blob; {surplus} were there already and lie in quarantine/"
-        )?;
+        let Reindexed { blobs, bytes, healed, surplus, unreadable } = reindexed;
+        writeln!(out, "{blobs} files are blobs now, {bytes} bytes; {healed} healed a damaged blob")?;
+        writeln!(out, "{surplus} were there already and lie in quarantine/; {unreadable} cannot be read")?;
         writeln!(out, "{} holds them for {} days, unless they are pushed", self.repository, self.days)?;
         writeln!(out, "manifests and tags are not in the bytes: restore them from a backup, or push the images again")
     }
 }
 
 fn line(event: &ReindexEvent, out: &mut impl Write) -> io::Result<()> {
-    let ReindexEvent::Indexed { key, digest, size, became } = event else { return Ok(()) };
+    let (key, digest, size, became) = match event {
+        ReindexEvent::Indexed { key, digest, size, became } => (key, digest, size, became),
+        ReindexEvent::Unreadable { key } => return writeln!(out, "{key}: cannot be read"),
+        ReindexEvent::Done(_) => return Ok(()),
+    };
     let became = match became {
         Became::Blob => "a blob",
         Became::Healed => "heals a damaged blob",

@@ -3,12 +3,18 @@
 //! Every key has a row before it has bytes, and keeps one until they are gone (decision 0008). So bytes without a row are not a push that has just begun:
 //! they are newer than the facts, because those were restored from a backup, or a person put them there.
 
+use std::fmt;
+
 use serde::Serialize;
+use shared::{
+    clock::{Clock, Timestamp},
+    digest::Digest,
+};
 
 use super::Error;
 use crate::{
     metadata::{Metadata, backup as rows},
-    store::{Listed, Store},
+    store::{Listed, Store, StoreError},
 };
 
 /// How many keys are looked at a time.
@@ -21,6 +27,39 @@ pub struct SetAside {
     pub files: u64,
     /// How many bytes they have.
     pub bytes: u64,
+}
+
+/// What the list of the quarantine says of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hashed {
+    /// They hash to this.
+    To(Digest),
+    /// Nobody has read them.
+    Not,
+    /// They cannot be read: a directory, or a disk that is failing.
+    Unreadable,
+}
+
+impl fmt::Display for Hashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::To(digest) => digest.fmt(f),
+            Self::Not => f.write_str("unhashed"),
+            Self::Unreadable => f.write_str("unreadable"),
+        }
+    }
+}
+
+/// Moves bytes into quarantine, with a line in its list that says when, from where, how many and what they hash to; false if they have gone.
+pub(super) async fn put_aside(
+    store: &dyn Store,
+    now: Timestamp,
+    stray: &Listed,
+    hashed: Hashed,
+) -> Result<bool, StoreError> {
+    // A name may hold anything, and a line is a line.
+    let line = format!("{now} {} {} {hashed}", stray.key.as_str().escape_debug(), stray.size);
+    store.set_aside(&stray.key, &line).await
 }
 
 /// Bytes that no row speaks of, behind a key; at most a page, and the key to go on behind. `None` at the end.
@@ -46,13 +85,13 @@ pub async fn strays(
 pub async fn set_strays_aside(
     metadata: &Metadata,
     store: &dyn Store,
+    clock: &Clock,
     mut each: impl FnMut(&Listed),
 ) -> Result<SetAside, Error> {
     let (mut set_aside, mut after) = (SetAside::default(), None);
     while let Some((found, last)) = strays(metadata, store, after.as_ref()).await? {
         for stray in &found {
-            let line = format!("restore {} {} unhashed", stray.key, stray.size);
-            store.set_aside(&stray.key, &line).await?;
+            put_aside(store, clock.now(), stray, Hashed::Not).await?;
             set_aside.files += 1;
             set_aside.bytes += stray.size;
             each(stray);

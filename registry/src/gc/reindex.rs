@@ -13,11 +13,13 @@ use shared::{
     repository::RepositoryName,
 };
 
-use super::{Error, quarantine};
+use super::{
+    Error,
+    quarantine::{self, Hashed},
+};
 use crate::{
     metadata::{
         Metadata,
-        quotas::Exceeded,
         reindex::{IndexBytes, Indexed},
         trash::Place,
     },
@@ -38,6 +40,11 @@ pub enum Event {
         size: u64,
         /// What became of it.
         became: Became,
+    },
+    /// A file cannot be read: it lies where it lay.
+    Unreadable {
+        /// Its key.
+        key: String,
     },
     /// It is done.
     Done(Reindexed),
@@ -66,6 +73,8 @@ pub struct Reindexed {
     pub healed: u64,
     /// Files that were moved to quarantine.
     pub surplus: u64,
+    /// Files that could not be read.
+    pub unreadable: u64,
 }
 
 /// What to do with found bytes.
@@ -80,7 +89,7 @@ pub struct Holding {
 /// Gives every file that no row speaks of a row. What has one is left alone, so a run that was cut is gone on with by the next.
 ///
 /// # Errors
-/// Store or database failed. What was indexed stays indexed.
+/// Store or database failed, or the holder's quota is too small. What was indexed stays indexed.
 pub async fn reindex(
     metadata: &Metadata,
     store: &dyn Store,
@@ -91,25 +100,15 @@ pub async fn reindex(
     let (mut reindexed, mut after) = (Reindexed::default(), None);
     while let Some((found, last)) = quarantine::strays(metadata, store, after.as_ref()).await? {
         for stray in found {
-            let digest = hash(store, &stray).await?;
-            let place = Place { key: stray.key.clone(), store: store.name().to_owned() };
-            let index = IndexBytes {
-                place,
-                digest,
-                size: stray.size,
-                repository: holding.repository.clone(),
-                until: clock.now() + holding.life,
-                hot: metadata.blobs().clone(),
+            let Some(digest) = hash(store, &stray).await? else {
+                reindexed.unreadable += 1;
+                tell(Event::Unreadable { key: stray.key.to_string() });
+                continue;
             };
-            let became = match metadata.write(index).await.map_err(refused)? {
-                Indexed::New => Became::Blob,
-                Indexed::Healed => Became::Healed,
-                Indexed::Surplus => {
-                    let line = format!("{} {} {} {digest}", clock.now(), stray.key, stray.size);
-                    store.set_aside(&stray.key, &line).await?;
-                    Became::Surplus
-                }
-            };
+            let became = index(metadata, store, holding, (&stray, digest)).await?;
+            if became == Became::Surplus {
+                quarantine::put_aside(store, clock.now(), &stray, Hashed::To(digest)).await?;
+            }
             reindexed.count(became, stray.size);
             tell(Event::Indexed { key: stray.key.to_string(), digest: digest.to_string(), size: stray.size, became });
         }
@@ -119,20 +118,44 @@ pub async fn reindex(
     Ok(reindexed)
 }
 
-fn refused(error: WriteError<Exceeded>) -> Error {
-    match error {
-        WriteError::Refused(exceeded) => Error::DoesNotFit(exceeded),
-        WriteError::Unavailable(error) => Error::Unavailable(error),
+/// What the bytes hash to; None if they cannot be read. Nothing else writes here, so what is not there now was no file.
+async fn hash(store: &dyn Store, stray: &Listed) -> Result<Option<Digest>, Error> {
+    let hasher = async {
+        let reading = store.read(&stray.key, 0..stray.size).await?;
+        let hasher = reading.try_fold(Hasher::new(Algorithm::Sha256), async |mut hasher, piece| {
+            hasher.update(&piece);
+            Ok(hasher)
+        });
+        hasher.await.map_err(|source| StoreError::from_io(&stray.key, source))
+    };
+    match hasher.await {
+        Ok(hasher) => Ok(Some(hasher.finish())),
+        Err(StoreError::Io { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-async fn hash(store: &dyn Store, listed: &Listed) -> Result<Digest, StoreError> {
-    let reading = store.read(&listed.key, 0..listed.size).await?;
-    let hasher = reading.try_fold(Hasher::new(Algorithm::Sha256), async |mut hasher, piece| {
-        hasher.update(&piece);
-        Ok(hasher)
-    });
-    hasher.await.map(Hasher::finish).map_err(|source| StoreError::from_io(&listed.key, source))
+async fn index(
+    metadata: &Metadata,
+    store: &dyn Store,
+    holding: &Holding,
+    (stray, digest): (&Listed, Digest),
+) -> Result<Became, Error> {
+    let index = IndexBytes {
+        place: Place { key: stray.key.clone(), store: store.name().to_owned() },
+        digest,
+        size: stray.size,
+        repository: holding.repository.clone(),
+        life: holding.life,
+        hot: metadata.blobs().clone(),
+    };
+    match metadata.write(index).await {
+        Ok(Indexed::New) => Ok(Became::Blob),
+        Ok(Indexed::Healed) => Ok(Became::Healed),
+        Ok(Indexed::Surplus) => Ok(Became::Surplus),
+        Err(WriteError::Refused(exceeded)) => Err(Error::DoesNotFit(exceeded)),
+        Err(WriteError::Unavailable(error)) => Err(error.into()),
+    }
 }
 
 impl Reindexed {

@@ -13,7 +13,10 @@ use std::{
 };
 
 use serde::Serialize;
-use shared::database::{DatabaseError, WriteError};
+use shared::{
+    clock::Clock,
+    database::{DatabaseError, WriteError},
+};
 use tokio::task;
 
 pub use self::place::{Backup, Over};
@@ -131,6 +134,8 @@ pub struct Bytes<'b> {
     pub metadata: &'b Metadata,
     /// The bytes.
     pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Clock,
     /// The directory of the bytes.
     pub data: &'b Path,
     /// A backup that may have what is missing there.
@@ -148,7 +153,7 @@ impl Bytes<'_> {
         let each = |stray: &crate::store::Listed| {
             tell(Event::Quarantined { key: stray.key.to_string(), size: stray.size });
         };
-        let quarantined = quarantine::set_strays_aside(self.metadata, &*self.store, each).await?;
+        let quarantined = quarantine::set_strays_aside(self.metadata, &*self.store, &self.clock, each).await?;
         let restored = Restored { uploads, blobs, quarantined };
         tell(Event::Done(restored));
         Ok(restored)

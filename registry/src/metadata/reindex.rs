@@ -1,10 +1,11 @@
 //! Rows for bytes that have none, where a database was lost.
 //!
 //! A blob's row needs a link (I4): without one no collector would ever look at it. So found bytes are linked into a repository of their own, and the link
-//! has a day on which it ends.
+//! has a day on which it ends. Nobody else's promise is as long: the repository says that this one may be.
+
+use std::time::Duration;
 
 use shared::{
-    clock::Timestamp,
     database::{Failure, Operation, Transaction},
     digest::Digest,
     on,
@@ -35,8 +36,8 @@ pub struct IndexBytes {
     pub size: u64,
     /// Which repository holds them.
     pub repository: RepositoryName,
-    /// Until when, if nobody pushes them.
-    pub until: Timestamp,
+    /// For how long, if nobody pushes them.
+    pub life: Duration,
     /// Where answers about blobs may be kept.
     pub hot: HotBlobs,
 }
@@ -87,11 +88,14 @@ impl IndexBytes {
             let query = sqlx::query_as(insert).bind(digest).bind(size).bind(&self.place.store);
             query.bind(self.place.key.as_str()).bind(LIVE).bind(now).fetch_one(c).await
         })?;
+        let until = now + self.life;
         let link = "INSERT INTO link (repository_id, blob_id, expires_at, leased_until, leased_by) VALUES ($1, $2, $3, $3, $4)";
         on!(tx, c => {
-            let query = sqlx::query(link).bind(repository.id).bind(blob).bind(self.until).bind(HOLDER);
+            let query = sqlx::query(link).bind(repository.id).bind(blob).bind(until).bind(HOLDER);
             query.execute(c).await.map(drop)
         })?;
+        let found = "UPDATE repository SET found_until = $2 WHERE id = $1 AND coalesce(found_until, 0) < $2";
+        on!(tx, c => sqlx::query(found).bind(repository.id).bind(until).execute(c).await.map(drop))?;
         usage::link_added(tx, repository.namespace, blob, self.size, 0).await
     }
 }

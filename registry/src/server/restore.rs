@@ -57,12 +57,12 @@ pub async fn restore(
     };
     let store: Arc<dyn Store> = Arc::new(Filesystem::open(held.path()).map_err(StartError::Store)?);
     let location = location(&settings.database)?;
-    let metadata = Metadata::open(&location, clock).await.map_err(StartError::Database)?;
+    let metadata = Metadata::open(&location, clock.clone()).await.map_err(StartError::Database)?;
     let backup = match source {
         Source::Backup(backup) => Some(backup.root()),
         Source::DatabaseRestored => None,
     };
-    let bytes = Bytes { metadata: &metadata, store, data: held.path(), backup };
+    let bytes = Bytes { metadata: &metadata, store, clock, data: held.path(), backup };
     let brought = async {
         if !placed {
             bytes.check_facts().await?;

@@ -191,7 +191,7 @@ async fn bring_in_line(
     let (metadata, store) = (&stage.content.metadata, Arc::new(stage.store.clone()));
     let mut events = Vec::new();
     let root = stage.root();
-    let bytes = Bytes { metadata, store, data: &root, backup };
+    let bytes = Bytes { metadata, store, clock: stage.clock.clone(), data: &root, backup };
     bytes.check_facts().await?;
     let restored = bytes.bring_in_line(&mut |event| events.push(event)).await?;
     Ok((restored, events))
@@ -352,6 +352,7 @@ async fn a_backup_is_put_in_place_whole_or_not_at_all() {
     let bytes = Bytes {
         metadata: &standing.metadata,
         store: Arc::new(standing.store.clone()),
+        clock: Clock::system(),
         data: &data,
         backup: Some(&target),
     };

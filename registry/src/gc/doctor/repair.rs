@@ -8,13 +8,14 @@ use shared::{
 
 use super::{Doctor, Error, Fault, Outcome, Rate, rate::Pace};
 use crate::{
+    gc::quarantine::{self, Hashed},
     metadata::{
         blobs::MarkDamaged,
         examine::fault::{KeyOf, OfBlob},
         repair::{Mend, Repair},
         uploads::{EndUpload, Ended, NotYours, UploadId},
     },
-    store::{StorageKey, StoreError},
+    store::{Listed, StorageKey, StoreError},
 };
 
 /// What only a client has.
@@ -80,16 +81,14 @@ impl Doctor {
     async fn quarantine(&self, key: &str) -> Result<bool, Error> {
         let key = StorageKey::stored(key);
         let Some(size) = self.store.size(&key).await? else { return Ok(false) };
-        let digest =
-            match self.hash(key.as_str(), size, Hasher::new(Algorithm::Sha256), &mut Pace::new(Rate::ALL)).await {
-                Ok((digest, _)) => digest.to_string(),
-                // A directory, or a disk that cannot read it: that it is there can be written down all the same.
-                Err(StoreError::Io { .. }) => "unreadable".to_owned(),
-                Err(error) => return Err(error.into()),
-            };
-        // A name may hold anything, and a line is a line.
-        let line = format!("{} {} {size} {digest}", self.clock.now(), key.as_str().escape_debug());
-        Ok(self.store.set_aside(&key, &line).await?)
+        let mut pace = Pace::new(Rate::ALL);
+        let hashed = match self.hash(key.as_str(), size, Hasher::new(Algorithm::Sha256), &mut pace).await {
+            Ok((digest, _)) => Hashed::To(digest),
+            // That it is there can be written down all the same.
+            Err(StoreError::Io { .. }) => Hashed::Unreadable,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(quarantine::put_aside(&*self.store, self.clock.now(), &Listed { key, size }, hashed).await?)
     }
 
     /// The row of a blob that no repository holds goes first: its bytes are strays then, whatever happens.

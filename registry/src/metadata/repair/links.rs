@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::{database::Transaction, on};
+use shared::{clock::Timestamp, database::Transaction, on};
 use sqlx::Error;
 
 use super::counts;
@@ -13,6 +13,24 @@ use crate::{
 
 /// What a time may be ahead of the longest promise; the doctor allows as much.
 const SLACK: Duration = PROMISE_LIFE;
+
+/// A manifest of the link's repository names its blob.
+macro_rules! named {
+    () => {
+        "EXISTS (SELECT 1 FROM manifest_blob n JOIN blob b ON b.digest = n.digest \
+         WHERE n.repository_id = link.repository_id AND b.id = link.blob_id)"
+    };
+}
+
+const REQUEUE: &str = concat!(
+    "UPDATE link SET leased_until = CASE WHEN leased_until > $4 THEN $3 ELSE leased_until END, \
+     expires_at = CASE WHEN ",
+    named!(),
+    " THEN NULL ELSE $3 END WHERE repository_id = $1 AND blob_id = $2 \
+     AND (leased_until > $4 OR expires_at > $4 OR (expires_at IS NULL AND NOT ",
+    named!(),
+    "))"
+);
 
 async fn lock(tx: &mut Transaction<'_>, repository: RepositoryId, blob: BlobId) -> Result<(), Error> {
     let blobs = locking!(tx, "SELECT id FROM blob WHERE id = $1", "FOR UPDATE");
@@ -37,20 +55,20 @@ pub(super) async fn drop_link(
     Ok((gone > 0).then_some("the link is removed"))
 }
 
-/// Lets a link expire in a day that cannot, or not for long; the collector finds out whether something needs it.
+/// Lets a link expire in a day that cannot, or not for long, unless a manifest names the blob: then it does not expire, and its promise ends in a day.
 pub(super) async fn requeue(
     tx: &mut Transaction<'_>,
     repository: RepositoryId,
     blob: BlobId,
 ) -> Result<Option<&'static str>, Error> {
     lock(tx, repository, blob).await?;
-    let update = "UPDATE link SET leased_until = CASE WHEN leased_until > $4 THEN $3 ELSE leased_until END, expires_at = $3 \
-                  WHERE repository_id = $1 AND blob_id = $2 AND (leased_until > $4 OR expires_at > $4 OR (expires_at IS NULL \
-                  AND NOT EXISTS (SELECT 1 FROM manifest_blob n JOIN blob b ON b.digest = n.digest \
-                      WHERE n.repository_id = link.repository_id AND b.id = link.blob_id)))";
+    let select = "SELECT found_until FROM repository WHERE id = $1";
+    let found: Option<(Option<Timestamp>,)> =
+        on!(tx, c => sqlx::query_as(select).bind(repository).fetch_optional(c).await)?;
     let until = tx.now() + PROMISE_LIFE;
+    let farthest = found.and_then(|(found,)| found).unwrap_or(until).max(until + SLACK);
     let changed = on!(tx, c => {
-        let query = sqlx::query(update).bind(repository).bind(blob).bind(until).bind(until + SLACK);
+        let query = sqlx::query(REQUEUE).bind(repository).bind(blob).bind(until).bind(farthest);
         query.execute(c).await.map(|done| done.rows_affected())
     })?;
     Ok((changed > 0).then_some("the collector looks at it in a day"))

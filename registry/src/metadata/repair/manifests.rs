@@ -87,14 +87,18 @@ pub(super) async fn unrecord(
         let query = sqlx::query(delete).bind(repository).bind(named).bind(manifest);
         query.execute(c).await.map(|done| done.rows_affected())
     })?;
+    if gone == 0 {
+        return Ok(None);
+    }
     let expires = tx.now() + PROMISE_LIFE;
     let release = "UPDATE link SET expires_at = $3 WHERE repository_id = $1 AND expires_at IS NULL \
-                   AND blob_id = (SELECT id FROM blob WHERE digest = $2)";
+                   AND blob_id = (SELECT id FROM blob WHERE digest = $2) \
+                   AND NOT EXISTS (SELECT 1 FROM manifest_blob n WHERE n.repository_id = $1 AND n.digest = $2)";
     on!(tx, c => sqlx::query(release).bind(repository).bind(named).bind(expires).execute(c).await.map(drop))?;
     if let Some(digest) = &digest {
         settle_named(tx, repository, digest, until).await?;
     }
-    Ok((gone > 0).then_some("its row is removed; the collector looks at what it kept in a day"))
+    Ok(Some("its row is removed; the collector looks at what it kept in a day"))
 }
 
 /// What is named may be held now, or not any more.

@@ -158,6 +158,11 @@ pub(super) const CASES: &[Case] = &[
         concat!("UPDATE link SET leased_until = 9000000000000000 WHERE blob_id = ", loose!()),
     ),
     case(
+        "a promise for ever about what a manifest names",
+        &["promise_too_long"],
+        concat!("UPDATE link SET leased_until = 9000000000000000 WHERE repository_id = ", web!(), " AND blob_id = (", config!("latest"), ")"),
+    ),
+    case(
         "a tag at nothing",
         &["tag_without_manifest"],
         concat!("UPDATE tag SET manifest_id = 999999 WHERE name = 'stable' AND repository_id = ", web!()),
@@ -244,6 +249,14 @@ pub(super) const CASES: &[Case] = &[
         &["reference_unfounded"],
         concat!(
             "INSERT INTO manifest_blob (repository_id, digest, manifest_id) SELECT ", web!(), ", digest, ", tagged!("latest"), " FROM blob WHERE size = 15"
+        ),
+    ),
+    case(
+        "a reference that nobody makes, to what another manifest names",
+        &["reference_unfounded"],
+        concat!(
+            "INSERT INTO manifest_blob (repository_id, digest, manifest_id) SELECT ", web!(), ", digest, ", tagged!("latest"),
+            " FROM blob WHERE id = (", config!("v1"), ")"
         ),
     ),
     case(

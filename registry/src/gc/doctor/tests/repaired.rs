@@ -20,6 +20,10 @@ on_both! {
     bytes_that_are_back_are_readable_again
 }
 
+/// Links that expire though a manifest of their repository names their blob.
+const EXPIRE_NAMED: &str = "SELECT count(*) FROM link l JOIN blob b ON b.id = l.blob_id WHERE l.expires_at IS NOT NULL AND EXISTS \
+    (SELECT 1 FROM manifest_blob n WHERE n.repository_id = l.repository_id AND n.digest = b.digest)";
+
 async fn what_a_repair_can_put_right_is_right_afterwards(stage: &mut Stage) {
     for case in CASES.iter().chain([&TWICE]) {
         empty(stage).await;
@@ -29,6 +33,7 @@ async fn what_a_repair_can_put_right_is_right_afterwards(stage: &mut Stage) {
         let (findings, totals) = examine(stage, Depth::Sizes, Mode::Repair, Begin::Aside).await;
         assert_ne!(totals.findings, 0, "{}", case.what);
         assert_eq!(found(stage, Depth::Deep).await, case.left, "{}: {findings:#?}", case.what);
+        assert_eq!(stage.count(EXPIRE_NAMED).await, 0, "{}: what a manifest names does not expire", case.what);
         let events = stage.count("SELECT count(*) FROM event").await - before;
         assert_eq!(events.unsigned_abs(), totals.repaired, "{}: each repair is an event", case.what);
         let left =
