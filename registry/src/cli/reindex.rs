@@ -41,7 +41,9 @@ impl Reindex {
         let holding = Holding { repository: self.repository.clone(), life: DAY * self.days };
         let (mut printed, mut files) = (Ok(()), Vec::new());
         let mut tell = |event: ReindexEvent| match event {
-            ReindexEvent::Indexed { .. } | ReindexEvent::Unreadable { .. } if self.json => files.push(serde_json::to_value(event).unwrap_or_default()),
+            ReindexEvent::Indexed { .. } | ReindexEvent::Unreadable { .. } if self.json => {
+                files.push(serde_json::to_value(event).unwrap_or_default());
+            }
             event if printed.is_ok() => printed = line(&event, out),
             _ => {}
         };

@@ -13,7 +13,7 @@ use crate::{
         reindex::{Became, Event, Holding, Reindexed, reindex},
     },
     metadata::links::PROMISE_LIFE,
-    store::{Store, StorageKey},
+    store::{StorageKey, Store},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
