@@ -7,6 +7,7 @@
 pub mod credentials;
 pub mod events;
 pub mod grants;
+pub mod holders;
 mod ids;
 pub mod names;
 pub mod namespaces;

@@ -14,6 +14,7 @@ mod decide;
 mod delegation;
 mod explain;
 mod grant;
+mod holders;
 mod namespace;
 mod readable;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use delegation::{
 };
 pub use explain::{Explained, Lacking, NearestMiss, Reason, RuleSeen, View, Why, WhyNot, explain};
 pub use grant::{Grant, Guardrail, MAX_TAG_PATTERNS, SYSTEM_NAMESPACE, Subject, TagPatterns, TagPatternsError};
+pub use holders::{Barred, Held, Holder, barred, held};
 pub use namespace::{Catalog, CatalogError, Namespace, Namespaces, Visibility, VisibilityError};
 pub use readable::readable;
 

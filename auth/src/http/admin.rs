@@ -6,6 +6,7 @@
 pub mod access;
 mod explain;
 mod grants;
+mod holders;
 mod me;
 mod namespaces;
 mod output;
@@ -65,6 +66,7 @@ routes! {
     "/api/v1/users/{user}/tokens/{token}" => delete(users::revoke_token);
     "/api/v1/namespaces" => get(namespaces::list), post(namespaces::create);
     "/api/v1/namespaces/{namespace}" => get(namespaces::show), patch(namespaces::change), delete(namespaces::remove);
+    "/api/v1/namespaces/{namespace}/access" => get(holders::list);
     "/api/v1/namespaces/{namespace}/grants" => get(grants::list), post(grants::add);
     "/api/v1/namespaces/{namespace}/grants/{grant}" => delete(grants::remove);
     "/api/v1/namespaces/{namespace}/teams" => get(teams::list), post(teams::create);

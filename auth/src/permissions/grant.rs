@@ -10,7 +10,7 @@ use shared::{
 };
 use thiserror::Error;
 
-use super::{Actions, Caller, CallerKind, Namespaces};
+use super::{Actions, Caller, CallerKind, Namespace, Namespaces};
 
 /// The namespace that owns grants whose pattern begins with a wildcard. No repository lies in it.
 pub const SYSTEM_NAMESPACE: i64 = 0;
@@ -76,9 +76,8 @@ impl Grant {
     #[must_use]
     pub fn covers(&self, repository: &str, handle: &str, namespaces: &Namespaces) -> bool {
         let namespace = first_segment(repository);
-        let at_home = self.namespace == SYSTEM_NAMESPACE
-            || namespaces.named(namespace).is_some_and(|known| known.id == self.namespace);
-        if !at_home {
+        let known = namespaces.named(namespace);
+        if !known.map_or(self.namespace == SYSTEM_NAMESPACE, |known| self.is_at_home_in(known)) {
             return false;
         }
         if self.actions.contains(Actions::ADMIN) {
@@ -88,6 +87,12 @@ impl Grant {
             return self.pattern.for_caller(handle).is_some_and(|pattern| pattern.matches(repository));
         }
         self.pattern.matches(repository)
+    }
+
+    /// Whether it gives anything in the namespace: that is where it was written, or it is the system's.
+    #[must_use]
+    pub fn is_at_home_in(&self, namespace: &Namespace) -> bool {
+        self.namespace == SYSTEM_NAMESPACE || self.namespace == namespace.id
     }
 
     /// Whether it makes its subject an administrator of the namespace.

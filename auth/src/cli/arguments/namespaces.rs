@@ -25,12 +25,19 @@ pub enum NamespaceCommand {
         /// private, internal or public.
         visibility: String,
     },
+    /// Who may pull, push or delete in a namespace, and by which rule.
+    Access {
+        /// Its name.
+        name: String,
+    },
     /// Delete a namespace here, with its grants, teams and robots; images stay in the registry.
     Delete {
         /// Its name.
         name: String,
     },
 }
+
+const HELD: &[&str] = &["holder", "actions", "repositories", "tags", "by", "grant", "subject", "expires_at"];
 
 impl NamespaceCommand {
     pub(in crate::cli) fn request(self) -> Request {
@@ -42,6 +49,7 @@ impl NamespaceCommand {
             Self::Visibility { name, visibility } => {
                 Request::patch(&["namespaces", &name], json!({ "visibility": visibility })).about(NAMESPACE, &name)
             }
+            Self::Access { name } => Request::list(&["namespaces", &name, "access"], HELD).about(NAMESPACE, &name),
             Self::Delete { name } => Request::delete(&["namespaces", &name]).about(NAMESPACE, &name),
         }
     }

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use super::ROUTES;
 use crate::{server::Auth, settings::Settings};
 
+mod holders;
 mod limits;
 
 shared::on_both! {
@@ -67,6 +68,10 @@ impl Office {
     async fn clear(&self) {
         self.auth.app().accounts.close().await;
         self.scratch.clear().await;
+    }
+
+    fn pass(&self, time: Duration) {
+        self.auth.app().clock.advance(time);
     }
 
     /// As root, on the data directory's socket.

@@ -1,5 +1,8 @@
 use proptest::{collection::vec, prelude::*, sample::select};
-use shared::access::{Access, Action, Permit, Resource, allows};
+use shared::{
+    access::{Access, Action, Permit, Resource, allows},
+    pattern::RepositoryPattern,
+};
 
 use super::*;
 
@@ -95,6 +98,24 @@ fn permits(access: &[Access], resource: &Resource, action: &Action, tag: &str) -
         Permit::OnlyTags(tags) => tags.iter().any(|pattern| pattern.matches(&tag.parse().unwrap())),
         Permit::No => false,
     }
+}
+
+/// Whether one of the holders that the caller is among holds it.
+fn is_held(caller: &Caller, rules: &Rules, namespace: &Namespace, name: &str, action: &Action, tag: &str) -> bool {
+    let mut holders = vec![Holder::Everyone];
+    if caller.kind != CallerKind::Anonymous {
+        holders.extend([Holder::Authenticated, Holder::Principal(caller)]);
+    }
+    if caller.kind == CallerKind::User {
+        holders.push(Holder::Users);
+    }
+    let (action, tag) = (Actions::of(action), tag.parse().unwrap());
+    holders.into_iter().flat_map(|holder| held(NOW, holder, rules, namespace)).any(|held| {
+        let covers =
+            |pattern: &RepositoryPattern| pattern.for_caller(&caller.handle).is_some_and(|one| one.matches(name));
+        let free = action == Actions::PULL || held.tags.is_none_or(|tags| tags.matches(&tag));
+        held.actions.contains(action) && free && held.repositories.iter().any(covers)
+    })
 }
 
 fn everything() -> Vec<Scope> {
@@ -245,6 +266,30 @@ proptest! {
             // The administrator's `**` covers unknown namespaces as well, as decide does.
             prop_assert_eq!(readable.permits(name), !access.is_empty(), "{}", name);
         }
+    }
+
+    /// "Who can push here?" leaves nobody out and adds nobody: with guardrails taken off, the holders that a caller is among hold what decide grants.
+    #[test]
+    fn holders_hold_what_decide_grants(caller in a_caller(), book in a_book()) {
+        // Who showed nothing is no principal, and has no role.
+        let system_role = caller.system_role.filter(|_| caller.kind != CallerKind::Anonymous);
+        let caller = Caller { credential_scope: None, system_role, ..caller };
+        let rules = book.rules();
+        let access = decided(&caller, &book, &everything());
+        let mut wrong = Vec::new();
+        each_permission(|resource, action, tag| {
+            let name = resource.name.as_str();
+            // Only a system administrator reaches what lies in no namespace.
+            let Some(namespace) = rules.namespaces.named(super::super::grant::first_segment(name)) else { return };
+            let held = is_held(&caller, &rules, namespace, name, &action, tag);
+            let barred = barred(NOW, &rules, namespace).iter().any(|barred| {
+                barred.by.actions.contains(Actions::of(&action)) && barred.repositories.iter().any(|one| one.matches(name))
+            });
+            if permits(&access, resource, &action, tag) != (held && !barred) {
+                wrong.push(format!("{resource} {action} {tag}: held {held}, barred {barred}"));
+            }
+        });
+        prop_assert!(wrong.is_empty(), "{:?}", wrong);
     }
 
     #[test]
