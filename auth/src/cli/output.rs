@@ -17,6 +17,7 @@ pub(super) fn print(answer: &Value, columns: &[&str], json: bool, out: &mut impl
         writeln!(out, "done")?;
     } else if let Some(items) = answer["items"].as_array() {
         table(items, columns, out)?;
+        forbidden(answer, out)?;
     } else if let Some(results) = answer["results"].as_array() {
         explained(answer, results, out)?;
     } else {
@@ -44,6 +45,16 @@ fn table(items: &[Value], columns: &[&str], out: &mut impl io::Write) -> io::Res
     for row in &rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// What guardrails take from everybody in a list of who holds what.
+fn forbidden(answer: &Value, out: &mut impl io::Write) -> io::Result<()> {
+    for one in answer["forbidden"].as_array().into_iter().flatten() {
+        let [actions, repositories] = ["actions", "repositories"].map(|key| text(&one[key]));
+        let by = one["guardrail"].as_i64().map(|id| format!(" (guardrail {id})")).unwrap_or_default();
+        writeln!(out, "Nobody may {actions} on {repositories}{by}.")?;
     }
     Ok(())
 }
@@ -123,6 +134,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_forbidden_to_everybody_stands_below_the_list() {
+        let answer = json!({
+            "items": [{"holder": "bob", "actions": ["pull", "push"]}],
+            "forbidden": [{"actions": ["push"], "repositories": ["acme/release/**"], "guardrail": 2}],
+        });
+        let mut printed = Vec::new();
+        print(&answer, &["holder", "actions"], false, &mut printed).unwrap();
+        let expected = "HOLDER  ACTIONS\nbob     pull,push\nNobody may push on acme/release/** (guardrail 2).\n";
+        assert_eq!(String::from_utf8(printed).unwrap(), expected);
+    }
 
     #[test]
     fn what_a_nearest_miss_lacks_is_named() {
