@@ -19,6 +19,12 @@ directory=$profile
 if [ "$profile" = dev ]; then directory=debug; fi
 program=target/static/$host/$directory/portreeve
 
+# Tests stop the program in the middle of things; nobody else does.
+if [ "$profile" != dev ] && grep -q PORTREEVE_FAILPOINT "$program"; then
+    echo "$program has the points of tests in it" >&2
+    exit 1
+fi
+
 case ${1:-image} in
     program) exit ;;
     image) ;;

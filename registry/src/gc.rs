@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use self::{counts::Counts, hold::TrashHold, pace::Pace};
 use crate::{
+    failpoints::Failed,
     metadata::{
         Metadata,
         manifests::MANIFEST_GRACE,
@@ -86,6 +87,12 @@ pub enum Error {
     /// It was told to stop, or nobody listens any more.
     #[error("it was stopped; what was removed stays removed, and the next run goes on")]
     Stopped,
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        Self::Unavailable(failed.into())
+    }
 }
 
 impl From<WriteError<Infallible>> for Error {

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod cli;
 pub mod content;
+pub mod failpoints;
 pub mod gc;
 pub mod health;
 pub mod http;

@@ -4,15 +4,17 @@ use super::source::{SourceFile, mentions};
 
 /// Who may import whom within the registry and within auth: a module may name what follows it, and nothing else of its
 /// crate. Every module of the two stands here.
-const DIRECTIONS: [(&str, &str, &[&str]); 25] = [
+const DIRECTIONS: [(&str, &str, &[&str]); 26] = [
     ("registry", "http", &["access", "content", "gc", "lifecycle", "health", "settings"]),
     ("registry", "access", &[]),
-    ("registry", "content", &["metadata", "store"]),
-    ("registry", "gc", &["metadata", "store"]),
+    ("registry", "content", &["metadata", "store", "failpoints"]),
+    ("registry", "gc", &["metadata", "store", "failpoints"]),
     ("registry", "lifecycle", &["metadata", "store"]),
     // Keys and digests of bytes are written down; the bytes are the store's alone.
-    ("registry", "metadata", &["store"]),
-    ("registry", "store", &[]),
+    ("registry", "metadata", &["store", "failpoints"]),
+    ("registry", "store", &["failpoints"]),
+    // Steps of all of these have points between them.
+    ("registry", "failpoints", &[]),
     // The checks are the operator's; one of them asks whether content is ready.
     ("registry", "health", &["content", "settings"]),
     // Settings are values. What a way of access is made of, access knows; a default stands where it takes effect.

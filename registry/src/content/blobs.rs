@@ -6,6 +6,7 @@ use shared::{database::WriteError, digest::Digest, repository::RepositoryName};
 
 use super::{Content, Error, Promise, TagLimits, tags::Denial};
 use crate::{
+    failpoints::{Point, reach},
     metadata::{
         blobs::{self, DeleteBlob, Held, MarkDamaged, NotDeleted, NotHeld, PromiseBlob},
         links::Lease,
@@ -96,7 +97,7 @@ impl Content {
             let delete =
                 DeleteBlob { repository: repository.clone(), digest: *digest, hot: self.metadata.blobs().clone() };
             match self.metadata.write(delete).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(reach(Point::BlobDeleted)?),
                 Err(WriteError::Refused(NotDeleted::NotHeld)) => return Err(Error::BlobUnknown { digest: *digest }),
                 Err(WriteError::Refused(NotDeleted::InUse(manifest))) => return Err(Error::BlobInUse { manifest }),
                 Err(WriteError::Refused(NotDeleted::PurgeFirst(manifests))) => self.purge(manifests).await?,
@@ -150,7 +151,8 @@ impl Content {
             // The link went between the look and the promise.
             WriteError::Refused(NotHeld) => Error::BlobUnknown { digest: *digest },
             WriteError::Unavailable(error) => error.into(),
-        })
+        })?;
+        Ok(reach(Point::PromiseGiven)?)
     }
 
     async fn mark_damaged(&self, blob: &Blob) -> Result<(), Error> {

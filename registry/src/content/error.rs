@@ -10,6 +10,7 @@ use shared::{
 
 use super::{manifest::ManifestInvalid, tags::Denial, undelete::NotRestorable};
 use crate::{
+    failpoints::Failed,
     metadata::{immutable::Held, quotas::Exceeded},
     store::StoreError,
 };
@@ -162,6 +163,12 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Unavailable(#[from] DatabaseError),
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        Self::Unavailable(failed.into())
+    }
 }
 
 impl From<WriteError<Self>> for Error {

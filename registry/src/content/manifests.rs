@@ -25,7 +25,10 @@ use super::{
     Content, Error, Promise, Pusher, TagLimits,
     manifest::{Manifest, MediaType},
 };
-use crate::metadata::manifests::{self, Found, ManifestId, Remembered};
+use crate::{
+    failpoints::{Point, reach},
+    metadata::manifests::{self, Found, ManifestId, Remembered},
+};
 
 pub use crate::metadata::manifests::Served;
 pub use delete::{DeleteManifest, Deleted};
@@ -102,7 +105,10 @@ impl Content {
         let push = put::Put::new(put, computed, manifest, self, put::Purpose::Push);
         for _ in 0..MAX_PURGES {
             match self.metadata.write(push.clone()).await? {
-                put::Pushed::Stored(stored) => return Ok(stored),
+                put::Pushed::Stored(stored) => {
+                    reach(Point::ManifestPushed)?;
+                    return Ok(stored);
+                }
                 put::Pushed::PurgeFirst(deleted) => self.purge(vec![deleted]).await?,
             }
         }
@@ -137,7 +143,10 @@ impl Content {
     /// The repository holds no such manifest, or the caller may not touch it.
     pub async fn delete_manifest(&self, delete: DeleteManifest) -> Result<Deleted, Error> {
         let remembered = self.metadata.manifests().clone();
-        Ok(self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?)
+        let deleted =
+            self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?;
+        reach(Point::ManifestDeleted)?;
+        Ok(deleted)
     }
 
     async fn read_manifest(

@@ -3,7 +3,10 @@
 use shared::{database::WriteError, digest::Digest, readable::Readable, repository::RepositoryName};
 
 use super::{Content, Error, Pusher};
-use crate::metadata::blobs::{self, MountBlob, NotMounted};
+use crate::{
+    failpoints::{Point, reach},
+    metadata::blobs::{self, MountBlob, NotMounted},
+};
 
 /// How many links a mount without `from` looks at.
 pub const MAX_LINKS_LOOKED_AT: i64 = 200;
@@ -31,7 +34,10 @@ impl Content {
     ) -> Result<Mounted, Error> {
         let (into, from, holder) = (into.clone(), from.clone(), pusher.holder.clone());
         match self.metadata.write(MountBlob { into, from, digest: *digest, holder }).await {
-            Ok(()) => Ok(Mounted::Linked),
+            Ok(()) => {
+                reach(Point::BlobMounted)?;
+                Ok(Mounted::Linked)
+            }
             Err(WriteError::Refused(NotMounted::NotHeld)) => Ok(Mounted::No),
             Err(WriteError::Refused(NotMounted::Exceeded(exceeded))) => Err(exceeded.into()),
             Err(WriteError::Unavailable(error)) => Err(error.into()),

@@ -9,7 +9,10 @@ mod tests;
 use shared::repository::RepositoryName;
 
 use super::{Content, Error, Force};
-use crate::metadata::tags;
+use crate::{
+    failpoints::{Point, reach},
+    metadata::tags,
+};
 
 pub use delete::DeleteTag;
 pub use limits::Denial;
@@ -57,6 +60,7 @@ impl Content {
     /// As [`Content::delete_tag`].
     pub async fn delete_tag_with(&self, request: DeleteTag, force: Force) -> Result<(), Error> {
         let remembered = self.metadata.manifests().clone();
-        Ok(self.metadata.write(delete::Delete { request, force, remembered, grace: self.lives.grace }).await?)
+        self.metadata.write(delete::Delete { request, force, remembered, grace: self.lives.grace }).await?;
+        Ok(reach(Point::TagDeleted)?)
     }
 }

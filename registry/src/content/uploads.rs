@@ -16,6 +16,7 @@ use shared::{
 use self::session::Session;
 use super::{Content, Error, Promise, Pusher};
 use crate::{
+    failpoints::{Point, reach},
     metadata::uploads::{self, EndUpload, Ended, NotStarted, NotYours, StartUpload, Started, Taken, writers::Turn},
     store::{Found, StorageKey},
 };
@@ -181,7 +182,7 @@ impl Content {
         // Its bytes may go any time from now on: nobody may still be writing them.
         let _turn = self.enter(id).await?;
         match self.end_upload(id, Ended::ByClient(repository.clone())).await? {
-            true => Ok(()),
+            true => Ok(reach(Point::UploadCancelled)?),
             false => Err(Error::UploadUnknown),
         }
     }
@@ -226,6 +227,7 @@ impl Content {
             WriteError::Refused(NotStarted::Exceeded(exceeded)) => exceeded.into(),
             WriteError::Unavailable(error) => error.into(),
         })?;
+        reach(Point::UploadStarted)?;
         Ok((
             id,
             Taken { writer, repository, key, received: 0, algorithm, hash_state: None, boot, allowance, expires_at },
@@ -253,6 +255,7 @@ impl Content {
             Err(WriteError::Refused(NotYours)) => return Err(Error::UploadUnknown),
             Err(WriteError::Unavailable(error)) => return Err(error.into()),
         };
+        reach(Point::UploadTaken)?;
         let found = if taken.received == 0 { Found::Unknown } else { Found::Bytes };
         match start {
             Some(start) if start != taken.received => Err(Error::OutOfOrder { received: taken.received }),

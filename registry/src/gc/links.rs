@@ -1,7 +1,10 @@
 //! Links that no manifest needs.
 
 use super::{Batch, Collector, Error, pace::Pace};
-use crate::metadata::links::collect::{self, CollectLinks, Collected, LinkDue, Loose};
+use crate::{
+    failpoints::{Point, reach},
+    metadata::links::collect::{self, CollectLinks, Collected, LinkDue, Loose},
+};
 
 impl Collector {
     /// Collects expired links; the last link of a blob takes the blob with it.
@@ -27,6 +30,7 @@ impl Collector {
         }
         let collect = CollectLinks { loose: loose.clone(), due, hot: self.metadata.blobs().clone() };
         let done = self.metadata.write(collect).await?;
+        reach(Point::LinksCollected)?;
         pace.note(done.took);
         self.counts.took(done.took);
         Ok(loose.into_iter().zip(done.collected).collect())

@@ -1,7 +1,10 @@
 //! Deleted manifests that nobody wants back.
 
 use super::{Batch, Collector, Error};
-use crate::metadata::manifests::{Due, Purge, purgeable};
+use crate::{
+    failpoints::{Point, reach},
+    metadata::manifests::{Due, Purge, purgeable},
+};
 
 /// How many manifests one batch purges.
 const BATCH: i64 = 100;
@@ -17,6 +20,7 @@ impl Collector {
             let remembered = self.metadata.manifests().clone();
             let purge = Purge { manifest, due: Due::AfterWindow, grace: self.settings.grace, remembered };
             if self.metadata.write(purge).await?.is_some() {
+                reach(Point::PurgeCommitted)?;
                 removed += 1;
             }
         }

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::{Batch, Collector, Error};
 use crate::{
+    failpoints::{Point, reach},
     metadata::trash::{self, ForgetTrash},
     store::{StorageKey, StoreError},
 };
@@ -37,11 +38,17 @@ impl Collector {
         let _emptying = self.hold.emptying().ok_or(Error::BackupRuns)?;
         let keys = trash::due(&mut self.metadata.read().await?, self.store.name(), before, BATCH).await?;
         let full = keys.len() as i64 == BATCH;
+        if keys.is_empty() {
+            return Ok(Emptied { batch: Batch { removed: 0, more: false }, bytes: 0 });
+        }
+        reach(Point::TrashListed)?;
         let (keys, bytes) = self.delete(keys).await?;
+        reach(Point::FilesDeleted)?;
         self.counts.freed(bytes);
         let removed = keys.len();
         if removed > 0 {
             self.metadata.write(ForgetTrash { keys }).await?;
+            reach(Point::TrashEmptied)?;
         }
         Ok(Emptied { batch: Batch { removed, more: full && removed > 0 }, bytes })
     }

@@ -21,7 +21,10 @@ use super::{
     repositories,
     trash::Place,
 };
-use crate::store::StorageKey;
+use crate::{
+    failpoints::{Point, reach},
+    store::StorageKey,
+};
 
 /// The state of a blob whose bytes are there, as far as anybody knows.
 pub(super) const LIVE: &str = "live";
@@ -160,6 +163,7 @@ impl Operation for PromiseBlob {
         // Damage may have been found since the look: no promise can be kept about such bytes.
         let Some(linked) = held.first().filter(|linked| !linked.damaged) else { return Err(Failure::Refused(NotHeld)) };
         links::renew(tx, repository.id, linked.blob, &self.holder).await?;
+        reach(Point::PromiseWritten)?;
         Ok(())
     }
 
@@ -214,7 +218,9 @@ impl Operation for MountBlob {
             return Err(not_held());
         }
         let link = NewLink { repository: into, blob: blob.id, size: blob.size, holder: &self.holder, covered: 0 };
-        links::promise(tx, &link).await
+        links::promise(tx, &link).await?;
+        reach(Point::MountLinked)?;
+        Ok(())
     }
 }
 
@@ -259,6 +265,7 @@ impl Operation for DeleteBlob {
             Some(reason) => return Err(Failure::Refused(reason)),
         }
         links::remove(tx, repository, linked.blob, linked.size).await?;
+        reach(Point::LinkRemoved)?;
         Ok(())
     }
 
@@ -313,6 +320,7 @@ impl Operation for MarkDamaged {
         on!(tx, c => {
             sqlx::query(update).bind(self.blob).bind(self.key.as_str()).bind(DAMAGED).execute(c).await.map(drop)
         })?;
+        reach(Point::DamageMarked)?;
         Ok(())
     }
 

@@ -12,7 +12,10 @@ use shared::{
 };
 
 use super::json_list;
-use crate::store::StorageKey;
+use crate::{
+    failpoints::{Point, reach},
+    store::StorageKey,
+};
 
 /// Where bytes lie, as rows of uploads and of blobs hold it.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -111,6 +114,7 @@ impl Operation for ForgetTrash {
         };
         let keys = json_list(&self.keys);
         on!(tx, c => sqlx::query(delete).bind(keys).execute(c).await.map(drop))?;
+        reach(Point::TrashForgotten)?;
         Ok(())
     }
 }

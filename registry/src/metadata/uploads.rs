@@ -27,7 +27,10 @@ use super::{
     trash::{self, Place},
     usage::{self, Ahead, Allowance},
 };
-use crate::store::StorageKey;
+use crate::{
+    failpoints::{Point, reach},
+    store::StorageKey,
+};
 
 /// The name of an upload: random, so that it is neither guessed nor ever given twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,6 +172,9 @@ impl StartUpload {
             let query = query.bind(self.writer).bind(until).bind(&self.holder).bind(i64::from(self.most));
             query.bind(repository.namespace).fetch_optional(c).await
         })?;
+        if inserted.is_some() {
+            reach(Point::UploadInserted)?;
+        }
         Ok(inserted.map(|(quota,)| quota))
     }
 }
@@ -213,6 +219,7 @@ impl Operation for SaveUpload {
         if let Some(keep) = self.keep_reserved {
             usage::shrink(tx, self.id, keep).await?;
         }
+        reach(Point::ProgressUpdated)?;
         Ok(())
     }
 }
@@ -289,6 +296,7 @@ impl Operation for EndUpload {
             }
         };
         let gone = gone.ok_or(Failure::Refused(NotYours))?;
+        reach(Point::UploadEnded)?;
         trash::throw_away(tx, &gone.place).await?;
         Ok(usage::release(tx, gone.repository_id, gone.reserved).await?)
     }

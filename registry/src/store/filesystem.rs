@@ -27,6 +27,7 @@ mod upload;
 
 use self::{buffers::Buffers, lane::Lane, upload::FileUpload};
 use super::{Found, Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
+use crate::failpoints::{Point, reach};
 
 /// How many jobs of pushes (write, hash, sync, delete) run at once.
 pub const PUSH_JOBS: usize = 32;
@@ -184,6 +185,9 @@ fn remove_durably(files: &[(StorageKey, PathBuf)]) -> Result<(), (StorageKey, io
     for (key, path) in files {
         unless_missing(fs::remove_file(path)).map_err(|error| (key.clone(), error))?;
         directories.extend(path.parent().map(|directory| (directory, key)));
+    }
+    if let Some((key, _)) = files.first() {
+        reach(Point::FilesUnlinked).map_err(|failed| (key.clone(), failed.into()))?;
     }
     for (directory, key) in directories {
         unless_missing(File::open(directory).and_then(|opened| opened.sync_all()))

@@ -13,6 +13,7 @@ use shared::{
 use super::{Condition, Remembered};
 use crate::{
     content::{Error, TagLimits, tags::limits},
+    failpoints::{Point, reach},
     metadata::{
         RepositoryId,
         events::{self, Event},
@@ -99,6 +100,7 @@ impl Operation for Delete {
         for (tag, version) in &carried {
             tags::step(tx, repository.id, &Move { tag, from: *version, to: None, actor }).await?;
         }
+        reach(Point::ManifestUntagged)?;
         let tags: Vec<Tag> = carried.into_iter().map(|(tag, _)| tag).collect();
         match &locked {
             Locked::Purge(_, locked) => manifests::purge(tx, locked, self.grace).await?,
@@ -107,6 +109,7 @@ impl Operation for Delete {
                 manifests::delete(tx, *id, &Deletion { until, actor, tags: &tags }).await?;
             }
         }
+        reach(Point::ManifestHidden)?;
         events::record(tx, &Event::ManifestDeleted { repository: name, digest, tags: &tags, actor }).await?;
         Ok(Deleted { tags })
     }

@@ -13,6 +13,7 @@ use shared::{
 use super::{Condition, PutManifest, Remembered, references};
 use crate::{
     content::{Content, Error, Force, manifest::Manifest, tags::limits},
+    failpoints::{Point, reach},
     metadata::{
         BlobId,
         blobs::HotBlobs,
@@ -251,6 +252,7 @@ impl Operation for Put {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Pushed, Failure<Error>> {
         let locked = self.lock(tx).await?;
+        reach(Point::ManifestLocked)?;
         limits::check(tx, &self.request.limits, &self.tags, self.subject(), &locked.manifests).await?;
         self.check_condition(&locked).map_err(Failure::Refused)?;
         match self.purpose {
@@ -264,8 +266,11 @@ impl Operation for Put {
         }
         let blobs: Vec<BlobId> = locked.links.iter().map(|link| link.blob).collect();
         links::reference(tx, locked.repository.id, &blobs, &self.request.pusher.holder).await?;
+        reach(Point::LinksReferenced)?;
         let (id, new) = self.store(tx, &locked).await?;
+        reach(Point::ManifestStored)?;
         let moved = self.move_tags(tx, &locked, Target { manifest: id, digest: self.digest }).await?;
+        reach(Point::TagsMoved)?;
         let until = tx.now() + self.grace;
         manifests::settle(tx, &self.touched(&locked, id), until).await?;
         if new || !moved.is_empty() {
@@ -273,6 +278,7 @@ impl Operation for Put {
         }
         // Last of all locks: every push of the namespace meets at this row.
         usage::manifest_added(tx, locked.repository.namespace, &self.brought(&locked, id, new)).await?;
+        reach(Point::ManifestCounted)?;
         let tags = self.tags.iter().cloned().collect();
         Ok(Pushed::Stored(Stored { digest: self.digest, subject: self.subject().copied(), tags }))
     }

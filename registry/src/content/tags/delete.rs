@@ -12,6 +12,7 @@ use shared::{
 use super::limits;
 use crate::{
     content::{Error, Force, TagLimits, manifests::Condition},
+    failpoints::{Point, reach},
     metadata::{
         events::{self, Event},
         manifests::{self, Affected, Remembered},
@@ -72,6 +73,7 @@ impl Operation for Delete {
             return Err(Failure::Refused(Error::Immutable(Box::new(held))));
         }
         tags::step(tx, repository.id, &Move { tag, from: state.version, to: None, actor }).await?;
+        reach(Point::TagCleared)?;
         let until = tx.now() + self.grace;
         manifests::settle(tx, &[target.manifest], until).await?;
         events::record(tx, &Event::TagDeleted { repository: name, tag, digest: &target.digest, actor }).await?;

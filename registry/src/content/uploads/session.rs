@@ -16,6 +16,7 @@ use super::{
     gather::{Batch, End, Gather},
 };
 use crate::{
+    failpoints::{Point, reach},
     metadata::{
         uploads::{
             EndUpload, Ended, FinishUpload, Known, Looked, NotFinished, NotYours, SaveUpload, Taken, writers::Turn,
@@ -222,7 +223,7 @@ impl Session {
         match self.content.metadata.write(save).await {
             Ok(()) => {
                 writing.recorded = writing.received;
-                Ok(())
+                Ok(reach(Point::ProgressSaved)?)
             }
             Err(WriteError::Refused(NotYours)) => Err(self.lost().await),
             Err(WriteError::Unavailable(error)) => Err(error.into()),
@@ -246,7 +247,7 @@ impl Session {
             self.unless_lost(writing.bytes.hash(expected.algorithm(), writing.received).await).await?.finish()
         };
         if computed == expected {
-            return Ok(());
+            return Ok(reach(Point::BytesVerified)?);
         }
         self.end().await?;
         Err(Error::DigestMismatch { expected, computed })
@@ -267,6 +268,7 @@ impl Session {
             };
             match self.content.metadata.write(finish).await {
                 Ok(finished) => {
+                    reach(Point::BlobPushed)?;
                     debug!(%digest, size, ?finished, "blob pushed");
                     return Ok(());
                 }
@@ -285,6 +287,7 @@ impl Session {
     /// Whether the bytes that the registry has under the digest are there, and as many as there should be.
     async fn look(&self, known: Known) -> Result<Looked, Error> {
         let sound = self.content.store.size(&known.key).await? == Some(known.size);
+        reach(Point::BytesLookedAt)?;
         Ok(Looked { blob: known.blob, key: known.key, sound })
     }
 

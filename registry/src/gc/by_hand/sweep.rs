@@ -2,6 +2,7 @@
 
 use super::{Event, Mode, Run};
 use crate::{
+    failpoints::{Point, reach},
     gc::{Error, Of, pace::Pace, repositories::Progress},
     metadata::{
         BlobId, RepositoryId,
@@ -95,6 +96,7 @@ impl Run<'_> {
         let remembered = self.collector.metadata.manifests().clone();
         let purge = Purge { manifest: found.id, due, grace: self.collector.settings.grace, remembered };
         let purged = self.collector.metadata.write(purge).await?.is_some();
+        reach(Point::PurgeCommitted)?;
         self.collector.counts.removed(Of::Manifests, usize::from(purged));
         Ok(purged)
     }

@@ -18,13 +18,16 @@ use shared::{
     repository::RepositoryName,
 };
 
-use crate::metadata::{
-    BlobId, NamespaceId, RepositoryId,
-    blobs::HotBlobs,
-    parse_bytes, parse_digest,
-    repositories::Repository,
-    trash::{self, Place},
-    usage,
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        BlobId, NamespaceId, RepositoryId,
+        blobs::HotBlobs,
+        parse_bytes, parse_digest,
+        repositories::Repository,
+        trash::{self, Place},
+        usage,
+    },
 };
 
 /// When a link without a reference may go.
@@ -159,6 +162,7 @@ impl Operation for CollectLinks {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Batch, Failure<Infallible>> {
         let begun = Instant::now();
         let sizes = self.lock(tx).await?;
+        reach(Point::LinksLocked)?;
         let locked: BTreeSet<Pair> = sizes.keys().copied().collect();
         // Deleted manifests keep their references until they are purged, so this finds those inside their undelete window too.
         let named = named(tx, &locked).await?;
@@ -267,6 +271,7 @@ impl CollectLinks {
         let delete =
             pairs!(tx, "DELETE FROM link WHERE (repository_id, blob_id) IN (SELECT repository_id, blob_id FROM pair)");
         on!(tx, c => sqlx::query(delete).bind(as_parameter(gone)).execute(c).await.map(drop))?;
+        reach(Point::LinksDropped)?;
         // Whoever links a blob locks it first, so none of these gets another link before the commit.
         let delete = pairs!(
             tx,
@@ -276,7 +281,9 @@ impl CollectLinks {
         let orphans: Vec<Orphan> = on!(tx, c => sqlx::query_as(delete).bind(as_parameter(gone)).fetch_all(c).await)?;
         let (orphans, places): (BTreeSet<BlobId>, Vec<Place>) =
             orphans.into_iter().map(|orphan| (orphan.id, orphan.place)).unzip();
+        reach(Point::BlobsDropped)?;
         trash::throw_all_away(tx, &places).await?;
+        reach(Point::TrashFilled)?;
         let namespaces = self.loose.iter().map(|loose| ((loose.repository.id, loose.blob), loose.repository.namespace));
         let removed = namespaces.filter(|(pair, _)| gone.contains(pair));
         let removed: Vec<_> = removed.map(|(pair, namespace)| (namespace, pair.1, sizes[&pair])).collect();

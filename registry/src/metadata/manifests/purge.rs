@@ -17,11 +17,14 @@ use shared::{
 use sqlx::Error;
 
 use super::{ManifestId, Remembered, settle, turn::take_turn_of};
-use crate::metadata::{
-    NamespaceId, RepositoryId,
-    events::{self, Event},
-    links::PROMISE_LIFE,
-    locking, parse_digest, usage,
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        NamespaceId, RepositoryId,
+        events::{self, Event},
+        links::PROMISE_LIFE,
+        locking, parse_digest, usage,
+    },
 };
 
 /// Who is written into the event of a manifest that nobody deleted.
@@ -86,6 +89,7 @@ impl Operation for Purge {
             events::record(tx, &Event::ManifestDeleted { repository, digest, tags: &[], actor: COLLECTOR }).await?;
         }
         purge(tx, &locked, self.grace).await?;
+        reach(Point::ManifestPurged)?;
         Ok(Some(locked.named))
     }
 
@@ -188,8 +192,10 @@ pub async fn purge(tx: &mut Transaction<'_>, manifest: &LockedToPurge, grace: Du
                    SELECT b.id FROM manifest_blob n JOIN blob b ON b.digest = n.digest WHERE n.manifest_id = $1)";
     let until = now + PROMISE_LIFE;
     on!(tx, c => sqlx::query(sql).bind(manifest.id).bind(until).bind(manifest.repository).execute(c).await.map(drop))?;
+    reach(Point::HoldsSet)?;
     let sql = "DELETE FROM manifest WHERE id = $1";
     on!(tx, c => sqlx::query(sql).bind(manifest.id).execute(c).await.map(drop))?;
+    reach(Point::ManifestErased)?;
     settle(tx, &manifest.family, now + grace).await?;
     usage::relieve(tx, manifest.namespace, manifest.size).await
 }

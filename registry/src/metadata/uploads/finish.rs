@@ -8,6 +8,7 @@ use shared::{
 
 use super::UploadId;
 use crate::{
+    failpoints::{Point, reach},
     metadata::{
         BlobId,
         blobs::{self, Blob, HotBlobs, LIVE},
@@ -99,19 +100,25 @@ impl Operation for FinishUpload {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Finished, Failure<NotFinished>> {
         let upload = self.take_out(tx).await?.ok_or(Failure::Refused(NotFinished::NotYours))?;
+        reach(Point::UploadRemoved)?;
         let (place, covered) = (upload.place, parse_bytes(upload.reserved));
         if let Some(blob) = self.insert_blob(tx, &place).await? {
+            reach(Point::BlobInserted)?;
             links::add(tx, &self.link(blob, covered)).await?;
+            reach(Point::BlobLinked)?;
             return Ok(Finished::New);
         }
         // It was there a statement ago: its last link went in the meantime.
         let Some(known) = blobs::lock(tx, &self.digest).await? else { return Err(Failure::Again) };
         let finished = if known.is_live() && self.is_sound(&known)? {
             trash::throw_away(tx, &place).await?;
+            reach(Point::SurplusDiscarded)?;
             Finished::Surplus
         } else {
             blobs::move_to(tx, known.id, &place).await?;
+            reach(Point::BlobHealed)?;
             trash::throw_away(tx, &known.place).await?;
+            reach(Point::DamageDiscarded)?;
             Finished::Healed
         };
         links::promise(tx, &self.link(known.id, covered)).await?;

@@ -13,6 +13,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use shared::digest::{Algorithm, Hasher};
 
 use super::{Found, Lane, OpenUpload, StorageKey, StoreError, sync_directory_of};
+use crate::failpoints::{Point, reach};
 
 /// How many pieces the kernel takes in one call (IOV_MAX).
 const PIECES_PER_CALL: usize = 1024;
@@ -72,6 +73,7 @@ impl Place {
             Found::Unknown => options.create(true),
         };
         let file = options.open(path)?;
+        reach(if self.found == Found::Bytes { Point::FileReopened } else { Point::FileCreated })?;
         Ok((self.opened.get_or_init(|| file), path))
     }
 }
@@ -110,6 +112,7 @@ fn write_and_hash(file: &File, offset: u64, pieces: &[Bytes], mut hasher: Hasher
         return Ok(Err(length));
     }
     write_all_at(file, offset, pieces)?;
+    reach(Point::BytesWritten)?;
     pieces.iter().for_each(|piece| hasher.update(piece));
     Ok(Ok(hasher))
 }
@@ -123,9 +126,12 @@ fn sync_first(file: &File, path: &Path, length: u64) -> io::Result<u64> {
     if found > length {
         // What a crash or a failed write left behind the recorded end belongs to nobody.
         file.set_len(length)?;
+        reach(Point::FileTrimmed)?;
     }
     file.sync_data()?;
+    reach(Point::FileSynced)?;
     sync_directory_of(path)?;
+    reach(Point::DirectorySynced)?;
     Ok(found)
 }
 
