@@ -1,5 +1,6 @@
 //! Uploads: which there are, who may write them, how far they have come (design.md section 5, "Uploads").
 
+mod end;
 mod finish;
 mod take;
 pub(crate) mod writers;
@@ -16,15 +17,15 @@ use shared::{
 
 pub(crate) use self::take::take;
 pub use self::{
+    end::{EndUpload, Ended, ExpireUploads},
     finish::{FinishUpload, Finished, Known, Looked, NotFinished},
     take::Taken,
 };
 use super::{
-    RepositoryId, parse_bytes,
+    parse_bytes,
     quotas::Exceeded,
     repositories::{self, Repository},
     stored_bytes,
-    trash::{self, Place},
     usage::{self, Ahead, Allowance},
 };
 use crate::{
@@ -246,69 +247,6 @@ impl SaveUpload {
             query.execute(c).await.map(|done| done.rows_affected())
         })
     }
-}
-
-/// Whose request ends an upload.
-#[derive(Clone, Debug)]
-pub enum Ended {
-    /// Its writer found that it can come to nothing.
-    ByWriter(i64),
-    /// A client cancelled it, in the repository where it belongs.
-    ByClient(RepositoryName),
-    /// Nobody came back for it.
-    ByExpiry,
-}
-
-/// Ends an upload; its bytes go to the trash.
-#[derive(Debug)]
-pub struct EndUpload {
-    /// Which.
-    pub id: UploadId,
-    /// Why.
-    pub ended: Ended,
-}
-
-impl Operation for EndUpload {
-    type Output = ();
-    type Refusal = NotYours;
-    const NAME: &'static str = "end_upload";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<NotYours>> {
-        let id = self.id.get();
-        let now = tx.now();
-        let gone: Option<Gone> = match &self.ended {
-            Ended::ByWriter(writer) => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 \
-                              RETURNING storage_key, store, repository_id, reserved";
-                on!(tx, c => sqlx::query_as(delete).bind(id).bind(writer).fetch_optional(c).await)?
-            }
-            Ended::ByClient(repository) => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at > $2 AND repository_id = \
-                              (SELECT id FROM repository WHERE name = $3 AND deleted_at IS NULL) \
-                              RETURNING storage_key, store, repository_id, reserved";
-                let repository = repository.as_str();
-                on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).bind(repository).fetch_optional(c).await)?
-            }
-            Ended::ByExpiry => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at <= $2 \
-                              RETURNING storage_key, store, repository_id, reserved";
-                on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).fetch_optional(c).await)?
-            }
-        };
-        let gone = gone.ok_or(Failure::Refused(NotYours))?;
-        reach(Point::UploadEnded)?;
-        trash::throw_away(tx, &gone.place).await?;
-        Ok(usage::release(tx, gone.repository_id, gone.reserved).await?)
-    }
-}
-
-/// What is left of an upload whose row is gone.
-#[derive(sqlx::FromRow)]
-struct Gone {
-    #[sqlx(flatten)]
-    place: Place,
-    repository_id: RepositoryId,
-    reserved: i64,
 }
 
 /// How many bytes an upload has received, if there is one of this id in the repository.

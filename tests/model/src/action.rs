@@ -58,7 +58,7 @@ pub enum Action {
     CollectLink(Number, Number),
     /// `garbage-collect`: `CollectLinks` of one without a reference whose promise is over, whatever its expiry.
     CollectByHand(Number, Number),
-    /// A sweep: `EndUpload` of one that nobody came back for.
+    /// A sweep: `ExpireUploads`.
     ExpireUpload(Number),
     /// A sweep: `trash::due` gives a collector a key, and it asks the store to delete it.
     Take(Number, Number),

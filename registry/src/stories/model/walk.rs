@@ -24,7 +24,7 @@ use crate::{
         manifests::Due,
         repositories::Repository,
         trash::{self, ForgetTrash},
-        uploads::{EndUpload, Ended, Known, UploadId},
+        uploads::{ExpireUploads, Known, UploadId},
     },
     settings::References,
     store::{
@@ -234,8 +234,8 @@ impl<'a> Walk<'a> {
                 self.collect(repository, digest, LinkDue::Unpromised, before).await
             }
             Action::ExpireUpload(upload) => {
-                let end = EndUpload { id: self.uploads[&upload].0, ended: Ended::ByExpiry };
-                same("an expired upload", changed, metadata.write(end).await.is_ok())
+                let expire = ExpireUploads { ids: vec![self.uploads[&upload].0] };
+                same("expired uploads", usize::from(changed), metadata.write(expire).await.unwrap())
             }
             Action::Take(_, key) => {
                 let due = self.stage.clock.now() - ticks(self.scenario.rules.lives.trash);
