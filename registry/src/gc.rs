@@ -193,14 +193,28 @@ impl Collector {
     /// # Errors
     /// Database or store failed. What was removed before that stays removed.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<Swept, Error> {
+        let before = self.make_room(stop).await?;
         self.in_batches(Of::Events, stop).await?;
         Ok(Swept {
             uploads: self.in_batches(Of::Uploads, stop).await?,
             repositories: self.in_batches(Of::Repositories, stop).await?,
             manifests: self.in_batches(Of::Manifests, stop).await?,
             links: self.in_batches(Of::Links, stop).await?,
-            keys: self.in_batches(Of::Trash, stop).await?,
+            keys: match self.in_batches(Of::Trash, stop).await {
+                // What the store keeps for a reason of its own is no failure while other bytes go.
+                Err(Error::Store(_)) if before > 0 => before,
+                emptied => before + emptied?,
+            },
         })
+    }
+
+    /// Empties the trash before anything else is done: it frees space without writing first, and on a full disk nothing else may be possible. What the store
+    /// does not let go keeps nobody from collecting; it is met again behind the rest, and told there.
+    async fn make_room(&self, stop: &CancellationToken) -> Result<usize, Error> {
+        match self.in_batches(Of::Trash, stop).await {
+            Err(Error::Store(_)) => Ok(0),
+            emptied => emptied,
+        }
     }
 
     async fn in_batches(&self, of: Of, stop: &CancellationToken) -> Result<usize, Error> {

@@ -135,6 +135,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The size in bytes that every part of an upload but its last must have; `None` where pieces of any size may be written.
     fn part_size(&self) -> Option<u64>;
 
+    /// Whether there is room for so many bytes more, and for what deletions need; [`StoreError::NoSpace`] if not. Asked before they go into a database that
+    /// lies beside the store.
+    fn room(&self, bytes: u64) -> Result<(), StoreError>;
+
     /// The bytes of an upload. Its first step opens them, and answers why that failed if it did: what blocks is then one job and not two.
     fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload>;
 

@@ -301,6 +301,21 @@ pub enum DatabaseError {
     Closed,
 }
 
+impl DatabaseError {
+    /// Whether the database has no room for what was to be written.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        /// PostgreSQL's `disk_full`; SQLite's `SQLITE_FULL`, which has no extended codes.
+        const FULL: [&str; 2] = ["53100", "13"];
+        let error = match self {
+            Self::Query(error) => error,
+            Self::NoTransaction(error) => error,
+            _ => return false,
+        };
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| FULL.contains(&&*code))
+    }
+}
+
 /// How long a caller waits for a connection before it is told [`DatabaseError::Busy`].
 const LEND_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -182,7 +182,11 @@ impl From<WriteError<Self>> for Error {
 
 impl Error {
     /// Whether there is no space left for what was pushed.
-    pub const fn is_out_of_space(&self) -> bool {
-        matches!(self, Self::Store(StoreError::NoSpace(_)))
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::NoSpace(_)),
+            Self::Unavailable(error) => error.is_out_of_space(),
+            _ => false,
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use shared::{
-    database::{DatabaseError, Durability, Failure, Operation, Transaction},
+    database::{DatabaseError, Dialect, Durability, Failure, Operation, Transaction},
     digest::{Algorithm, Digest},
     reference::Reference,
     repository::RepositoryName,
@@ -102,6 +102,10 @@ impl Content {
             _ => {}
         }
         let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
+        // Payloads are rows. Those of an embedded database share the disk with the bytes, and what deletions need of it.
+        if self.metadata.dialect() == Dialect::Sqlite {
+            self.store.room(put.payload.len() as u64)?;
+        }
         let push = put::Put::new(put, computed, manifest, self, put::Purpose::Push);
         for _ in 0..MAX_PURGES {
             match self.metadata.write(push.clone()).await? {

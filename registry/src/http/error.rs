@@ -327,7 +327,7 @@ fn from_content(error: content::Error, id: Option<&RequestId>) -> Answer {
         }
         // Handlers know the caller's name and turn it into `Error::Denied`.
         E::Denied(_) => Answer::new(Code::Denied, &message, Value::Null),
-        E::Store(_) if out_of_space => {
+        E::Store(_) | E::Unavailable(_) if out_of_space => {
             let id = log(&message, id);
             Answer::new(Code::Unknown, "the registry has no space left", json!({ "id": id }))
                 .status(StatusCode::INSUFFICIENT_STORAGE)

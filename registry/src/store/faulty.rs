@@ -121,6 +121,10 @@ impl Store for Faulty {
         self.part_size.or(self.inner.part_size())
     }
 
+    fn room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.inner.room(bytes)
+    }
+
     fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload> {
         let inner = self.inner.upload(key, found);
         Box::new(FaultyUpload { inner, key: key.clone(), store: self.clone(), opened: false })

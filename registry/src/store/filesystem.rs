@@ -22,6 +22,7 @@ mod lane;
 mod listing;
 mod quarantine;
 mod reading;
+mod reserve;
 pub mod transfer;
 mod upload;
 
@@ -97,6 +98,11 @@ impl Store for Filesystem {
         None
     }
 
+    fn room(&self, bytes: u64) -> Result<(), StoreError> {
+        let left = File::open(&self.root).and_then(|root| reserve::is_left_behind(bytes, root));
+        left.map_err(|error| StoreError::from_io(&StorageKey::stored(BLOBS), error))
+    }
+
     fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload> {
         Box::new(FileUpload::new(key.clone(), self.path(key).ok(), found, self.pushes.clone()))
     }
@@ -104,6 +110,7 @@ impl Store for Filesystem {
     fn put<'a>(&'a self, key: &'a StorageKey, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         self.push_job(key, move |path| {
             let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+            reserve::is_left_behind(bytes.len() as u64, &file)?;
             upload::write_all_at(&file, 0, &[bytes])?;
             file.sync_data()?;
             sync_directory_of(path)

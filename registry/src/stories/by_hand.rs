@@ -26,6 +26,7 @@ use crate::{
 on_both! {
     an_empty_registry_has_nothing_to_collect
     what_was_deleted_is_freed_at_once
+    bytes_that_stay_keep_nothing_else
     what_is_being_pushed_stays
     anothers_promise_outlives_my_manifest
     deleted_manifests_stay_where_that_was_asked_for
@@ -122,6 +123,20 @@ async fn what_was_deleted_is_freed_at_once(stage: &mut Stage) {
     assert_eq!(stage.count("SELECT count(*) FROM trash").await, 0);
     stage.is_consistent().await;
     assert_eq!(collect(stage, EVERYTHING).await.0, Totals::default());
+}
+
+async fn bytes_that_stay_keep_nothing_else(stage: &mut Stage) {
+    let deleted = image(stage, "acme/web", "v1", "layer", &ada()).await;
+    stage.push("acme/web", "layer").await.unwrap();
+    let stuck = stage.file("SELECT storage_key FROM trash").await;
+    std::fs::remove_file(&stuck).unwrap();
+    // Something that no deletion of a file removes, as a damaged directory would be.
+    std::fs::create_dir(&stuck).unwrap();
+    delete(stage, "acme/web", deleted, MINUTE).await;
+    stage.tamper("UPDATE link SET leased_until = 1").await;
+    let (totals, _) = collect(stage, EVERYTHING).await;
+    assert_eq!((totals.manifests, totals.blobs, totals.files), (1, 1, 1));
+    assert_eq!(stage.count("SELECT count(*) FROM trash").await, 1, "the one that stays is still known");
 }
 
 async fn what_is_being_pushed_stays(stage: &mut Stage) {

@@ -119,9 +119,8 @@ async fn trash_that_cannot_be_deleted_is_tried_again(stage: &mut Stage) {
     stage.push("acme/web", "twice").await.unwrap();
     stage.pass(61 * MINUTE);
     for fault in [Fault::Error, Fault::LostAnswer] {
-        // Together, and then each alone.
-        stage.store.plan(Call::Delete, fault);
-        stage.store.plan(Call::Delete, fault);
+        // Together, and then each alone; before the rest is collected, and behind it.
+        (0..4).for_each(|_| stage.store.plan(Call::Delete, fault));
         let collector = collector(stage, Settings::default());
         collector.sweep(&CancellationToken::new()).await.unwrap_err();
         assert_eq!(
@@ -146,6 +145,11 @@ async fn trash_that_stays_does_not_keep_the_rest(stage: &mut Stage) {
     stage.pass(61 * MINUTE);
     assert_eq!(sweep(stage).await.keys, 1);
     assert_eq!(stage.count("SELECT count(*) FROM trash").await, 1, "the one that stays is still known");
+    stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    let swept = collector(stage, Settings::default()).sweep(&CancellationToken::new()).await;
+    assert!(matches!(swept, Err(crate::gc::Error::Store(_))), "nothing can be deleted, and that is told: {swept:?}");
+    assert_eq!(stage.count("SELECT count(*) FROM upload").await, 0, "what can be collected is");
 }
 
 async fn links_that_are_needed_do_not_keep_the_rest(stage: &mut Stage) {

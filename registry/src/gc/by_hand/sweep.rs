@@ -18,6 +18,12 @@ impl Run<'_> {
     /// Goes through every repository, and empties the trash behind it.
     pub(super) async fn sweep(&mut self) -> Result<(), Error> {
         if self.order.mode == Mode::Collect {
+            // Frees space without writing anything first: on a full disk nothing else may be possible.
+            match self.empty_trash().await {
+                // The end of the run says so, when links have been collected.
+                Ok(()) | Err(Error::BackupRuns | Error::Store(_)) => {}
+                Err(error) => return Err(error),
+            }
             self.collector.in_batches(Of::Uploads, self.stop).await?;
         }
         let mut behind = RepositoryId(0);
@@ -30,7 +36,11 @@ impl Run<'_> {
             }
         }
         match self.order.mode {
-            Mode::Collect => self.empty_trash().await,
+            Mode::Collect => match self.empty_trash().await {
+                // What the store keeps for a reason of its own is no failure while other bytes go.
+                Err(Error::Store(_)) if self.totals.files > 0 => Ok(()),
+                emptied => emptied,
+            },
             Mode::Report => self.weigh_trash().await,
         }
     }

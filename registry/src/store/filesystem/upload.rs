@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::digest::{Algorithm, Hasher};
 
-use super::{Found, Lane, OpenUpload, StorageKey, StoreError, sync_directory_of};
+use super::{Found, Lane, OpenUpload, StorageKey, StoreError, reserve, sync_directory_of};
 use crate::failpoints::{Point, reach};
 
 /// How many pieces the kernel takes in one call (IOV_MAX).
@@ -111,6 +111,7 @@ fn write_and_hash(file: &File, offset: u64, pieces: &[Bytes], mut hasher: Hasher
     if length < offset {
         return Ok(Err(length));
     }
+    reserve::is_left_behind(pieces.iter().map(|piece| piece.len() as u64).sum(), file)?;
     write_all_at(file, offset, pieces)?;
     reach(Point::BytesWritten)?;
     pieces.iter().for_each(|piece| hasher.update(piece));
