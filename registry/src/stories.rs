@@ -4,6 +4,7 @@ mod backups;
 mod beside_each_other;
 mod by_hand;
 mod collecting;
+mod faults;
 mod found_bytes;
 mod model;
 mod quotas;

@@ -44,20 +44,59 @@ pub(crate) enum Fault {
     ShortWrite(usize),
     /// The disk is full.
     Full,
+    /// Of a deletion: it is answered now, and done when [`Faulty::deliver`] is called.
+    Late,
 }
 
-/// Wraps a store and has planned faults, each of which happens once, at the next call of its kind.
+/// What happens at random, and how often: each call has so many chances in a thousand to meet a fault.
+#[derive(Clone, Copy, Debug)]
+struct Weather {
+    state: u64,
+    per_mille: u64,
+    faults: u64,
+}
+
+impl Weather {
+    /// splitmix64: the same faults for the same seed and the same calls.
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// What this call meets. A read is answered wrongly by no fault: lost bytes are another story.
+    fn meets(&mut self, call: Call) -> Option<Fault> {
+        if self.draw() % 1000 >= self.per_mille {
+            return None;
+        }
+        self.faults += 1;
+        let late = Fault::Delay(Duration::from_millis(self.draw() % 20));
+        Some(match (call, self.draw() % 5) {
+            (Call::Delete, 0 | 1) => Fault::Late,
+            (Call::Write, 0) => Fault::ShortWrite(usize::try_from(self.draw() % 8).unwrap_or(0)),
+            (Call::Write | Call::Finish, 1) => Fault::Full,
+            (_, 0..3) => Fault::LostAnswer,
+            (_, 3) => late,
+            _ => Fault::Error,
+        })
+    }
+}
+
+/// Wraps a store and has planned faults, each of which happens once, at the next call of its kind; and faults at random, while it storms.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
     plan: Arc<Mutex<VecDeque<(Call, Fault)>>>,
+    weather: Arc<Mutex<Option<Weather>>>,
+    late: Arc<Mutex<Vec<StorageKey>>>,
     /// What it says instead of what the store behind it does.
     part_size: Option<u64>,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, plan: Arc::default(), part_size: None }
+        Self { inner, plan: Arc::default(), weather: Arc::default(), late: Arc::default(), part_size: None }
     }
 
     /// Says that it takes parts of so many bytes, as object stores do.
@@ -75,14 +114,33 @@ impl Faulty {
         self.plan.lock().unwrap().is_empty()
     }
 
+    /// From now on calls meet faults at random, the same ones for the same seed.
+    pub(crate) fn storm(&self, seed: u64, per_mille: u64) {
+        *self.weather.lock().unwrap() = Some(Weather { state: seed, per_mille, faults: 0 });
+    }
+
+    /// Ends a storm; answers how many faults there were.
+    pub(crate) fn calm(&self) -> u64 {
+        self.weather.lock().unwrap().take().map_or(0, |weather| weather.faults)
+    }
+
+    /// Carries out the deletions that are late; answers how many.
+    pub(crate) async fn deliver(&self) -> usize {
+        let keys = std::mem::take(&mut *self.late.lock().unwrap());
+        self.inner.delete(&keys).await.unwrap();
+        keys.len()
+    }
+
     fn plans(&self, call: Call) -> bool {
         self.plan.lock().unwrap().iter().any(|(planned, _)| *planned == call)
     }
 
     fn next(&self, call: Call) -> Option<Fault> {
         let mut plan = self.plan.lock().unwrap();
-        let position = plan.iter().position(|(planned, _)| *planned == call)?;
-        plan.remove(position).map(|(_, fault)| fault)
+        match plan.iter().position(|(planned, _)| *planned == call) {
+            Some(position) => plan.remove(position).map(|(_, fault)| fault),
+            None => self.weather.lock().unwrap().as_mut()?.meets(call),
+        }
     }
 
     /// Does `work`, or what was planned instead of it.
@@ -92,7 +150,17 @@ impl Faulty {
         key: &StorageKey,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match self.next(call) {
+        self.meet(self.next(call), key, work).await
+    }
+
+    /// Does `work`, or what `fault` makes of it.
+    async fn meet<T>(
+        &self,
+        fault: Option<Fault>,
+        key: &StorageKey,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match fault {
             None => work.await,
             Some(Fault::Delay(delay)) => {
                 tokio::time::sleep(delay).await;
@@ -103,7 +171,7 @@ impl Faulty {
                 Err(failure(key))
             }
             Some(Fault::Full) => Err(StoreError::NoSpace(key.clone())),
-            Some(Fault::Error | Fault::ShortWrite(_)) => Err(failure(key)),
+            Some(Fault::Error | Fault::ShortWrite(_) | Fault::Late) => Err(failure(key)),
         }
     }
 }
@@ -145,7 +213,13 @@ impl Store for Faulty {
     fn delete<'a>(&'a self, keys: &'a [StorageKey]) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let key = keys.first().cloned().unwrap_or_else(|| StorageKey::stored("none"));
-            self.perform(Call::Delete, &key, self.inner.delete(keys)).await
+            match self.next(Call::Delete) {
+                Some(Fault::Late) => {
+                    self.late.lock().unwrap().extend_from_slice(keys);
+                    Ok(())
+                }
+                fault => self.meet(fault, &key, self.inner.delete(keys)).await,
+            }
         }
         .boxed()
     }
@@ -197,14 +271,15 @@ impl OpenUpload for FaultyUpload {
     fn write(&mut self, offset: u64, pieces: Vec<Bytes>, hasher: Hasher) -> BoxFuture<'_, Result<Hasher, StoreError>> {
         async move {
             self.open().await?;
-            let planned = self.store.plan.lock().unwrap().iter().find(|(call, _)| *call == Call::Write).copied();
-            if let Some((_, Fault::ShortWrite(bytes))) = planned {
-                self.store.next(Call::Write);
-                let written = Bytes::from(pieces.concat()).slice(..bytes);
-                self.inner.write(offset, vec![written], hasher).await?;
-                return Err(failure(&self.key));
+            match self.store.next(Call::Write) {
+                Some(Fault::ShortWrite(bytes)) => {
+                    let whole = Bytes::from(pieces.concat());
+                    let written = whole.slice(..bytes.min(whole.len()));
+                    self.inner.write(offset, vec![written], hasher).await?;
+                    Err(failure(&self.key))
+                }
+                fault => self.store.meet(fault, &self.key, self.inner.write(offset, pieces, hasher)).await,
             }
-            self.store.perform(Call::Write, &self.key, self.inner.write(offset, pieces, hasher)).await
         }
         .boxed()
     }
@@ -256,5 +331,28 @@ async fn faults_happen_once_and_as_planned() {
     let hasher = Hasher::new(Algorithm::Sha256);
     upload.write(0, vec![Bytes::from_static(b"abc")], hasher).await.unwrap_err();
     assert_eq!(store.size(&key).await.unwrap(), Some(2));
+    store.plan(Call::Delete, Fault::Late);
+    store.delete(std::slice::from_ref(&key)).await.unwrap();
+    assert_eq!(store.size(&key).await.unwrap(), Some(2), "it says so, and has not done it");
+    assert_eq!(store.deliver().await, 1);
+    assert_eq!(store.size(&key).await.unwrap(), None);
     assert!(store.is_spent());
+}
+
+#[tokio::test]
+async fn a_storm_is_the_same_for_the_same_seed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Faulty::new(Arc::new(super::filesystem::Filesystem::open(directory.path()).unwrap()));
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        store.storm(7, 500);
+        let mut answers = Vec::new();
+        for _ in 0..100 {
+            answers.push(store.size(&StorageKey::stored("blobs/00/0")).await.is_ok());
+        }
+        runs.push((answers, store.calm()));
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert!((30..70).contains(&runs[0].1), "half of a hundred calls: {}", runs[0].1);
+    assert!(store.size(&StorageKey::stored("blobs/00/0")).await.is_ok(), "a calm store is a store");
 }

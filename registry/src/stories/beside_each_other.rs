@@ -278,7 +278,7 @@ async fn together(stage: &Stage, seed: u64) {
     tokio::join!(collecting, acting, examining);
 }
 
-async fn sweep(stage: &Stage) {
+pub(super) async fn sweep(stage: &Stage) {
     let (metadata, store) = (stage.content.metadata.clone(), Arc::new(stage.store.clone()));
     let settings = Settings { trash_wait: HOUR, ..Settings::default() };
     let collector = Collector::new(metadata, store, stage.clock.clone(), settings);
@@ -318,7 +318,7 @@ const LIVING: &str = "SELECT r.name || ' ' || m.digest FROM manifest m JOIN repo
                       WHERE m.deleted_at IS NULL";
 
 /// Each counts what may not be.
-const SOUND: [(&str, &str); 5] = [
+pub(super) const SOUND: [(&str, &str); 5] = [
     (
         "I3: what a manifest names is linked",
         "SELECT count(*) FROM manifest_blob n WHERE NOT EXISTS (SELECT 1 FROM blob b JOIN link l ON l.blob_id = b.id \
@@ -350,7 +350,7 @@ const SOUND: [(&str, &str); 5] = [
 ];
 
 /// After the last manifest everything goes: no row holds what nobody names.
-async fn nothing_stays_that_nobody_needs(stage: &Stage) {
+pub(super) async fn nothing_stays_that_nobody_needs(stage: &Stage) {
     stage.tamper("UPDATE tag SET manifest_id = NULL").await;
     stage.tamper("UPDATE manifest SET deleted_at = 1, expires_at = 1").await;
     for _ in 0..3 {
