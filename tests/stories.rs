@@ -18,6 +18,8 @@ mod guests;
 mod hanging_up;
 mod hostile;
 mod key_sets;
+#[cfg(debug_assertions)]
+mod kill_matrix;
 mod kills;
 mod lifecycle;
 mod many_uploads;

@@ -20,6 +20,11 @@ impl Schemas {
         Self { url, name: word() }
     }
 
+    /// Where the registry's tables are, for whoever looks into them beside it: the cluster, and the schema.
+    pub(crate) fn registry(&self) -> (String, String) {
+        (self.url.clone(), format!("registry_{}", self.name))
+    }
+
     /// The registry's facts go to PostgreSQL.
     pub(crate) fn for_registry(&self, launch: Launch) -> Launch {
         launch

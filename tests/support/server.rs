@@ -205,6 +205,12 @@ impl Portreeve {
         self.ended()
     }
 
+    /// Waits until it has died by itself.
+    pub(crate) fn dies(&mut self) {
+        let status = self.ended();
+        assert!(!status.success(), "the server ended well:\n{}", self.log());
+    }
+
     /// Waits for its end and returns how it ended.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let begun = Instant::now();

@@ -1,0 +1,259 @@
+//! One story that comes to every point: what clients and an operator do to a registry in a day.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::PathBuf,
+};
+
+use bytes::Bytes;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::ledger::{Ledger, Open};
+use crate::{
+    protocol::{
+        answer::{Answer, Failure},
+        client::{Client, Request},
+        samples::{Algorithm, Blob, Manifest, media},
+    },
+    stories::facts::Facts,
+    support::server::Portreeve,
+};
+
+/// Where images are pushed to.
+pub(super) const REPOSITORY: &str = "acme/web";
+/// Where blobs are pushed that no manifest names.
+const SCRATCH: &str = "acme/scratch";
+/// Where uploads begin that nobody comes back for.
+const FORSAKEN: &str = "acme/forsaken";
+
+/// The data directory's socket, where whoever runs the server administers.
+pub(super) fn socket(portreeve: &Portreeve) -> PathBuf {
+    portreeve.data().join("root/portreeve.sock")
+}
+
+/// Collects by hand, and insists that the run came to its end.
+pub(super) async fn collect(socket: &std::path::Path) -> Result<(), Failure> {
+    let http = reqwest::Client::builder().unix_socket(socket).build().expect("a plain client can be built");
+    let ask = http.post("http://localhost/api/v1/registry/garbage-collect").header("content-type", "application/json");
+    let lost = |error: reqwest::Error| Failure::new(format!("collecting by hand: {error:?}"));
+    let told = ask.body(json!({"detail": false}).to_string()).send().await.map_err(lost)?.text().await.map_err(lost)?;
+    match told.lines().last().map(serde_json::from_str::<Value>) {
+        Some(Ok(last)) if last["event"] == "done" => Ok(()),
+        _ => Err(Failure::new(format!("collecting by hand answered 5xx, in its way: {told}"))),
+    }
+}
+
+/// A layer that every teller of round `number` pushes.
+fn layer(number: usize) -> Blob {
+    Blob::of(Algorithm::Sha256, format!("layer {number} ").repeat(400))
+}
+
+/// Pushes the layer of a round with one request.
+pub(super) async fn push_layer(client: &Client, repository: &str, number: usize) -> Result<(), Failure> {
+    push(client, repository, &layer(number)).await
+}
+
+pub(super) async fn push(client: &Client, repository: &str, blob: &Blob) -> Result<(), Failure> {
+    let post = client.request(Method::POST, &format!("{repository}/blobs/uploads/"));
+    ask(post.query("digest", &blob.digest).body(&blob.bytes)).await?.status(&[201])?;
+    Ok(())
+}
+
+/// A failure is told in the form of the protocol, whatever failed.
+pub(super) async fn ask(request: Request<'_>) -> Result<Answer, Failure> {
+    let answer = request.send().await?;
+    if answer.status >= 500 && !answer.json().is_ok_and(|body| body["errors"][0]["code"].is_string()) {
+        return Err(Failure::new(format!("not in the form of the protocol: {}", answer.instead_of("an error"))));
+    }
+    Ok(answer)
+}
+
+pub(super) struct Story<'s> {
+    pub(super) portreeve: &'s Portreeve,
+    pub(super) client: &'s Client,
+    pub(super) facts: &'s Facts,
+    pub(super) ledger: &'s mut Ledger,
+    pub(super) number: usize,
+}
+
+impl Story<'_> {
+    pub(super) async fn tell(&mut self) -> Result<(), Failure> {
+        let number = self.number;
+        let blob = |what: &str| Blob::of(Algorithm::Sha256, format!("{what} {number} ").repeat(200));
+        let (layer, config, second) = (layer(number), blob("config"), blob("second layer"));
+        self.upload_in_two(&layer).await?;
+        self.keep(REPOSITORY, &config).await?;
+        self.upload_over_remains(&second).await?;
+        self.mount(&layer).await?;
+        self.keep("other/tool", &layer).await?;
+        let image = self.image(&config, &[&layer, &second], "kept");
+        self.tag(&image, &format!("v{number}")).await?;
+        self.tag(&image, "latest").await?;
+        self.promise(&layer).await?;
+        self.delete_what_is_pushed(&config, &layer).await?;
+        self.lose_and_heal(&blob("lost")).await?;
+        self.forget_uploads(&blob("forsaken")).await?;
+        self.delete_an_old_image().await?;
+        collect(&socket(self.portreeve)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Request<'_> {
+        self.client.request(method, path)
+    }
+
+    /// Pushes a blob with one request, to be there from now on.
+    async fn keep(&mut self, repository: &str, blob: &Blob) -> Result<(), Failure> {
+        push(self.client, repository, blob).await?;
+        self.ledger.keep(repository, blob);
+        Ok(())
+    }
+
+    /// POST, and the path of the session.
+    async fn begin(&self, repository: &str) -> Result<String, Failure> {
+        let begun = ask(self.request(Method::POST, &format!("{repository}/blobs/uploads/"))).await?;
+        path_of(begun.status(&[202])?)
+    }
+
+    async fn patch(&self, session: &str, start: usize, bytes: &Bytes) -> Result<String, Failure> {
+        let range = format!("{start}-{}", start + bytes.len() - 1);
+        let patch = self.request(Method::PATCH, session).header("content-range", range).body(bytes);
+        path_of(ask(patch).await?.status(&[202])?)
+    }
+
+    async fn put(&self, session: &str, digest: &str, rest: &Bytes) -> Result<(), Failure> {
+        ask(self.request(Method::PUT, session).query("digest", digest).body(rest)).await?.status(&[201])?;
+        Ok(())
+    }
+
+    /// In two chunks and a closing request.
+    async fn upload_in_two(&mut self, blob: &Blob) -> Result<(), Failure> {
+        let (half, whole) = (blob.bytes.len() / 2, blob.bytes.len());
+        let session = self.begin(REPOSITORY).await?;
+        let open = |received| Open { session: session.clone(), repository: REPOSITORY, blob: blob.clone(), received };
+        self.ledger.upload = Some(open(0));
+        self.patch(&session, 0, &blob.bytes.slice(..half)).await?;
+        self.ledger.upload = Some(open(half));
+        self.patch(&session, half, &blob.bytes.slice(half..)).await?;
+        self.ledger.upload = Some(open(whole));
+        self.put(&session, &blob.digest, &Bytes::new()).await?;
+        self.ledger.finished();
+        Ok(())
+    }
+
+    /// What a crash has left behind the recorded end belongs to nobody.
+    async fn upload_over_remains(&mut self, blob: &Blob) -> Result<(), Failure> {
+        let half = blob.bytes.len() / 2;
+        let session = self.begin(REPOSITORY).await?;
+        self.patch(&session, 0, &blob.bytes.slice(..half)).await?;
+        self.ledger.upload =
+            Some(Open { session: session.clone(), repository: REPOSITORY, blob: blob.clone(), received: half });
+        let key = self.key("SELECT storage_key FROM upload WHERE received > 0 ORDER BY expires_at DESC LIMIT 1").await;
+        let mut file = OpenOptions::new().append(true).open(key).expect("an upload has a file");
+        file.write_all(&[b'?'; 9000]).expect("a file takes bytes");
+        self.put(&session, &blob.digest, &blob.bytes.slice(half..)).await?;
+        self.ledger.finished();
+        Ok(())
+    }
+
+    /// The file of the only key that a query gives.
+    async fn key(&self, sql: &'static str) -> PathBuf {
+        let keys = self.facts.texts(sql).await;
+        assert_eq!(keys.len(), 1, "{sql}: {keys:?}");
+        self.portreeve.data().join("root").join(&keys[0])
+    }
+
+    async fn mount(&mut self, blob: &Blob) -> Result<(), Failure> {
+        let post = self.request(Method::POST, "acme/api/blobs/uploads/").query("mount", &blob.digest);
+        ask(post.query("from", REPOSITORY)).await?.status(&[201])?;
+        self.ledger.keep("acme/api", blob);
+        Ok(())
+    }
+
+    /// Whoever may push and asks is promised.
+    async fn promise(&self, blob: &Blob) -> Result<(), Failure> {
+        let head = self.request(Method::HEAD, &format!("{REPOSITORY}/blobs/{}", blob.digest));
+        match head.send().await?.status {
+            200 => Ok(()),
+            // An answer to HEAD has no body to tell more.
+            status => Err(Failure::new(format!("HEAD of a blob answered {status}"))),
+        }
+    }
+
+    fn image(&self, config: &Blob, layers: &[&Blob], what: &str) -> Manifest {
+        let layers: Vec<Value> = layers.iter().map(|layer| layer.descriptor(media::LAYER)).collect();
+        let content = json!({
+            "schemaVersion": 2, "mediaType": media::IMAGE, "config": config.descriptor(media::CONFIG), "layers": layers,
+            "annotations": {"what": format!("{what} {}", self.number)},
+        });
+        Manifest::new(Algorithm::Sha256, &content)
+    }
+
+    /// Pushes a manifest under a tag.
+    async fn tag(&mut self, image: &Manifest, tag: &str) -> Result<(), Failure> {
+        self.ledger.moving(tag, image.digest());
+        let put = self.request(Method::PUT, &format!("{REPOSITORY}/manifests/{tag}"));
+        let put = put.header("content-type", media::IMAGE).body(&image.blob.bytes);
+        ask(put).await?.status(&[201])?;
+        self.ledger.moved(tag, image);
+        Ok(())
+    }
+
+    async fn delete(&mut self, path: &str) -> Result<(), Failure> {
+        ask(self.request(Method::DELETE, path)).await?.status(&[202])?;
+        self.ledger.gone.push(path.to_owned());
+        Ok(())
+    }
+
+    /// A tag, a manifest with its tag, and a blob: each is pushed and deleted.
+    async fn delete_what_is_pushed(&mut self, config: &Blob, layer: &Blob) -> Result<(), Failure> {
+        let (number, brief) = (self.number, self.image(config, &[layer], "brief"));
+        let (by_tag, by_digest) = (format!("brief-{number}"), format!("{REPOSITORY}/manifests/{}", brief.digest()));
+        self.tag(&brief, &by_tag).await?;
+        self.tag(&brief, "brief").await?;
+        self.ledger.lets_go(&by_tag, None);
+        self.delete(&format!("{REPOSITORY}/manifests/{by_tag}")).await?;
+        self.ledger.lets_go("brief", Some(brief.digest()));
+        self.delete(&by_digest).await?;
+        let blob = Blob::of(Algorithm::Sha256, format!("scratch {number}"));
+        push(self.client, SCRATCH, &blob).await?;
+        self.delete(&format!("{SCRATCH}/blobs/{}", blob.digest)).await
+    }
+
+    /// A disk loses bytes, a reader notices, a push heals.
+    async fn lose_and_heal(&mut self, blob: &Blob) -> Result<(), Failure> {
+        push(self.client, SCRATCH, blob).await?;
+        let key = self.key("SELECT storage_key FROM blob ORDER BY id DESC LIMIT 1").await;
+        let file = fs::read(&key).expect("a blob has a file");
+        assert_eq!(Algorithm::Sha256.digest(&file), blob.digest, "the blob that was pushed last");
+        self.ledger.lost = Some((SCRATCH.to_owned(), blob.clone()));
+        fs::write(&key, &file[..file.len() / 2]).expect("a file can be cut");
+        self.ledger.heal(self.client).await
+    }
+
+    /// Uploads that are cancelled, and one that nobody comes back for.
+    async fn forget_uploads(&mut self, blob: &Blob) -> Result<(), Failure> {
+        let session = self.begin(FORSAKEN).await?;
+        self.patch(&session, 0, &blob.bytes).await?;
+        ask(self.request(Method::DELETE, &session)).await?.status(&[204])?;
+        let session = self.begin(FORSAKEN).await?;
+        self.patch(&session, 0, &blob.bytes).await?;
+        let forsaken = "UPDATE upload SET expires_at = 1 WHERE repository_id IN (SELECT id FROM repository WHERE name = 'acme/forsaken')";
+        assert!(self.facts.change(forsaken).await > 0, "{session} is open");
+        Ok(())
+    }
+
+    /// What is two stories old goes, so that the registry does not grow for ever.
+    async fn delete_an_old_image(&mut self) -> Result<(), Failure> {
+        let Some(old) = self.ledger.take_an_old_image(2) else { return Ok(()) };
+        self.delete(&format!("{REPOSITORY}/manifests/{old}")).await
+    }
+}
+
+/// Where `Location` leads, without the server's name and port: the next life has others.
+fn path_of(answer: &Answer) -> Result<String, Failure> {
+    let url = answer.location()?;
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(format!("{}{query}", url.path()))
+}
