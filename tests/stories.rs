@@ -1,6 +1,7 @@
 //! What people and machines do with a registry, told in their order and with the clients that they use.
 
 mod apart;
+mod audit_trail;
 mod backups;
 mod command_socket;
 mod commands;

@@ -22,6 +22,7 @@ pub(crate) mod stored;
 pub mod teams;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod trail;
 
 use std::sync::Arc;
 
@@ -85,6 +86,12 @@ impl Accounts {
         let changes = Changes::default();
         let recent = Arc::new(RecentAnswers::new(database.dialect(), &changes));
         Ok(Self { database, clock, uses: Arc::default(), events: Arc::default(), changes, recent })
+    }
+
+    /// Which database they lie in.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.database.dialect()
     }
 
     /// Ends what was handed over, then closes all connections.

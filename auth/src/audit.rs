@@ -1,9 +1,14 @@
 //! What happened, who did it, and to what. An event commits together with its change, or neither does.
 //!
 //! What changes nothing, a token made or a login failed, is written off the request path ([`crate::accounts::events`]).
-//! Events are written without a number; a sealer numbers and chains them afterwards (design.md, section 7).
+//! Events are written without a number; a sealer numbers, chains and signs them afterwards ([`chain`], [`seal`]), and whoever has the
+//! public key can tell whether anything was changed since ([`verify`]).
 
+pub mod chain;
 mod record;
+pub(crate) mod seal;
+pub mod verify;
+pub mod witness;
 
 use std::net::IpAddr;
 
@@ -103,6 +108,14 @@ stored_words! {
         LoginFailed = "login.fail",
         /// More tokens were made, or more logins failed, than could be written.
         EventsLeftOut = "audit.left_out",
+        /// Events whose time was over were removed.
+        EventsRemoved = "audit.removed",
+        /// The trail ends before what this server knows to have sealed: it was cut off, or an older database was put in place.
+        EndLost = "audit.end_lost",
+        /// Another key signs tokens.
+        KeyRotated = "signing_key.rotate",
+        /// What a key has signed counts no more.
+        KeyRevoked = "signing_key.revoke",
     }
 }
 

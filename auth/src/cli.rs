@@ -2,6 +2,7 @@
 //! server that runs, or to a router in this process when nobody holds the directory: one implementation serves both.
 
 mod arguments;
+mod audit;
 mod output;
 mod request;
 mod target;
@@ -18,11 +19,14 @@ use shared::{
 use thiserror::Error;
 
 use crate::{
+    audit::verify::Break,
     http::error::ApiError,
     server::{self, Auth, StartError},
     settings::{ProcessSettings, Settings, SettingsError},
 };
-use arguments::{GrantCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand, UserCommand};
+use arguments::{
+    AuditCommand, GrantCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand, UserCommand,
+};
 use request::Request;
 pub use target::Target;
 
@@ -89,6 +93,9 @@ pub enum Command {
     /// The registries that tokens are made for.
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// What happened, who did it, and whether the trail is whole.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// Why a command did not do what it was told.
@@ -115,6 +122,9 @@ pub enum CliError {
     /// There is no answer to print.
     #[error(transparent)]
     NotAnswered(#[from] NotAnswered),
+    /// The audit is not what was sealed.
+    #[error("the audit is not whole: {0}")]
+    AuditBroken(Break),
     /// What was to be read or printed was not.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -130,6 +140,10 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
         Command::Serve { file, listen, insecure } => (file.clone().or(config), listen.clone(), *insecure),
         _ => (config, None, false),
     };
+    if let Command::Audit(AuditCommand::Verify { file: Some(file), key, known, accept }) = command {
+        let (keys, whole) = audit::verify_file(&file, key, known, accept)?;
+        return audit::told(&whole, &keys, &serde_json::Value::Null, json, &mut io::stdout());
+    }
     let serves = matches!(command, Command::Serve { .. });
     let load = if serves { ProcessSettings::load } else { ProcessSettings::for_commands };
     let mut settings = load(config.as_deref(), std::env::vars())?;
@@ -163,6 +177,10 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
 /// # Errors
 /// [`CliError`], to be printed.
 pub async fn run(command: Command, target: &Target, json: bool, out: &mut impl io::Write) -> Result<(), CliError> {
+    let command = match command {
+        Command::Audit(command) => return audit::run(command, target, json, out).await,
+        command => command,
+    };
     let Request { method, url, body, columns, about } = command.request()?;
     let answer = target.ask(&method, &url, body.as_ref()).await.map_err(|error| match (error, about) {
         (CliError::NotAnswered(NotAnswered::Refused { status: NOT_FOUND, detail }), Some(about))
@@ -189,7 +207,7 @@ async fn serve(settings: &ProcessSettings) -> Result<(), CliError> {
 impl Command {
     fn request(self) -> Result<Request, CliError> {
         match self {
-            Self::Serve { .. } => Err(CliError::Argument("serve is not a request".to_owned())),
+            Self::Serve { .. } | Self::Audit(_) => Err(CliError::Argument("this is not one request".to_owned())),
             Self::User(command) => command.request(),
             Self::Token(command) => Ok(command.request()),
             Self::Robot(command) => command.request(),

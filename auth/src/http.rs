@@ -20,7 +20,7 @@ use axum::{
 };
 use shared::clock::Clock;
 
-use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, tokens::Tokens};
+use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, sealing::Sealing, tokens::Tokens};
 pub(crate) use health::router as health_router;
 pub use peer::Proxies;
 
@@ -36,6 +36,8 @@ pub struct App {
     pub identities: Identities,
     /// What is granted, and signed.
     pub tokens: Tokens,
+    /// The audit's chain.
+    pub sealing: Sealing,
     /// What registries are to trust, in PEM.
     pub bundle: Arc<str>,
     /// Where the first administrator's password lies until it is changed.

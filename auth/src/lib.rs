@@ -10,6 +10,7 @@ pub mod issuer;
 mod key_files;
 pub mod permissions;
 pub mod pki;
+pub mod sealing;
 pub mod secrets;
 pub mod server;
 pub mod settings;

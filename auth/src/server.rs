@@ -1,6 +1,12 @@
 //! The token server as a whole: built from settings, a router, and what runs beside requests.
 
-use std::{future::pending, path::Path, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use shared::{
@@ -18,6 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     accounts::{self, Accounts, providers::ProviderKind},
+    audit::witness::Witness,
     first_start::{FirstPassword, FirstStartError},
     http::{self, App, Proxies},
     identity::{
@@ -27,6 +34,7 @@ use crate::{
     },
     issuer::Issuer,
     pki::{PkiError, TokenAuthority},
+    sealing::Sealing,
     secrets::{MasterKeyError, MasterKeys},
     settings::{ProcessSettings, Settings},
     tokens::Tokens,
@@ -67,6 +75,14 @@ pub enum StartError {
     /// The htpasswd file cannot be used.
     #[error(transparent)]
     Htpasswd(#[from] WatchError<FileError>),
+    /// What remembers the end of the audit is damaged.
+    #[error("{}: {error}; if it is known why, move it away", path.display())]
+    Witness {
+        /// Where it lies.
+        path: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
     /// The first account cannot be made.
     #[error(transparent)]
     FirstStart(#[from] FirstStartError),
@@ -120,13 +136,15 @@ impl Auth {
             }
             None => None,
         };
+        let sealing = Sealing::new(&accounts, &master, data, settings.retention)
+            .map_err(|error| StartError::Witness { path: Witness::in_directory(data).path().to_owned(), error })?;
         let identities = Identities::new(accounts.clone(), master, queue, htpasswd, clock.clone());
         identities.reconcile().await?;
         let first_password = FirstPassword::in_directory(data);
         let made_administrator = first_password.make(&accounts, identities.passwords()).await?;
         let tokens = Tokens::new(accounts.clone(), identities.clone(), issuer, settings.token_life, clock.clone());
         let bundle = authority.bundle().into();
-        let app = App { accounts, identities, tokens, bundle, first_password, clock };
+        let app = App { accounts, identities, tokens, sealing, bundle, first_password, clock };
         let proxies = Proxies::trusting(settings.trusted_proxies.clone());
         Ok(Self { app, proxies, authority: Arc::new(authority), made_administrator })
     }
@@ -178,6 +196,9 @@ impl Auth {
         if let Err(error) = accounts.flush_events().await {
             warn!(%error, "the last second's tokens and failed logins are missing in the audit");
         }
+        if let Err(error) = self.app.sealing.seal().await {
+            warn!(%error, "the last events of the audit are not sealed; the next start does it");
+        }
         accounts.close().await;
     }
 
@@ -187,6 +208,9 @@ impl Auth {
             ticks.tick().await;
             if let Err(error) = self.app.accounts.flush_events().await {
                 warn!(%error, "tokens and failed logins were not written to the audit; they are kept");
+            }
+            if let Err(error) = self.app.sealing.seal().await {
+                warn!(%error, "the audit was not sealed; it is tried again");
             }
         }
     }
@@ -243,8 +267,8 @@ impl Auth {
             if let Err(error) = accounts.forget_old_networks().await {
                 warn!(%error, "networks that are no longer known were not forgotten");
             }
-            if let Err(error) = accounts.forget_old_events().await {
-                warn!(%error, "old events of tokens and failed logins were not removed");
+            if let Err(error) = self.app.sealing.remove_old().await {
+                warn!(%error, "old events were not removed from the audit");
             }
         }
     }

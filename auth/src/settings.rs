@@ -24,9 +24,10 @@ use crate::{
     issuer::{DEFAULT_LIFE, MAX_LIFE, MIN_LIFE},
     permissions::Catalog,
     pki::TokenKey,
+    sealing::{LEAST_KEPT, Retention},
 };
 use raw::RawRegistry;
-pub use raw::{RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
+pub use raw::{RawAudit, RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
 
 /// What variables that overlay the settings begin with.
 pub const PREFIX: &str = "PORTREEVE_AUTH";
@@ -65,6 +66,8 @@ pub struct Settings {
     pub htpasswd: Option<PathBuf>,
     /// Proxies that are believed about where requests come from.
     pub trusted_proxies: Option<Networks>,
+    /// How long events of the audit are kept.
+    pub retention: Retention,
 }
 
 /// What a process needs to know that runs this service alone.
@@ -122,6 +125,7 @@ impl Default for Settings {
             services: DEFAULT_NAME.parse().map(|name| (name, Catalog::Filtered)).into_iter().collect(),
             htpasswd: None,
             trusted_proxies: None,
+            retention: Retention::default(),
         }
     }
 }
@@ -187,6 +191,13 @@ impl Settings {
             services,
             htpasswd: raw.htpasswd.map(PathBuf::from),
             trusted_proxies: trusted.transpose().map_err(|error| SettingsError::invalid("trustedproxies", error))?,
+            retention: Retention {
+                changes: raw.audit.changes.map(|days| kept("audit.changes", days)).transpose()?,
+                tokens: raw
+                    .audit
+                    .tokens
+                    .map_or(Ok(defaults.retention.tokens), |days| kept("audit.tokens", days).map(Some))?,
+            },
         })
     }
 }
@@ -304,6 +315,15 @@ fn token_life(seconds: u64) -> Result<Duration, SettingsError> {
     }
     let (least, most) = (MIN_LIFE.as_secs(), MAX_LIFE.as_secs());
     Err(SettingsError::invalid("token.expiration", format_args!("{least} to {most} seconds")))
+}
+
+/// Days that events are kept.
+fn kept(key: &'static str, days: u32) -> Result<Duration, SettingsError> {
+    let kept = Duration::from_secs(u64::from(days) * 24 * 3600);
+    if kept >= LEAST_KEPT {
+        return Ok(kept);
+    }
+    Err(SettingsError::invalid(key, format_args!("{} days at least", LEAST_KEPT.as_secs() / (24 * 3600))))
 }
 
 fn service(raw: RawService) -> Result<(Label, Catalog), SettingsError> {

@@ -24,7 +24,18 @@ const DIRECTIONS: [(&str, &str, &[&str]); 26] = [
     (
         "auth",
         "http",
-        &["identity", "permissions", "issuer", "accounts", "audit", "tokens", "pki", "secrets", "first_start"],
+        &[
+            "identity",
+            "permissions",
+            "issuer",
+            "accounts",
+            "audit",
+            "tokens",
+            "pki",
+            "sealing",
+            "secrets",
+            "first_start",
+        ],
     ),
     // Permissions are pure values: whoever stores or proves something may speak of them.
     ("auth", "identity", &["accounts", "audit", "permissions", "secrets"]),
@@ -32,17 +43,20 @@ const DIRECTIONS: [(&str, &str, &[&str]); 26] = [
     ("auth", "issuer", &[]),
     // An audit event commits with its change, and names accounts by their ids.
     ("auth", "accounts", &["audit", "permissions"]),
-    ("auth", "audit", &["accounts"]),
+    // What is known of the chain's end lies in a file beside the database.
+    ("auth", "audit", &["accounts", "key_files"]),
+    // What keeps the audit while the server runs.
+    ("auth", "sealing", &["accounts", "audit", "secrets"]),
     // A token: who asks, what they may do, the signature.
     ("auth", "tokens", &["accounts", "identity", "issuer", "permissions", "secrets"]),
     ("auth", "pki", &["issuer", "key_files"]),
     ("auth", "secrets", &["key_files"]),
     ("auth", "key_files", &[]),
-    ("auth", "settings", &["accounts", "issuer", "permissions", "pki"]),
+    ("auth", "settings", &["accounts", "issuer", "permissions", "pki", "sealing"]),
     ("auth", "first_start", &["accounts", "identity", "key_files", "permissions"]),
     ("auth", "server", EVERYTHING),
     // The command line is a client of the admin API, and speaks its types.
-    ("auth", "cli", &["server", "settings", "http", "first_start"]),
+    ("auth", "cli", &["server", "settings", "http", "first_start", "audit"]),
 ];
 
 /// What joins the parts may name all of them, but for the command line, which starts it.

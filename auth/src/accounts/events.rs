@@ -5,14 +5,12 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use serde_json::json;
 use shared::{
     clock::Timestamp,
     database::{Operation, Transaction},
-    on,
     telemetry::RequestId,
 };
 
@@ -23,10 +21,6 @@ use crate::audit::{Actor, Event, EventName, Outcome, Written, record_all};
 pub(super) const MAX_WAITING: usize = 20_000;
 /// Events written by one operation, so that other writers are not kept waiting.
 const BATCH: usize = 500;
-/// How long these events are kept. Those of changes are kept for good.
-pub const EVENTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Events removed by one operation.
-const REMOVED_AT_ONCE: i64 = 5_000;
 
 /// A token that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,21 +188,6 @@ impl Accounts {
         }
         Ok(())
     }
-
-    /// Removes events of tokens and failed logins that are older than [`EVENTS_KEPT`].
-    ///
-    /// # Errors
-    /// The database did not answer.
-    pub async fn forget_old_events(&self) -> Result<u64, Error> {
-        let mut removed = 0;
-        loop {
-            let now = self.database.write(ForgetEvents).await?;
-            removed += now;
-            if now < REMOVED_AT_ONCE.unsigned_abs() {
-                return Ok(removed);
-            }
-        }
-    }
 }
 
 impl IssuedToken {
@@ -255,23 +234,5 @@ impl Operation for WriteEvents {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
         Ok(record_all(tx, &self.0).await?)
-    }
-}
-
-struct ForgetEvents;
-
-impl Operation for ForgetEvents {
-    type Output = u64;
-    type Refusal = Refusal;
-    const NAME: &'static str = "forget_events";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<u64, Failure> {
-        let before = (tx.now() - EVENTS_KEPT).micros();
-        let [issued, reduced, failed] =
-            [EventName::TokenIssued, EventName::TokenReduced, EventName::LoginFailed].map(EventName::word);
-        Ok(on!(tx, c => sqlx::query(
-            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 AND event IN ($2, $3, $4) ORDER BY id LIMIT $5)")
-            .bind(before).bind(issued).bind(reduced).bind(failed).bind(REMOVED_AT_ONCE)
-            .execute(c).await.map(|done| done.rows_affected()))?)
     }
 }

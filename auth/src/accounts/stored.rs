@@ -33,6 +33,9 @@ macro_rules! stored_words {
         }
 
         impl $set {
+            /// Each of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The word that is stored and served.
             #[must_use]
             pub fn word(self) -> &'static str {

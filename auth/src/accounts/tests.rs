@@ -8,3 +8,4 @@ mod principals;
 mod providers;
 mod recent;
 mod rules;
+mod trail;

@@ -9,6 +9,7 @@ use shared::clock::Clock;
 
 use super::{CliError, request::Request};
 
+mod audit;
 mod bounds;
 mod grants;
 mod namespaces;
@@ -19,8 +20,14 @@ mod tokens;
 mod users;
 
 pub(super) use self::{
-    grants::GrantCommand, namespaces::NamespaceCommand, robots::RobotCommand, services::ServiceCommand,
-    teams::TeamCommand, tokens::TokenCommand, users::UserCommand,
+    audit::{AuditCommand, AuditFilter},
+    grants::GrantCommand,
+    namespaces::NamespaceCommand,
+    robots::RobotCommand,
+    services::ServiceCommand,
+    teams::TeamCommand,
+    tokens::TokenCommand,
+    users::UserCommand,
 };
 
 /// Most bytes of a secret that is read from standard input.

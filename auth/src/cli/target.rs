@@ -47,7 +47,7 @@ impl Target {
         Ok(answer)
     }
 
-    async fn ask_once(&self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Value, CliError> {
+    pub(super) async fn ask_once(&self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Value, CliError> {
         let (Self::Socket(target) | Self::Direct(_, target)) = self;
         let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         Ok(target.ask(method, &path, body).await?)

@@ -4,6 +4,7 @@
 //! What is not the caller's is answered like what does not exist.
 
 pub mod access;
+mod audit;
 mod explain;
 mod grants;
 mod holders;
@@ -82,6 +83,8 @@ routes! {
     "/api/v1/grants" => get(grants::list_all), post(grants::add_system);
     "/api/v1/grants/{grant}" => delete(grants::remove_any);
     "/api/v1/services" => get(services::list), post(services::add);
+    "/api/v1/audit" => get(audit::list);
+    "/api/v1/audit/trail" => get(audit::trail);
     "/api/v1/explain" => get(explain::explain);
 }
 

@@ -19,6 +19,7 @@ use crate::{
     issuer::{DEFAULT_LIFE, Issuer},
     permissions::{Catalog, Subject},
     pki::{TokenAuthority, TokenKey},
+    sealing::{Retention, Sealing},
     secrets::{MasterKey, MasterKeys, SecretKind, mint},
     tokens::{Shown, TokenRequest, Tokens},
 };
@@ -42,9 +43,11 @@ impl House {
         let issuer = Issuer::new("https://auth.test", authority.keys(clock.now()).unwrap());
         let master = MasterKeys::of(MasterKey::from_bytes(&Secret::new([7; 32])), None);
         let identities = Identities::new(accounts.clone(), master, Queue::new(2, 64), None, clock.clone());
+        let sealing = Sealing::new(&accounts, identities.keys(), keys.path(), Retention::default()).unwrap();
         let tokens = Tokens::new(accounts.clone(), identities.clone(), issuer, DEFAULT_LIFE, clock.clone());
         let first_password = FirstPassword::in_directory(keys.path());
-        let app = App { accounts, identities, tokens, bundle: authority.bundle().into(), first_password, clock };
+        let app =
+            App { accounts, identities, tokens, sealing, bundle: authority.bundle().into(), first_password, clock };
         Self { app, _keys: keys }
     }
 

@@ -51,6 +51,8 @@ pub enum Purpose {
     Cookies,
     /// The key under which names that nobody has stand in the audit.
     UnknownNames,
+    /// The seed of the key that signs checkpoints of the audit.
+    Checkpoints,
     /// What names the master key without giving it away.
     Id,
 }
@@ -63,6 +65,7 @@ impl Purpose {
             Self::Sealing => b"portreeve/sealing/1",
             Self::Cookies => b"portreeve/cookies/1",
             Self::UnknownNames => b"portreeve/unknown-names/1",
+            Self::Checkpoints => b"portreeve/audit-checkpoints/1",
             Self::Id => b"portreeve/master-id/1",
         }
     }

@@ -23,6 +23,8 @@ pub struct RawSettings {
     pub htpasswd: Option<String>,
     /// Networks of proxies that are believed about where requests come from.
     pub trustedproxies: Vec<String>,
+    /// How long the audit is kept.
+    pub audit: RawAudit,
 }
 
 /// What commands read of a registry's configuration: where the data directory is. The rest is the registry's business.
@@ -98,6 +100,16 @@ pub struct RawToken {
     pub key: Option<String>,
     /// Where a copy of the bundle is written at start.
     pub bundle: Option<String>,
+}
+
+/// How long the audit is kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawAudit {
+    /// Days that events of changes are kept; without it for good.
+    pub changes: Option<u32>,
+    /// Days that events of tokens and failed logins are kept.
+    pub tokens: Option<u32>,
 }
 
 /// A registry.

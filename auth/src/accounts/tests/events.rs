@@ -6,16 +6,12 @@ use serde_json::{Value, json};
 use shared::on;
 
 use super::fixture::{Fixture, on_both};
-use crate::{
-    accounts::events::{EVENTS_KEPT, FailedLogin, IssuedToken},
-    permissions::Visibility,
-};
+use crate::accounts::events::{FailedLogin, IssuedToken};
 
 on_both! {
     tokens_and_failed_logins_are_written_together_afterwards
     an_unknown_name_is_not_written_down
     what_the_database_did_not_take_is_kept
-    old_events_of_tokens_go_and_those_of_changes_stay
 }
 
 pub(super) fn token(fixture: &Fixture, requested: &str, granted: &str) -> IssuedToken {
@@ -97,18 +93,4 @@ async fn what_the_database_did_not_take_is_kept(fixture: &Fixture) {
         fixture.accounts.flush_events().await.unwrap_err();
         assert_eq!(fixture.accounts.waiting_events(), (1, 1));
     }
-}
-
-async fn old_events_of_tokens_go_and_those_of_changes_stay(fixture: &Fixture) {
-    fixture.namespace("acme", Visibility::Private).await;
-    fixture.accounts.note_token(token(fixture, "", ""));
-    fixture.accounts.note_failed_login(failure("alice"));
-    fixture.accounts.flush_events().await.unwrap();
-    assert_eq!(fixture.accounts.forget_old_events().await.unwrap(), 0);
-    fixture.clock.advance(EVENTS_KEPT + Duration::from_secs(1));
-    fixture.accounts.note_token(token(fixture, "", ""));
-    fixture.accounts.flush_events().await.unwrap();
-    assert_eq!(fixture.accounts.forget_old_events().await.unwrap(), 2);
-    assert_eq!(audit(fixture, "token.issue").await.len(), 1);
-    assert_eq!(audit(fixture, "namespace.create").await.len(), 1);
 }

@@ -54,6 +54,11 @@ impl Fixture {
         self.accounts.database.close().await;
     }
 
+    /// What somebody does who has a shell beside the database.
+    pub(crate) async fn tamper(&self, sql: &str) {
+        self.scratch.tamper(sql).await;
+    }
+
     pub(crate) async fn clear(&self) {
         self.close().await;
         self.scratch.clear().await;

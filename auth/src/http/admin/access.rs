@@ -114,7 +114,7 @@ impl ApiCaller {
     }
 
     /// True if decide grants the caller that on the namespace.
-    async fn may(&self, app: &App, namespace: &NamespaceName, action: Action) -> Result<bool, ApiError> {
+    pub(super) async fn may(&self, app: &App, namespace: &NamespaceName, action: Action) -> Result<bool, ApiError> {
         let situation = self.situation(app, &Reach::repositories([namespace.as_str()])).await?;
         let Ok(resource) = Resource::namespace(namespace.as_str()) else { return Ok(false) };
         let scope = Scope::new(resource, [action]);

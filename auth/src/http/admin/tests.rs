@@ -27,6 +27,7 @@ shared::on_both! {
     a_robot_for_pull_requests_is_made_granted_explained_and_rotated
     nothing_of_a_namespace_is_anybody_elses
     who_may_look_changes_nothing
+    the_log_is_read_by_those_whom_it_concerns
     only_bearer_credentials_with_a_level_are_let_in
     nobody_gives_what_they_do_not_have
     what_is_not_asked_for_exactly_is_refused
@@ -335,6 +336,51 @@ async fn who_may_look_changes_nothing(office: &Office) {
     }
     let (_, kept) = office.local("get", "/api/v1/namespaces/acme", Value::Null).await;
     assert_eq!(kept["name"], "acme");
+}
+
+async fn the_log_is_read_by_those_whom_it_concerns(office: &Office) {
+    let (alice, mallory) = (office.namespace("acme", "alice").await, office.namespace("beta", "mallory").await);
+    office.made("/api/v1/namespaces/acme/robots", json!({ "name": "ci" })).await;
+    let auditor = json!({ "name": "eve", "password": "a long password", "system_role": "auditor" });
+    office.made("/api/v1/users", auditor).await;
+    let auditor = office.token("eve", json!({ "name": "audit", "api": "read" })).await;
+    let confined = office.token("eve", json!({ "name": "some", "api": "read", "scope": "acme/**:pull" })).await;
+    let read = async |secret: &str, query: &str| {
+        let path = format!("/api/v1/audit{query}");
+        let (status, answer) = office.bearing(secret, "get", &path, Value::Null).await;
+        let items = answer["items"].as_array().cloned().unwrap_or_default();
+        (status.as_u16(), items.iter().map(|item| item["target"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    let (status, own) = read(&alice, "?namespace=acme&what=robot.,namespace.").await;
+    assert_eq!((status, own), (200, vec!["robot.acme.ci".to_owned(), "acme".to_owned()]));
+    assert_eq!(read(&mallory, "?namespace=acme").await, (404, Vec::new()), "another's");
+    assert_eq!(read(&mallory, "?namespace=nowhere").await, (404, Vec::new()), "told apart by nothing");
+    assert_eq!(read(&alice, "").await.0, 403);
+    assert_eq!(read(&confined, "").await.0, 403, "an auditor with a credential that is confined");
+    let (status, all) = read(&auditor, "?limit=500").await;
+    assert_eq!(status, 200);
+    assert!(all.contains(&"eve".to_owned()) && all.contains(&"acme".to_owned()), "{all:?}");
+    for (query, why) in [("?what=sabotage", "no event"), ("?limit=501", "limit"), ("?by=alice", "unknown field")] {
+        let (status, answer) = office.bearing(&auditor, "get", &format!("/api/v1/audit{query}"), Value::Null).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(answer["detail"].as_str().unwrap().contains(why), "{query}: {answer}");
+    }
+
+    let trail = "/api/v1/audit/trail";
+    office.auth.app().sealing.seal().await.unwrap();
+    assert_eq!(office.bearing(&alice, "get", trail, Value::Null).await.0, StatusCode::FORBIDDEN);
+    let (status, part) = office.bearing(&auditor, "get", trail, Value::Null).await;
+    assert_eq!((status, &part["unsealed"]["events"]), (StatusCode::OK, &json!(0)));
+    assert_eq!(part["known"]["seq"], part["items"].as_array().unwrap().last().unwrap()["checkpoint"]["last"]);
+
+    // The name's next owner is told nothing of its last one.
+    office.local("delete", "/api/v1/namespaces/acme", Value::Null).await;
+    office.made("/api/v1/namespaces", json!({ "name": "acme" })).await;
+    let grant = json!({ "subject": "mallory", "repositories": "acme", "actions": "admin" });
+    office.made("/api/v1/namespaces/acme/grants", grant).await;
+    let (_, heard) = read(&mallory, "?namespace=acme&what=namespace.,robot.").await;
+    assert_eq!(heard, ["acme"]);
+    assert_eq!(read(&auditor, "?namespace=acme&what=namespace.,robot.").await.1.len(), 4, "both lives");
 }
 
 async fn only_bearer_credentials_with_a_level_are_let_in(office: &Office) {
