@@ -4,7 +4,7 @@ use super::source::{SourceFile, mentions};
 
 /// Who may import whom within the registry and within auth: a module may name what follows it, and nothing else of its
 /// crate. Every module of the two stands here.
-const DIRECTIONS: [(&str, &str, &[&str]); 26] = [
+const DIRECTIONS: [(&str, &str, &[&str]); 27] = [
     ("registry", "http", &["access", "content", "gc", "lifecycle", "health", "settings"]),
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store", "failpoints"]),
