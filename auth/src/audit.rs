@@ -78,6 +78,8 @@ stored_words! {
         CredentialCreated = "credential.create",
         /// A credential ends earlier than it did, because another takes its place.
         CredentialShortened = "credential.shorten",
+        /// A credential ends within a week, and was not replaced yet.
+        CredentialEnding = "credential.ending",
         /// A credential was revoked.
         CredentialRevoked = "credential.revoke",
         /// A namespace came to be.

@@ -54,6 +54,8 @@ pub struct Identity {
     pub kind: CredentialKind,
     /// When the proof ends, or the account.
     pub ends: Option<Timestamp>,
+    /// How long the proof lives unused, if that is bounded.
+    pub idle: Option<Duration>,
     /// True if the proof counts in some networks only.
     pub confined: bool,
 }
@@ -215,6 +217,7 @@ impl Identities {
             scope: None,
             networks: None,
             api: ApiLevel::None,
+            idle: None,
             expires_at: None,
         };
         match self.0.accounts.issue_identity_token(new, service, identity.credential).await {
@@ -255,6 +258,7 @@ impl Parts {
                 credential: credential.id,
                 kind: credential.kind,
                 ends: principal.expires_at.into_iter().chain(credential.expires_at).min(),
+                idle: credential.idle,
                 confined: credential.networks.is_some(),
             })
         } else {

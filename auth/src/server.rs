@@ -264,6 +264,9 @@ impl Auth {
             if let Err(error) = accounts.forget_old_revocations().await {
                 warn!(%error, "old revocations were not forgotten");
             }
+            if let Err(error) = accounts.warn_of_endings().await {
+                warn!(%error, "credentials that are about to end were not looked for");
+            }
             if let Err(error) = accounts.forget_old_networks().await {
                 warn!(%error, "networks that are no longer known were not forgotten");
             }

@@ -4,6 +4,7 @@
 //! provider keeps. A replaced password is a new row, so a credential's id also names its version.
 
 mod changes;
+pub mod upkeep;
 pub(super) mod uses;
 
 use std::time::Duration;
@@ -33,6 +34,8 @@ macro_rules! select_stored {
         )
     };
 }
+
+use select_stored;
 
 /// Most live keys of one robot: enough to rotate with overlap, few enough to compare a chosen secret with each.
 pub const MAX_ROBOT_KEYS: usize = 5;
@@ -127,6 +130,8 @@ pub struct NewCredential {
     pub networks: Option<Networks>,
     /// What it may do on the admin API.
     pub api: ApiLevel,
+    /// How long it lives unused, if that is bounded. An identity token's is [`IDENTITY_TOKEN_IDLE`], whatever is said here.
+    pub idle: Option<Duration>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
 }

@@ -34,7 +34,8 @@ pub(super) use self::{
 const MAX_SECRET_BYTES: u64 = 4096;
 
 const PRINCIPALS: &[&str] = &["name", "state", "system_role", "display_name", "created_at"];
-const CREDENTIALS: &[&str] = &["id", "kind", "name", "api", "scope", "networks", "expires_at", "used_at", "used_from"];
+const CREDENTIALS: &[&str] =
+    &["id", "kind", "name", "api", "scope", "networks", "expires_at", "idle_days", "used_at", "used_from"];
 const USER: &str = "user";
 const NAMESPACE: &str = "namespace";
 

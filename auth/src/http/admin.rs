@@ -5,6 +5,7 @@
 
 pub mod access;
 mod audit;
+mod credentials;
 mod explain;
 mod grants;
 mod holders;
@@ -80,6 +81,8 @@ routes! {
     "/api/v1/namespaces/{namespace}/robots/{robot}/resume" => post(robots::resume);
     "/api/v1/namespaces/{namespace}/robots/{robot}/keys" => get(robots::keys), post(robots::add_key);
     "/api/v1/namespaces/{namespace}/robots/{robot}/keys/{key}" => delete(robots::revoke_key);
+    "/api/v1/namespaces/{namespace}/credentials" => get(credentials::list);
+    "/api/v1/credentials" => get(credentials::list_all);
     "/api/v1/grants" => get(grants::list_all), post(grants::add_system);
     "/api/v1/grants/{grant}" => delete(grants::remove_any);
     "/api/v1/services" => get(services::list), post(services::add);

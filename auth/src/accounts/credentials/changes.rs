@@ -91,7 +91,8 @@ impl Operation for CreateToken {
             return Err(Failure::Refused(Refusal::TooManyTokens { limit: MAX_TOKENS }));
         }
         let made =
-            insert(tx, Inserted { new: &self.new, kind: CredentialKind::Pat, service: None, idle: None }).await?;
+            insert(tx, Inserted { new: &self.new, kind: CredentialKind::Pat, service: None, idle: self.new.idle })
+                .await?;
         record(tx, &self.actor, &created(&made, &owner.handle)).await?;
         Ok(made)
     }
@@ -136,7 +137,8 @@ impl Operation for AddRobotKey {
             return Err(Failure::Refused(Refusal::TooManyKeys { limit: MAX_ROBOT_KEYS }));
         }
         let made =
-            insert(tx, Inserted { new: &self.new, kind: CredentialKind::RobotKey, service: None, idle: None }).await?;
+            insert(tx, Inserted { new: &self.new, kind: CredentialKind::RobotKey, service: None, idle: self.new.idle })
+                .await?;
         record(tx, &self.actor, &created(&made, &robot.handle).within(robot.namespace)).await?;
         for (id, end) in shortened {
             let event = Event::done(EventName::CredentialShortened, id.to_string());

@@ -7,8 +7,8 @@ use crate::{
     accounts::{
         CredentialId, Error, Refusal,
         credentials::{
-            CredentialKind, IDENTITY_TOKEN_IDLE, MAX_IDENTITY_TOKENS, MAX_ROBOT_KEYS, MAX_TOKENS, OtherKeys,
-            uses::BATCH,
+            CredentialKind, IDENTITY_TOKEN_IDLE, MAX_IDENTITY_TOKENS, MAX_ROBOT_KEYS, MAX_TOKENS, NewCredential,
+            OtherKeys, uses::BATCH,
         },
         networks::{KNOWN_FOR, Network},
         services::NewService,
@@ -26,6 +26,7 @@ on_both! {
     a_password_is_not_revoked_but_replaced
     the_least_recently_used_identity_token_goes_first
     an_identity_token_dies_when_idle_and_lives_when_used
+    somebody_is_warned_once_before_a_credential_ends
     a_known_network_is_forgotten_after_its_time
     a_service_is_found_by_its_credential_and_named_once
 }
@@ -224,4 +225,23 @@ async fn a_service_is_found_by_its_credential_and_named_once(fixture: &Fixture) 
     );
     assert_eq!(accounts.ensure_service("registry".parse().unwrap(), Catalog::Admins).await.unwrap(), added);
     assert_eq!(accounts.services().await.unwrap(), [added]);
+}
+
+async fn somebody_is_warned_once_before_a_credential_ends(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let warned = async || {
+        fixture.accounts.warn_of_endings().await.unwrap();
+        fixture.events().await.iter().filter(|event| *event == "credential.ending").count()
+    };
+    for days in [6, 8] {
+        let expires_at = Some(fixture.clock.now() + DAY * days);
+        let new = NewCredential { expires_at, ..new_credential(alice.id) };
+        fixture.accounts.create_token(&fixture.actor, new).await.unwrap();
+    }
+    assert_eq!(warned().await, 1);
+    assert_eq!(warned().await, 1, "once is enough");
+    fixture.pass(DAY * 2);
+    assert_eq!(warned().await, 2);
+    fixture.pass(DAY * 30);
+    assert_eq!(warned().await, 2, "what has ended is no news");
 }

@@ -170,6 +170,7 @@ pub(crate) fn new_credential(owner: PrincipalId) -> NewCredential {
         master_id: "m1".to_owned(),
         scope: None,
         networks: None,
+        idle: None,
         api: ApiLevel::None,
         expires_at: None,
     }

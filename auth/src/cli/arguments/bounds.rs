@@ -22,6 +22,9 @@ pub struct Bounds {
     /// When it ends, such as 90d or 12h.
     #[arg(long, value_parser = span)]
     expires: Option<Duration>,
+    /// After how many days without a use it ends.
+    #[arg(long, value_name = "DAYS")]
+    idle: Option<u32>,
 }
 
 impl Bounds {
@@ -33,6 +36,7 @@ impl Bounds {
             ("scope", self.scope.map(Value::from)),
             ("networks", self.networks.map(Value::from)),
             ("expires_at", end(self.expires).map(Value::from)),
+            ("idle_days", self.idle.map(Value::from)),
         ];
         members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }

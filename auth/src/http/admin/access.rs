@@ -4,7 +4,7 @@
 //! Only bearer credentials with an API level count, and the data directory's socket. Basic never does: what `docker login` leaves in a
 //! file must not administer. GET and HEAD ask for the level `read`, everything else for `write`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, RawPathParams},
@@ -44,6 +44,8 @@ pub struct ApiCaller {
     pub actor: Actor,
     /// When the credential that was shown ends.
     pub ends: Option<Timestamp>,
+    /// How long it lives unused, if that is bounded.
+    pub idle: Option<Duration>,
     /// True if that credential counts in some networks only.
     pub confined: bool,
 }
@@ -58,6 +60,7 @@ impl ApiCaller {
                 principal: None,
                 actor: Actor::local(),
                 ends: None,
+                idle: None,
                 confined: false,
             });
         }
@@ -83,6 +86,7 @@ impl ApiCaller {
             caller,
             about: Some(identity.about()),
             ends: identity.ends,
+            idle: identity.idle,
             confined: identity.confined,
             principal: Some(identity.principal),
             actor,

@@ -80,7 +80,7 @@ pub(super) async fn create_token(
     if me.caller.credential_scope.is_some() || me.confined {
         return Err(ApiError::Level);
     }
-    wanted.end_with(me.ends)?;
+    wanted.end_with(me.ends, me.idle)?;
     users::make_token(&app, &me, owner(&me)?, wanted).await
 }
 

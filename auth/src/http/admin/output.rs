@@ -82,6 +82,9 @@ pub(super) struct CredentialOut {
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    /// After how many days without a use it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_days: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     used_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +102,7 @@ impl From<Credential> for CredentialOut {
             api: credential.api,
             created_at: credential.created_at.rfc3339(),
             expires_at: text(credential.expires_at),
+            idle_days: credential.idle.map(|idle| idle.as_secs() / (24 * 60 * 60)),
             used_at: text(credential.used_at),
             used_from: credential.used_from,
         }

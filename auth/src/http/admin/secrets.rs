@@ -1,5 +1,7 @@
 //! Requests for credentials, and the credentials that come of them.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use shared::{clock::Timestamp, secret::Secret};
 
@@ -27,7 +29,13 @@ pub(super) struct CredentialIn {
     /// When it ends.
     #[serde(default, deserialize_with = "time")]
     expires_at: Option<Timestamp>,
+    /// After how many days without a use it ends.
+    idle_days: Option<u32>,
 }
+
+/// Most days that a credential may be said to live unused: ten years.
+pub(super) const MAX_IDLE_DAYS: u32 = 3660;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads a moment, RFC 3339.
 pub(super) fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
@@ -36,16 +44,33 @@ pub(super) fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 impl CredentialIn {
-    /// Ends it no later than what makes it.
-    pub(super) fn end_with(&mut self, maker: Option<Timestamp>) -> Result<(), ApiError> {
-        let Some(maker) = maker else { return Ok(()) };
-        if self.expires_at.is_some_and(|own| own > maker) {
-            return Err(ApiError::Invalid(format!(
-                "expires_at is later than the end of the credential that asks, {maker}"
-            )));
+    /// Ends it no later than what makes it, used or not.
+    pub(super) fn end_with(&mut self, ends: Option<Timestamp>, idle: Option<Duration>) -> Result<(), ApiError> {
+        if let Some(ends) = ends {
+            if self.expires_at.is_some_and(|own| own > ends) {
+                let later = format!("expires_at is later than the end of the credential that asks, {ends}");
+                return Err(ApiError::Invalid(later));
+            }
+            self.expires_at.get_or_insert(ends);
         }
-        self.expires_at.get_or_insert(maker);
+        if let Some(idle) = idle {
+            let days = u32::try_from(idle.as_secs() / DAY.as_secs()).unwrap_or(MAX_IDLE_DAYS);
+            if self.idle_days.is_some_and(|own| own > days) {
+                return Err(ApiError::Invalid(format!(
+                    "the credential that asks ends after {days} days without a use"
+                )));
+            }
+            self.idle_days.get_or_insert(days);
+        }
         Ok(())
+    }
+
+    fn idle(&self) -> Result<Option<Duration>, ApiError> {
+        match self.idle_days {
+            None => Ok(None),
+            Some(days) if (1..=MAX_IDLE_DAYS).contains(&days) => Ok(Some(DAY * days)),
+            Some(_) => Err(ApiError::Invalid(format!("idle_days is 1 to {MAX_IDLE_DAYS}"))),
+        }
     }
 
     /// The row, and the secret if it is ours to make.
@@ -58,6 +83,7 @@ impl CredentialIn {
     ) -> Result<(NewCredential, Option<Secret<String>>), ApiError> {
         let name: Label = self.name.parse()?;
         in_the_future(self.expires_at, app)?;
+        let idle = self.idle()?;
         let key = app.identities.keys().current();
         let (lookup, verifier, shown) = match chosen {
             Some(secret) => {
@@ -78,6 +104,7 @@ impl CredentialIn {
             scope: self.scope,
             networks: self.networks,
             api: self.api,
+            idle,
             expires_at: self.expires_at,
         };
         Ok((new, shown))

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use super::ROUTES;
 use crate::{server::Auth, settings::Settings};
 
+mod credentials;
 mod holders;
 mod limits;
 
