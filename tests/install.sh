@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 programs=(
     cc:build-essential dockerd:docker.io docker:docker-cli skopeo:skopeo podman:podman buildah:buildah
     docker-registry:docker-registry htpasswd:apache2-utils docker-compose:docker-compose openssl:openssl curl:curl strace:strace
+    ldapmodify:ldap-utils
 )
 missing=()
 for entry in "${programs[@]}"; do
@@ -16,6 +17,7 @@ done
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 # Statically linked, so that it runs in an image that holds nothing else.
 [ -e /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
+[ -x /usr/sbin/slapd ] || missing+=(slapd)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -29,6 +31,10 @@ if [ "${#missing[@]}" -gt 0 ]; then
     if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
+    # Neither is Debian's directory: what it asks when it is installed is answered, and nothing is started.
+    if command -v debconf-set-selections >/dev/null; then
+        echo 'slapd slapd/no_configuration boolean true' | debconf-set-selections
     fi
     apt-get update -qq
     # Where the client is no package of its own (Debian 12), docker.io brings it.

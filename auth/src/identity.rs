@@ -3,8 +3,10 @@
 //! What a secret is decides where it is looked up, never the name beside it: our own prefix, one indexed lookup and an HMAC; anything
 //! else, the provider that owns the name. Wrong, too many and cannot be asked are three answers.
 
+mod directories;
 mod foreign;
 pub mod htpasswd;
+pub mod ldap;
 mod own;
 pub mod passwords;
 mod peer;
@@ -34,6 +36,7 @@ use crate::{
     secrets::{self, MasterKeys, NewSecret, Purpose, SecretKind, Shape},
 };
 use htpasswd::Htpasswd;
+use ldap::{Ldap, NotAsked};
 use passwords::Passwords;
 pub use peer::Peer;
 use queue::{Busy, Queue};
@@ -105,6 +108,9 @@ pub enum NotIdentified {
     /// The accounts cannot be read.
     #[error(transparent)]
     Unavailable(#[from] accounts::Error),
+    /// Whoever would know the password cannot be asked.
+    #[error(transparent)]
+    NotAsked(#[from] NotAsked),
 }
 
 impl From<Throttled> for NotIdentified {
@@ -121,23 +127,32 @@ struct Parts {
     accounts: Accounts,
     keys: MasterKeys,
     passwords: Passwords,
-    htpasswd: Option<Htpasswd>,
+    providers: Providers,
     throttle: Throttle,
     remembered: Remembered,
     unknown_names: hmac::Key,
     clock: Clock,
 }
 
+/// Where identities come from besides the accounts of this server.
+#[derive(Debug, Default)]
+pub struct Providers {
+    /// A file of names and password hashes.
+    pub htpasswd: Option<Htpasswd>,
+    /// Directories, in the order in which they are asked for a name that nobody has yet.
+    pub ldap: Vec<Ldap>,
+}
+
 impl Identities {
     /// Puts the providers together.
     #[must_use]
-    pub fn new(accounts: Accounts, keys: MasterKeys, queue: Queue, htpasswd: Option<Htpasswd>, clock: Clock) -> Self {
+    pub fn new(accounts: Accounts, keys: MasterKeys, queue: Queue, providers: Providers, clock: Clock) -> Self {
         let key = |purpose| hmac::Key::new(hmac::HMAC_SHA256, keys.current().derive(purpose).expose());
         let (remembering, unknown_names) = (key(Purpose::RememberedPasswords), key(Purpose::UnknownNames));
         Self(Arc::new(Parts {
             accounts,
             passwords: Passwords::new(queue),
-            htpasswd,
+            providers,
             throttle: Throttle::new(clock.clone()),
             remembered: Remembered::new(remembering, clock.clone()),
             unknown_names,
@@ -182,7 +197,7 @@ impl Identities {
     /// How often the htpasswd file has changed; None without one.
     #[must_use]
     pub fn htpasswd_generation(&self) -> Option<u64> {
-        self.0.htpasswd.as_ref().map(Htpasswd::generation)
+        self.0.providers.htpasswd.as_ref().map(Htpasswd::generation)
     }
 
     /// Brings the accounts that an htpasswd file provides up to what it says now: who is gone from it is disabled.
@@ -190,7 +205,7 @@ impl Identities {
     /// # Errors
     /// The accounts cannot be written.
     pub async fn reconcile(&self) -> Result<(), accounts::Error> {
-        match &self.0.htpasswd {
+        match &self.0.providers.htpasswd {
             Some(htpasswd) => htpasswd.reconcile(&self.0.accounts).await,
             None => Ok(()),
         }
@@ -234,7 +249,7 @@ impl Parts {
         let reason = match error {
             NotIdentified::Wrong => "wrong",
             NotIdentified::Throttled { .. } => "throttled",
-            NotIdentified::Busy(_) | NotIdentified::Unavailable(_) => return,
+            NotIdentified::Busy(_) | NotIdentified::Unavailable(_) | NotIdentified::NotAsked(_) => return,
         };
         let name = attempt.username.and_then(folded_claim);
         let pseudonym = hmac::sign(&self.unknown_names, name.as_deref().unwrap_or_default().as_bytes());

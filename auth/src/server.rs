@@ -28,8 +28,9 @@ use crate::{
     first_start::{FirstPassword, FirstStartError},
     http::{self, App, Proxies},
     identity::{
-        Identities,
+        Identities, Providers,
         htpasswd::{FileError, Htpasswd, PROVIDER},
+        ldap::{Ldap, NotAsked},
         queue::Queue,
     },
     issuer::Issuer,
@@ -83,6 +84,9 @@ pub enum StartError {
         /// What went wrong.
         error: io::Error,
     },
+    /// What the settings of a directory name cannot be used.
+    #[error(transparent)]
+    Ldap(#[from] NotAsked),
     /// The first account cannot be made.
     #[error(transparent)]
     FirstStart(#[from] FirstStartError),
@@ -138,7 +142,13 @@ impl Auth {
         };
         let sealing = Sealing::new(&accounts, &master, data, settings.retention)
             .map_err(|error| StartError::Witness { path: Witness::in_directory(data).path().to_owned(), error })?;
-        let identities = Identities::new(accounts.clone(), master, queue, htpasswd, clock.clone());
+        let mut ldap = Vec::with_capacity(settings.ldap.len());
+        for config in &settings.ldap {
+            let provider = accounts.ensure_provider(config.name.as_str(), ProviderKind::Ldap).await?;
+            ldap.push(Ldap::new(provider, config.clone())?);
+        }
+        let providers = Providers { htpasswd, ldap };
+        let identities = Identities::new(accounts.clone(), master, queue, providers, clock.clone());
         identities.reconcile().await?;
         let first_password = FirstPassword::in_directory(data);
         let made_administrator = first_password.make(&accounts, identities.passwords()).await?;

@@ -1,6 +1,7 @@
 //! Auth's settings: complete and valid, or the process does not start. Unknown keys are errors: a misspelled setting of the service that
 //! decides who may do what must not be taken for none.
 
+mod ldap;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,13 @@ use shared::{
 
 use crate::{
     accounts::{names::Label, networks::Networks},
+    identity::ldap::config::Config,
     issuer::{DEFAULT_LIFE, MAX_LIFE, MIN_LIFE},
     permissions::Catalog,
     pki::TokenKey,
     sealing::{LEAST_KEPT, Retention},
 };
+pub use ldap::{RawBind, RawLdap, RawUsers};
 use raw::RawRegistry;
 pub use raw::{RawAudit, RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
 
@@ -64,6 +67,8 @@ pub struct Settings {
     pub services: Vec<(Label, Catalog)>,
     /// A file of accounts.
     pub htpasswd: Option<PathBuf>,
+    /// Directories.
+    pub ldap: Vec<Config>,
     /// Proxies that are believed about where requests come from.
     pub trusted_proxies: Option<Networks>,
     /// How long events of the audit are kept.
@@ -124,6 +129,7 @@ impl Default for Settings {
             bundle: None,
             services: DEFAULT_NAME.parse().map(|name| (name, Catalog::Filtered)).into_iter().collect(),
             htpasswd: None,
+            ldap: Vec::new(),
             trusted_proxies: None,
             retention: Retention::default(),
         }
@@ -190,6 +196,7 @@ impl Settings {
             bundle: raw.token.bundle.map(PathBuf::from),
             services,
             htpasswd: raw.htpasswd.map(PathBuf::from),
+            ldap: ldap::directories(raw.ldap)?,
             trusted_proxies: trusted.transpose().map_err(|error| SettingsError::invalid("trustedproxies", error))?,
             retention: Retention {
                 changes: raw.audit.changes.map(|days| kept("audit.changes", days)).transpose()?,

@@ -52,7 +52,8 @@ const DIRECTIONS: [(&str, &str, &[&str]); 27] = [
     ("auth", "pki", &["issuer", "key_files"]),
     ("auth", "secrets", &["key_files"]),
     ("auth", "key_files", &[]),
-    ("auth", "settings", &["accounts", "issuer", "permissions", "pki", "sealing"]),
+    // What a directory is asked, identity knows.
+    ("auth", "settings", &["accounts", "identity", "issuer", "permissions", "pki", "sealing"]),
     ("auth", "first_start", &["accounts", "identity", "key_files", "permissions"]),
     ("auth", "server", EVERYTHING),
     // The command line is a client of the admin API, and speaks its types.

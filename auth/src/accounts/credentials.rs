@@ -19,7 +19,7 @@ use super::{
     stored::{stored_words, undecodable},
 };
 use crate::permissions::{ApiLevel, CredentialScope};
-pub(super) use changes::{end_all, insert_password, revoke_each};
+pub(super) use changes::{end_all, insert_password, replace_verifier, revoke_each};
 pub(super) use uses::Uses;
 
 /// `SELECT` of a [`StoredRow`] with its condition.

@@ -24,6 +24,8 @@ stored_words! {
     ProviderKind {
         /// A file of names and password hashes.
         Htpasswd = "htpasswd",
+        /// A directory.
+        Ldap = "ldap",
     }
 }
 
@@ -32,10 +34,25 @@ stored_words! {
 pub struct Proved {
     /// The provider's own id for it, which never changes.
     pub external_id: String,
+    /// The name it goes by there, as it is spelled there.
+    pub external_name: String,
+    /// The name it is to have here, if that is free.
+    pub handle: Handle,
+    /// What people call it.
+    pub display_name: String,
+    /// What changes when its password does, and says nothing about it; None where the provider does not tell.
+    pub fingerprint: Option<String>,
+}
+
+/// An account that a provider created, by what is known here.
+#[derive(Debug, Clone)]
+pub struct Provided {
+    /// Its id there.
+    pub external_id: String,
     /// The name it goes by there.
-    pub name: Handle,
-    /// What changes when its password does, and says nothing about it.
-    pub fingerprint: String,
+    pub external_name: String,
+    /// The account, with what stands here for its password.
+    pub stored: Stored,
 }
 
 /// What a provider knows about one of its accounts now.
@@ -65,6 +82,46 @@ impl Accounts {
         self.change(Provision { actor: Actor::system(), provider, proved }).await?;
         // It can only be gone if it was deleted in this very moment.
         self.provided(provider, &external_id).await?.ok_or(Error::Refused(Refusal::PrincipalUnknown))
+    }
+
+    /// The account that goes by this name at the provider, or else the one of the provider's that is called so here: a provisioned name
+    /// may have a suffix.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn provided_as(&self, provider: ProviderId, name: &str) -> Result<Option<Provided>, Error> {
+        let folded = folded(name);
+        let mut reader = self.database.reader().await?;
+        let found: Option<(String, String)> = on!(reader, c => sqlx::query_as(
+            "SELECT external_id, external_name FROM ( \
+               SELECT external_id, external_name, 0 AS place FROM identity WHERE provider_id = $1 AND folded_name = $2 \
+               UNION ALL SELECT i.external_id, i.external_name, 1 FROM principal p JOIN identity i ON i.principal_id = p.id \
+                         WHERE p.folded = $2 AND i.provider_id = $1) AS found ORDER BY place, external_id LIMIT 1")
+            .bind(provider.0).bind(&folded).fetch_optional(c).await)?;
+        drop(reader);
+        let Some((external_id, external_name)) = found else { return Ok(None) };
+        let stored = self.provided(provider, &external_id).await?;
+        Ok(stored.map(|stored| Provided { external_id, external_name, stored }))
+    }
+
+    /// The provider that owns an account, with its own id for it; None for local accounts.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn origin(&self, principal: PrincipalId) -> Result<Option<(ProviderId, String)>, Error> {
+        let mut reader = self.database.reader().await?;
+        let row: Option<(i64, String)> = on!(reader, c => sqlx::query_as(
+            "SELECT provider_id, external_id FROM identity WHERE principal_id = $1 ORDER BY provider_id LIMIT 1")
+            .bind(principal.0).fetch_optional(c).await)?;
+        Ok(row.map(|(provider, external_id)| (ProviderId(provider), external_id)))
+    }
+
+    /// Disables an account that its provider no longer has, or says is disabled there; it comes back as it went.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn disable_provided(&self, provider: ProviderId, external_id: &str) -> Result<(), Error> {
+        self.change(Disable { actor: Actor::system(), provider, external_id: external_id.to_owned() }).await
     }
 
     /// Brings a provider's accounts up to what it knows now: who is gone is disabled, who is back is active, and a changed password
@@ -114,9 +171,15 @@ impl Operation for Provision {
             None => self.create(tx).await?,
         };
         let now = tx.now().micros();
-        on!(tx, c => sqlx::query("UPDATE identity SET seen_at = $1 WHERE provider_id = $2 AND external_id = $3")
-            .bind(now).bind(self.provider.0).bind(&self.proved.external_id).execute(c).await.map(drop))?;
-        renew_password(tx, &self.actor, &principal, &self.proved.fingerprint).await?;
+        on!(tx, c => sqlx::query(
+            "UPDATE identity SET seen_at = $1, external_name = $4, folded_name = $5 WHERE provider_id = $2 AND external_id = $3")
+            .bind(now).bind(self.provider.0).bind(&self.proved.external_id).bind(&self.proved.external_name)
+            .bind(folded(&self.proved.external_name)).execute(c).await.map(drop))?;
+        // Who has just proved a password there is there.
+        if principal.state == AccountState::Disabled {
+            set_state(tx, &self.actor, &principal, AccountState::Active).await?;
+        }
+        renew_password(tx, &self.actor, &principal, self.proved.fingerprint.as_deref()).await?;
         Ok(())
     }
 }
@@ -129,7 +192,7 @@ impl Provision {
             principals::Inserted {
                 kind: PrincipalKind::User,
                 handle: &handle,
-                display_name: "",
+                display_name: &self.proved.display_name,
                 namespace: NamespaceId::SYSTEM,
                 system_role: None,
                 expires_at: None,
@@ -137,17 +200,17 @@ impl Provision {
         )
         .await?;
         on!(tx, c => sqlx::query("INSERT INTO identity (provider_id, external_id, principal_id, external_name) VALUES ($1, $2, $3, $4)")
-            .bind(self.provider.0).bind(&self.proved.external_id).bind(principal.id.0).bind(self.proved.name.as_str())
+            .bind(self.provider.0).bind(&self.proved.external_id).bind(principal.id.0).bind(&self.proved.external_name)
             .execute(c).await.map(drop))?;
         let event = Event::done(EventName::UserCreated, &handle)
-            .with(json!({ "provider": self.provider, "external_name": self.proved.name.as_str() }));
+            .with(json!({ "provider": self.provider, "external_name": self.proved.external_name }));
         record(tx, &self.actor, &event).await?;
         Ok(principal)
     }
 
     /// The name it goes by there; with a suffix where it is taken here, or is a namespace's: `{username}/**` must not open that.
     async fn free_handle(&self, tx: &mut Transaction<'_>) -> Result<String, Failure> {
-        let name = self.proved.name.as_str();
+        let name = self.proved.handle.as_str();
         for suffix in 1..=MAX_SUFFIX {
             let handle = if suffix == 1 { name.to_owned() } else { format!("{name}-{suffix}") };
             let folded = folded(&handle);
@@ -187,8 +250,31 @@ impl Operation for Reconcile {
                 set_state(tx, &self.actor, &principal, state).await?;
             }
             if let Some(known) = known {
-                renew_password(tx, &self.actor, &principal, &known.fingerprint).await?;
+                renew_password(tx, &self.actor, &principal, Some(&known.fingerprint)).await?;
             }
+        }
+        Ok(())
+    }
+}
+
+struct Disable {
+    actor: Actor,
+    provider: ProviderId,
+    external_id: String,
+}
+
+impl Operation for Disable {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "disable_provided";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
+            .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
+        let Some((id,)) = found else { return Ok(()) };
+        let principal = principals::lock(tx, PrincipalId(id)).await?;
+        if principal.state == AccountState::Active {
+            set_state(tx, &self.actor, &principal, AccountState::Disabled).await?;
         }
         Ok(())
     }
@@ -210,21 +296,30 @@ async fn set_state(
     Ok(())
 }
 
-/// The credential that stands for the provider's password. A new fingerprint is a changed password.
+/// What stands for a password whose changes the provider does not tell.
+const UNTOLD: &str = "provided";
+
+/// The credential that stands for the provider's password. A new fingerprint is a changed password; none says nothing.
 async fn renew_password(
     tx: &mut Transaction<'_>,
     actor: &Actor,
     principal: &Principal,
-    fingerprint: &str,
+    fingerprint: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     let current: Option<(String,)> = on!(tx, c => sqlx::query_as(
         "SELECT verifier FROM credential WHERE principal_id = $1 AND kind = 'password' AND revoked_at IS NULL")
         .bind(principal.id.0).fetch_optional(c).await)?;
-    if current.as_ref().is_some_and(|(verifier,)| verifier == fingerprint) {
+    let unchanged = |(verifier,): &(String,)| fingerprint.is_none_or(|fingerprint| verifier == fingerprint);
+    if current.as_ref().is_some_and(unchanged) {
         return Ok(());
     }
+    // From untold to told nothing has changed but what can be read.
+    let untold = current.as_ref().is_some_and(|(verifier,)| verifier == UNTOLD);
+    if let (Some(fingerprint), true) = (fingerprint, untold) {
+        return credentials::replace_verifier(tx, principal.id, fingerprint).await;
+    }
     let ended = credentials::end_all(tx, principal.id, &[CredentialKind::Password, CredentialKind::Identity]).await?;
-    credentials::insert_password(tx, principal.id, fingerprint).await?;
+    credentials::insert_password(tx, principal.id, fingerprint.unwrap_or(UNTOLD)).await?;
     if current.is_some() {
         record(tx, actor, &Event::done(EventName::PasswordSet, &principal.handle)).await?;
     }

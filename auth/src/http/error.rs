@@ -118,7 +118,7 @@ impl ApiError {
         let wait = match self {
             Self::Busy(_) | Self::NotIdentified(NotIdentified::Busy(_)) => Busy::RETRY_AFTER,
             Self::NotIdentified(NotIdentified::Throttled { retry_after }) => *retry_after,
-            Self::Unavailable(_) | Self::NotIdentified(NotIdentified::Unavailable(_)) => {
+            Self::Unavailable(_) | Self::NotIdentified(NotIdentified::Unavailable(_) | NotIdentified::NotAsked(_)) => {
                 std::time::Duration::from_secs(5)
             }
             _ => return None,
@@ -152,7 +152,8 @@ fn not_identified(error: &NotIdentified) -> StatusCode {
     match error {
         NotIdentified::Wrong => StatusCode::UNAUTHORIZED,
         NotIdentified::Throttled { .. } | NotIdentified::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
-        NotIdentified::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        NotIdentified::NotAsked(error) if error.fault.is_of_the_settings() => StatusCode::INTERNAL_SERVER_ERROR,
+        NotIdentified::Unavailable(_) | NotIdentified::NotAsked(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -167,6 +168,7 @@ impl IntoResponse for ApiError {
             Self::NotIdentified(NotIdentified::Unavailable(_)) => {
                 "the accounts cannot be reached at the moment".to_owned()
             }
+            Self::NotIdentified(NotIdentified::NotAsked(_)) => "the directory cannot be asked at the moment".to_owned(),
             error => error.to_string(),
         };
         let mut body = json!({

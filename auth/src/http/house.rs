@@ -15,7 +15,7 @@ use crate::{
         tests::fixture::{Fixture, new_credential},
     },
     first_start::FirstPassword,
-    identity::{Identities, Peer, queue::Queue},
+    identity::{Identities, Peer, Providers, queue::Queue},
     issuer::{DEFAULT_LIFE, Issuer},
     permissions::{Catalog, Subject},
     pki::{TokenAuthority, TokenKey},
@@ -34,6 +34,10 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn of(fixture: &Fixture) -> Self {
+        Self::with(fixture, Providers::default()).await
+    }
+
+    pub(crate) async fn with(fixture: &Fixture, providers: Providers) -> Self {
         let (accounts, clock) = (fixture.accounts.clone(), fixture.clock.clone());
         for service in [SERVICE, "other"] {
             accounts.ensure_service(service.parse().unwrap(), Catalog::Filtered).await.unwrap();
@@ -42,7 +46,7 @@ impl House {
         let authority = TokenAuthority::open(keys.path(), TokenKey::Own, clock.now()).unwrap();
         let issuer = Issuer::new("https://auth.test", authority.keys(clock.now()).unwrap());
         let master = MasterKeys::of(MasterKey::from_bytes(&Secret::new([7; 32])), None);
-        let identities = Identities::new(accounts.clone(), master, Queue::new(2, 64), None, clock.clone());
+        let identities = Identities::new(accounts.clone(), master, Queue::new(2, 64), providers, clock.clone());
         let sealing = Sealing::new(&accounts, identities.keys(), keys.path(), Retention::default()).unwrap();
         let tokens = Tokens::new(accounts.clone(), identities.clone(), issuer, DEFAULT_LIFE, clock.clone());
         let first_password = FirstPassword::in_directory(keys.path());

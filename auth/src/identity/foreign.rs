@@ -46,9 +46,11 @@ impl Parts {
                 return self.local_password(attempt, &claimed.principal, credential, stored).await;
             }
         }
-        match self.htpasswd.as_ref().and_then(|htpasswd| Some((htpasswd, htpasswd.entry(username)?))) {
+        match self.providers.htpasswd.as_ref().and_then(|htpasswd| Some((htpasswd, htpasswd.entry(username)?))) {
             Some((htpasswd, entry)) => self.htpasswd_password(attempt, htpasswd, entry).await,
-            None => self.refuse(attempt, username).await,
+            None if self.providers.ldap.is_empty() => self.refuse(attempt, username).await,
+            // On the heap: what goes on with a directory is much, and most requests have nothing to do with one.
+            None => Box::pin(self.directory_password(attempt, username, claimed.as_ref())).await,
         }
     }
 
@@ -111,21 +113,22 @@ impl Parts {
     }
 
     /// Says no to a name that has no password here, in the time that a wrong password takes, and counts it as one.
-    async fn refuse(&self, attempt: &Attempt<'_>, username: &str) -> Result<Identity, NotIdentified> {
+    pub(super) async fn refuse(&self, attempt: &Attempt<'_>, username: &str) -> Result<Identity, NotIdentified> {
         let name = folded(username);
-        let samples = self.htpasswd.as_ref().map(|htpasswd| (htpasswd, htpasswd.samples()));
-        let dummy = async {
-            match &samples {
-                Some((htpasswd, samples)) => match self.pick(&name, samples.len() + 1).checked_sub(1) {
-                    Some(index) => htpasswd.matches(&samples[index], attempt.secret).await.map(drop)?,
-                    None => self.passwords.refuse(attempt.secret).await?,
-                },
-                None => self.passwords.refuse(attempt.secret).await?,
-            }
-            Ok(false)
-        };
+        let dummy = async { self.compare_with_nothing(attempt, &name).await.map(|()| false) };
         self.compare(attempt, &name, None, dummy).await?;
         Err(NotIdentified::Wrong)
+    }
+
+    /// Hashes as long as for a name that somebody has.
+    pub(super) async fn compare_with_nothing(&self, attempt: &Attempt<'_>, name: &str) -> Result<(), Busy> {
+        let samples = self.providers.htpasswd.as_ref().map(|htpasswd| (htpasswd, htpasswd.samples()));
+        if let Some((htpasswd, samples)) = &samples
+            && let Some(index) = self.pick(name, samples.len() + 1).checked_sub(1)
+        {
+            return htpasswd.matches(&samples[index], attempt.secret).await.map(drop);
+        }
+        self.passwords.refuse(attempt.secret).await
     }
 
     /// A number below `count` that is always the same for a name, and that nobody outside can compute: an unknown name always takes
@@ -138,7 +141,12 @@ impl Parts {
 
     /// Whether the password was proved a moment ago; asked of the throttle first, as if it were to be compared. Where its own network's
     /// failures are at their end, a known account is looked at apart, as [`Self::compare`] does.
-    async fn remembers(&self, attempt: &Attempt<'_>, account: &str, proof: &Proof<'_>) -> Result<bool, NotIdentified> {
+    pub(super) async fn remembers(
+        &self,
+        attempt: &Attempt<'_>,
+        account: &str,
+        proof: &Proof<'_>,
+    ) -> Result<bool, NotIdentified> {
         if let Some(peer) = attempt.peer.throttled_as() {
             let account = folded(account);
             if let Err(throttled) = self.throttle.look(&account, peer, Neighbourhood::Strange) {
@@ -153,15 +161,15 @@ impl Parts {
     }
 
     /// Compares a password, if the throttle lets it.
-    async fn compare(
+    pub(super) async fn compare<E: Into<NotIdentified>>(
         &self,
         attempt: &Attempt<'_>,
         account: &str,
         principal: Option<PrincipalId>,
-        comparison: impl Future<Output = Result<bool, Busy>>,
+        comparison: impl Future<Output = Result<bool, E>>,
     ) -> Result<(), NotIdentified> {
         let Some(peer) = attempt.peer.throttled_as() else {
-            return if comparison.await? { Ok(()) } else { Err(NotIdentified::Wrong) };
+            return if comparison.await.map_err(Into::into)? { Ok(()) } else { Err(NotIdentified::Wrong) };
         };
         let network = Network::around(peer);
         let known = match principal {
@@ -173,9 +181,10 @@ impl Parts {
         match comparison.await {
             Ok(true) => begun.succeeded(),
             Ok(false) => return Err(NotIdentified::Wrong),
-            Err(busy) => {
+            // What was not compared was no failure.
+            Err(error) => {
                 begun.succeeded();
-                return Err(busy.into());
+                return Err(error.into());
             }
         }
         if let Some(id) = principal

@@ -121,8 +121,13 @@ impl Htpasswd {
     /// # Errors
     /// The accounts cannot be written.
     pub async fn provision(&self, accounts: &Accounts, entry: &Entry) -> Result<Stored, accounts::Error> {
-        let proved =
-            Proved { external_id: entry.name.to_string(), name: entry.name.clone(), fingerprint: entry.fingerprint() };
+        let proved = Proved {
+            external_id: entry.name.to_string(),
+            external_name: entry.name.to_string(),
+            handle: entry.name.clone(),
+            display_name: String::new(),
+            fingerprint: Some(entry.fingerprint()),
+        };
         accounts.provision(self.provider, proved).await
     }
 

@@ -6,7 +6,7 @@ use shared::secret::Secret;
 use tempfile::TempDir;
 
 use super::{
-    Attempt, Identities, Identity, NotIdentified, Peer,
+    Attempt, Identities, Identity, NotIdentified, Peer, Providers,
     htpasswd::{Htpasswd, PROVIDER},
     queue::Queue,
     remembered::REMEMBERED_FOR,
@@ -63,8 +63,9 @@ impl Door {
         let provider = fixture.accounts.ensure_provider(PROVIDER, ProviderKind::Htpasswd).await.unwrap();
         let htpasswd = Htpasswd::open(&file, provider, queue.clone()).unwrap();
         let keys = MasterKeys::of(MasterKey::from_bytes(&Secret::new([7; 32])), None);
+        let providers = Providers { htpasswd: Some(htpasswd), ldap: Vec::new() };
         let identities =
-            Identities::new(fixture.accounts.clone(), keys, queue.clone(), Some(htpasswd), fixture.clock.clone());
+            Identities::new(fixture.accounts.clone(), keys, queue.clone(), providers, fixture.clock.clone());
         Self { identities, queue, _directory: directory, file }
     }
 
@@ -327,7 +328,7 @@ async fn an_account_of_an_htpasswd_file_comes_changes_and_goes(fixture: &Fixture
     let door = Door::with_lines(fixture, &format!("alice:{first}\n")).await;
     let write = |lines: String| {
         std::fs::write(&door.file, lines).unwrap();
-        door.identities.0.htpasswd.as_ref().unwrap().generation()
+        door.identities.0.providers.htpasswd.as_ref().unwrap().generation()
     };
     assert!(
         fixture.accounts.principal_called("alice").await.unwrap().is_none(),

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use shared::secret::Secret;
 
+use super::ldap::RawLdap;
+
 /// The tree: auth's own file, or what stands under `portreeve.auth` where both services run as one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -21,6 +23,8 @@ pub struct RawSettings {
     pub services: Option<Vec<RawService>>,
     /// A file of accounts.
     pub htpasswd: Option<String>,
+    /// Directories.
+    pub ldap: Vec<RawLdap>,
     /// Networks of proxies that are believed about where requests come from.
     pub trustedproxies: Vec<String>,
     /// How long the audit is kept.

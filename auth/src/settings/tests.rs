@@ -1,6 +1,7 @@
 //! What settings say, and what they must not.
 
 use super::*;
+use crate::identity::ldap::config::{ExternalId, Security};
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<ProcessSettings, SettingsError> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -56,6 +57,32 @@ fn what_makes_no_sense_is_named_with_its_place() {
         ("token: {expiration: 59}", "token.expiration: 60 to 3600"),
         ("token: {expiration: 3601}", "token.expiration: 60 to 3600"),
         ("token: {issuer: ''}", "token.issuer"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], users: {base: dc=x}, usres: {}}]", "usres is unknown"),
+        ("ldap: [{urls: [ldap://dc1], users: {base: dc=x}}]", "ldap.name"),
+        ("ldap: [{name: htpasswd, urls: [ldap://dc1], users: {base: dc=x}}]", "ldap.name"),
+        ("ldap: [{name: corp, users: {base: dc=x}}]", "ldap.urls"),
+        ("ldap: [{name: corp, urls: ['http://dc1'], users: {base: dc=x}}]", "ldap.urls"),
+        ("ldap: [{name: corp, urls: [ldap://dc1]}]", "ldap.users.base"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], users: {base: corp}}]", "ldap.users.base"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], users: {base: dc=x, filter: 'uid=*)('}}]", "ldap.users.filter"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], users: {base: dc=x, login: ['uid)(x']}}]", "ldap.users.login"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], users: {base: dc=x, id: uid}}]", "ldap.users.id"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], users: {base: dc=x, scope: all}}]", "ldap.users.scope"),
+        (
+            "ldap: [{name: corp, urls: [ldap://dc1], template: 'cn={username}x,dc=x', users: {base: dc=x}}]",
+            "ldap.template",
+        ),
+        ("ldap: [{name: corp, urls: [ldap://dc1], bind: {dn: cn=a}, users: {base: dc=x}}]", "ldap.bind"),
+        (
+            "ldap: [{name: corp, urls: [ldap://dc1], bind: {dn: cn=a, password: ''}, users: {base: dc=x}}]",
+            "ldap.bind.password",
+        ),
+        ("ldap: [{name: corp, urls: [ldap://dc1], bind: {external: true}, users: {base: dc=x}}]", "ldap.bind.external"),
+        ("ldap: [{name: corp, urls: [ldap://dc1], key: k.pem, users: {base: dc=x}}]", "ldap.certificate"),
+        (
+            "ldap: [{name: a, urls: [ldap://dc1], users: {base: dc=x}}, {name: a, urls: [ldap://dc2], users: {base: dc=x}}]",
+            "two called \"a\"",
+        ),
         ("services: [{name: ''}]", "services.name"),
         ("services: [{name: a, catalog: all}]", "services.catalog"),
         ("database: {url: 'mysql://secret'}", "database.url"),
@@ -111,4 +138,26 @@ fn what_belongs_to_the_process_is_the_registrys_where_both_are_one() {
         assert!(Settings::together(raw).unwrap_err().to_string().contains("of the registry"), "{key}");
     }
     assert!(Settings::together(RawSettings::default()).is_ok());
+}
+
+#[test]
+fn a_directory_is_read_with_its_defaults() {
+    let text = "\
+version: 0.1
+ldap:
+  - name: corp
+    urls: [ldaps://dc1.corp.test, ldap://dc2.corp.test]
+    bind: {dn: 'cn=reader,dc=corp,dc=test', password: 'hunter2'}
+    users: {base: 'ou=people,dc=corp,dc=test', login: [sAMAccountName, mail], id: objectguid}
+";
+    let settings = read(text, &[("PORTREEVE_AUTH_LDAP_0_BIND_PASSWORD", "another")]).unwrap();
+    let [corp] = &settings.auth.ldap[..] else { panic!("one directory") };
+    assert_eq!(
+        corp.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["ldaps://dc1.corp.test:636", "ldap://dc2.corp.test:389"]
+    );
+    assert_eq!(corp.servers[1].security, Security::StartTls, "never plain text unless somebody says so");
+    assert_eq!((corp.users.name.as_str(), corp.users.id), ("sAMAccountName", ExternalId::ObjectGuid));
+    let printed = format!("{settings:?}");
+    assert!(!printed.contains("hunter2") && !printed.contains("another"), "{printed}");
 }

@@ -300,6 +300,16 @@ pub(in crate::accounts) async fn insert_password(
     Ok(CredentialId(id))
 }
 
+/// Writes another verifier for the live password, which stays the same one.
+pub(in crate::accounts) async fn replace_verifier(
+    tx: &mut Transaction<'_>,
+    principal: PrincipalId,
+    verifier: &str,
+) -> Result<(), sqlx::Error> {
+    on!(tx, c => sqlx::query("UPDATE credential SET verifier = $1 WHERE principal_id = $2 AND kind = 'password' AND revoked_at IS NULL")
+        .bind(verifier).bind(principal.0).execute(c).await.map(drop))
+}
+
 /// The live credentials of a kind, least recently used first.
 async fn live(
     tx: &mut Transaction<'_>,

@@ -23,8 +23,13 @@ async fn provider(fixture: &Fixture) -> ProviderId {
 }
 
 async fn sign_in(fixture: &Fixture, name: &str, fingerprint: &str) -> Stored {
-    let proved =
-        Proved { external_id: name.to_owned(), name: name.parse().unwrap(), fingerprint: fingerprint.to_owned() };
+    let proved = Proved {
+        external_id: name.to_owned(),
+        external_name: name.to_owned(),
+        handle: name.parse().unwrap(),
+        display_name: String::new(),
+        fingerprint: Some(fingerprint.to_owned()),
+    };
     fixture.accounts.provision(provider(fixture).await, proved).await.unwrap()
 }
 

@@ -44,6 +44,8 @@ pub(super) enum TokenError {
     },
     /// Something that must be asked does not answer. It has been logged.
     Unavailable,
+    /// Something that must be asked cannot be asked like this. It has been logged.
+    Unusable,
 }
 
 impl TokenError {
@@ -72,6 +74,11 @@ impl From<NotIdentified> for TokenError {
             NotIdentified::Throttled { retry_after } => Self::TooMany { message: error.to_string(), retry_after },
             NotIdentified::Busy(_) => Self::TooMany { message: error.to_string(), retry_after: Busy::RETRY_AFTER },
             NotIdentified::Unavailable(error) => Self::unavailable(&error),
+            NotIdentified::NotAsked(error) if error.fault.is_of_the_settings() => {
+                error!(%error, "a token request could not be answered before somebody changes the settings");
+                Self::Unusable
+            }
+            NotIdentified::NotAsked(error) => Self::unavailable(&error),
         }
     }
 }
@@ -123,6 +130,14 @@ impl TokenError {
                 header: retry(retry_after),
                 ..form(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "temporarily_unavailable", &message)
             },
+            Self::Unusable => form(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "UNKNOWN",
+                "server_error",
+                &numbered(
+                    "the directory that knows this account is not set up rightly; its administrator finds why in the log",
+                ),
+            ),
             Self::Unavailable => Form {
                 header: retry(UNAVAILABLE_RETRY),
                 ..form(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "temporarily_unavailable", &unavailable())
@@ -131,9 +146,12 @@ impl TokenError {
     }
 }
 
-/// Docker prints the sentence and nothing else, so the number to look for in the log stands in it.
 fn unavailable() -> String {
-    let sentence = "the token server cannot answer at the moment; try again";
+    numbered("the token server cannot answer at the moment; try again")
+}
+
+/// Docker prints the sentence and nothing else, so the number to look for in the log stands in it.
+fn numbered(sentence: &str) -> String {
     RequestId::current().map_or_else(|| sentence.to_owned(), |id| format!("{sentence} (request {id})"))
 }
 

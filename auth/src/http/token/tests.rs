@@ -19,6 +19,13 @@ use super::MAX_REQUEST_BYTES;
 use crate::{
     accounts::tests::fixture::{Fixture, on_both},
     http::house::{House, SERVICE},
+    identity::{
+        Providers,
+        ldap::{
+            self,
+            tests::fake::{self, Does, Fake},
+        },
+    },
     permissions::{Subject, Visibility},
     secrets::SecretKind,
 };
@@ -37,6 +44,7 @@ on_both! {
     a_suspended_account_gets_nothing
     too_many_wrong_passwords_are_429_with_a_time
     a_database_that_does_not_answer_is_503_and_not_401
+    a_directory_that_does_not_answer_is_503_and_one_that_cannot_be_asked_like_this_500
     cookies_are_neither_read_nor_set
 }
 
@@ -373,6 +381,28 @@ async fn a_database_that_does_not_answer_is_503_and_not_401(fixture: &Fixture) {
         answer.refuses(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "temporarily_unavailable");
         assert!(answer.header("www-authenticate").is_none(), "CI would forget its credentials");
         assert!(answer.header("retry-after").is_some());
+    }
+}
+
+async fn a_directory_that_does_not_answer_is_503_and_one_that_cannot_be_asked_like_this_500(fixture: &Fixture) {
+    for (does, status, code, error) in [
+        (Does::SaysAndLeaves(Vec::new()), StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "temporarily_unavailable"),
+        (
+            Does::Says(fake::result(1, 0x65, 4)),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNAVAILABLE",
+            "temporarily_unavailable",
+        ),
+        (Does::Says(fake::result(1, 0x65, 8)), StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "server_error"),
+        (Does::Says(fake::result(1, 0x65, 0)), StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "invalid_grant"),
+    ] {
+        let directory = Fake::start(move |_, _| does.clone()).await;
+        let ldap = vec![ldap::tests::ldap(ldap::tests::config(std::slice::from_ref(&directory.url)))];
+        let house = House::with(fixture, Providers { htpasswd: None, ldap }).await;
+        let answer = get(&house, "", Some(&basic("alice", "correct horse"))).await;
+        answer.refuses(status, code, error);
+        assert_eq!(answer.header("www-authenticate").is_some(), status == StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.header("retry-after").is_some(), status == StatusCode::SERVICE_UNAVAILABLE);
     }
 }
 

@@ -1,0 +1,129 @@
+//! Passwords that a directory proves. A directory that cannot be asked is no failed login, and nobody else is asked instead: another
+//! directory may have the same name for somebody else.
+
+use tracing::warn;
+
+use super::{
+    Attempt, Identity, NotIdentified, Parts,
+    ldap::{Ldap, Person, Verdict},
+    remembered::Proof,
+};
+use crate::accounts::{
+    ProviderId,
+    credentials::{Claimed, Stored},
+    names::{Handle, folded},
+    providers::{Proved, Provided},
+};
+
+impl Parts {
+    /// A password of somebody whom no account of this server and no file knows.
+    pub(super) async fn directory_password(
+        &self,
+        attempt: &Attempt<'_>,
+        username: &str,
+        claimed: Option<&Claimed>,
+    ) -> Result<Identity, NotIdentified> {
+        // A filter for nothing, or a template without a name, is a question about nobody.
+        if username.trim().is_empty() {
+            return self.refuse(attempt, username).await;
+        }
+        let owner = match claimed {
+            Some(claimed) => self.accounts.origin(claimed.principal.id).await?.map(|(provider, _)| provider),
+            None => None,
+        };
+        let known = self.known(username, owner).await?;
+        if let Some((ldap, provided)) = &known {
+            let Stored { principal, credential, .. } = &provided.stored;
+            let proof = Proof { provider: ldap.name(), account: principal.id, credential: credential.id };
+            if self.remembers(attempt, username, &proof).await? {
+                return self.active(principal, credential, attempt);
+            }
+        }
+        let mut proved = None;
+        let asked = async {
+            proved =
+                self.ask(attempt, username, owner, known.as_ref().map(|(ldap, provided)| (*ldap, provided))).await?;
+            Ok::<_, NotIdentified>(proved.is_some())
+        };
+        let account = known.as_ref().map(|(_, provided)| provided.stored.principal.id);
+        self.compare(attempt, username, account, asked).await?;
+        let Some((ldap, person)) = proved else { return Err(NotIdentified::Wrong) };
+        let stored = self.provision(ldap, person).await?;
+        let proof = Proof { provider: ldap.name(), account: stored.principal.id, credential: stored.credential.id };
+        self.remembered.insert(&proof, attempt.secret);
+        self.active(&stored.principal, &stored.credential, attempt)
+    }
+
+    /// The account that a directory made for this name, if one did: the owner of the name, or the first that has it.
+    async fn known(
+        &self,
+        username: &str,
+        owner: Option<ProviderId>,
+    ) -> Result<Option<(&Ldap, Provided)>, NotIdentified> {
+        for ldap in self.directories(owner) {
+            if let Some(provided) = self.accounts.provided_as(ldap.provider(), username).await? {
+                return Ok(Some((ldap, provided)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks the directories for the name, and where none has it, the one that made an account of that name for what it calls that
+    /// account itself.
+    async fn ask(
+        &self,
+        attempt: &Attempt<'_>,
+        username: &str,
+        owner: Option<ProviderId>,
+        known: Option<(&Ldap, &Provided)>,
+    ) -> Result<Option<(&Ldap, Box<Person>)>, NotIdentified> {
+        for ldap in self.directories(owner) {
+            let mut verdict = ldap.sign_in(username, attempt.secret).await?;
+            if verdict == Verdict::Unknown
+                && let Some((_, provided)) = known.filter(|(known, _)| known.provider() == ldap.provider())
+                && folded(&provided.external_name) != folded(username)
+            {
+                verdict = ldap.sign_in(&provided.external_name, attempt.secret).await?;
+            }
+            match verdict {
+                Verdict::Proved(person) => return Ok(Some((ldap, person))),
+                Verdict::Rejected => return Ok(None),
+                Verdict::Disabled(person) => {
+                    self.accounts.disable_provided(ldap.provider(), &person.external_id).await?;
+                    return Ok(None);
+                }
+                Verdict::Unknown => {}
+            }
+        }
+        self.compare_with_nothing(attempt, &folded(username)).await?;
+        Ok(None)
+    }
+
+    /// Where the name may be known: at its owner's alone, if it has one.
+    fn directories(&self, owner: Option<ProviderId>) -> impl Iterator<Item = &Ldap> {
+        self.providers.ldap.iter().filter(move |ldap| owner.is_none_or(|owner| ldap.provider() == owner))
+    }
+
+    /// The account of somebody who has just proved a password, made at their first sign-in.
+    async fn provision(&self, ldap: &Ldap, person: Box<Person>) -> Result<Stored, NotIdentified> {
+        // Folded: directories compare names without regard to case, and `{username}` in a pattern means a small one.
+        let handle: Handle = match folded(&person.name).parse() {
+            Ok(handle) => handle,
+            Err(error) => {
+                warn!(provider = ldap.name(), entry = person.entry, %error, "an entry of the directory cannot have an account");
+                return Err(NotIdentified::Wrong);
+            }
+        };
+        let proved = Proved {
+            external_id: person.external_id,
+            external_name: person.name,
+            handle,
+            display_name: person.display_name,
+            fingerprint: person.fingerprint,
+        };
+        Ok(self.accounts.provision(ldap.provider(), proved).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Accounts of an LDAP directory: OpenLDAP, Active Directory and their kin.
+//!
+//! A directory proves passwords; what it says about an account is kept under the account's immutable id. That it says no, that it does
+//! not know the name, and that it cannot be asked are three answers: only the first two end in 401.
+
+pub mod config;
+mod connection;
+mod directory;
+mod fault;
+mod gate;
+mod message;
+pub mod names;
+mod person;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::time::Duration;
+
+use shared::secret::Secret;
+use tokio::{sync::Semaphore, time::timeout};
+use tracing::{info, warn};
+
+use self::{
+    config::{Config, Scope},
+    connection::{Bound, Entry, Reading, Search, signs_in_nobody},
+    directory::Directory,
+};
+pub use self::{
+    fault::{Fault, NotAsked},
+    person::Person,
+};
+use crate::accounts::ProviderId;
+
+/// Most sign-ins that one directory is asked for, or that wait for it: each holds a request for as long as the directory takes.
+const MOST_AT_ONCE: usize = 256;
+/// How long a sign-in may take, with every server that is tried.
+const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
+
+/// A directory that proves who people are.
+#[derive(Debug)]
+pub struct Ldap {
+    provider: ProviderId,
+    config: Config,
+    directory: Directory,
+    places: Semaphore,
+}
+
+/// What a directory says to a name and a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// That is who they are.
+    Proved(Box<Person>),
+    /// The directory has the name, and the password is not its.
+    Rejected,
+    /// The directory has the name, and says that its owner may not sign in.
+    Disabled(Box<Person>),
+    /// The directory does not have the name.
+    Unknown,
+}
+
+impl Ldap {
+    /// Reads the files that the settings name. Nobody is asked yet: a directory that is away does not keep the server from starting.
+    ///
+    /// # Errors
+    /// A certificate, a key or a password cannot be read.
+    pub fn new(provider: ProviderId, config: Config) -> Result<Self, NotAsked> {
+        match Directory::new(&config) {
+            Ok(directory) => Ok(Self { provider, config, directory, places: Semaphore::new(MOST_AT_ONCE) }),
+            Err(fault) => Err(NotAsked { provider: config.name, fault }),
+        }
+    }
+
+    /// Its row among the providers.
+    #[must_use]
+    pub fn provider(&self) -> ProviderId {
+        self.provider
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.config.name.as_str()
+    }
+
+    /// Asks whether the name's owner has this password.
+    ///
+    /// # Errors
+    /// The directory cannot be asked.
+    pub async fn sign_in(&self, name: &str, password: &Secret<String>) -> Result<Verdict, NotAsked> {
+        // Refused before a byte is sent.
+        if signs_in_nobody(password) {
+            return Ok(Verdict::Rejected);
+        }
+        let _place = self.places.try_acquire().map_err(|_| self.not_asked(Fault::Crowded))?;
+        let asked = async {
+            match &self.config.template {
+                Some(template) => self.by_template(&template.name_of(name), password).await,
+                None => self.by_search(name, password).await,
+            }
+        };
+        let late = Fault::Slow { what: "signing in", limit: SIGN_IN_LIMIT };
+        timeout(SIGN_IN_LIMIT, asked).await.unwrap_or(Err(late)).map_err(|fault| self.not_asked(fault))
+    }
+
+    /// The user with that id, if the directory still has them.
+    ///
+    /// # Errors
+    /// The directory cannot be asked.
+    pub async fn person(&self, external_id: &str) -> Result<Option<Person>, NotAsked> {
+        let Some(search) = person::with_id(&self.config, external_id) else { return Ok(None) };
+        let found = self.directory.search(&search).await.and_then(|entries| self.only(&entries));
+        found.map_err(|fault| self.not_asked(fault))
+    }
+
+    fn not_asked(&self, fault: Fault) -> NotAsked {
+        NotAsked { provider: self.config.name.clone(), fault }
+    }
+
+    async fn by_search(&self, name: &str, password: &Secret<String>) -> Result<Verdict, Fault> {
+        let entries = self.directory.search(&person::called(&self.config, name)).await?;
+        let Some(person) = self.only(&entries)? else { return Ok(Verdict::Unknown) };
+        let (bound, _) = self.directory.prove(&person.entry, password, None).await?;
+        Ok(self.verdict(bound, Some(person)))
+    }
+
+    /// Who binds by a template reads their own entry; nobody else has to be able to.
+    async fn by_template(&self, entry: &str, password: &Secret<String>) -> Result<Verdict, Fault> {
+        let look = Search {
+            base: entry.to_owned(),
+            scope: Scope::Base,
+            filter: self.config.users.filter.clone(),
+            attributes: person::attributes(&self.config.users),
+            reading: Reading::AtMost(2),
+        };
+        let (bound, entries) = self.directory.prove(entry, password, Some(&look)).await?;
+        let person = self.only(&entries)?;
+        Ok(self.verdict(bound, person))
+    }
+
+    fn only(&self, entries: &[Entry]) -> Result<Option<Person>, Fault> {
+        match entries {
+            [] => Ok(None),
+            [entry] => Person::read(&self.config.users, entry).map(Some),
+            _ => Err(Fault::Ambiguous),
+        }
+    }
+
+    fn verdict(&self, bound: Bound, person: Option<Person>) -> Verdict {
+        match (bound, person) {
+            (Bound::No { code, text }, _) => {
+                // The words say why (Active Directory: data 533, disabled; 775, locked out), to the operator alone.
+                info!(provider = self.name(), code, text, "a directory refused a password");
+                Verdict::Rejected
+            }
+            (Bound::Yes, Some(person)) if person.disabled => Verdict::Disabled(Box::new(person)),
+            (Bound::Yes, Some(person)) => Verdict::Proved(Box::new(person)),
+            (Bound::Yes, None) => {
+                warn!(provider = self.name(), "somebody signed in to the directory whose entry is none of the users'");
+                Verdict::Unknown
+            }
+        }
+    }
+}
