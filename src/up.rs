@@ -74,6 +74,7 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
         warn!("{unknown}");
     }
     let data = DataDirectory::claim(&settings.registry.storage.root)?;
+    registry::server::check_restored(data.path())?;
     let clock = Clock::system();
     if up.tls {
         let root = settings.use_development_tls(&data, &up.tls_name, &clock)?;

@@ -3,7 +3,10 @@
 mod reading;
 pub mod restore;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use shared::{
     clock::Clock,
@@ -24,7 +27,7 @@ use crate::{
         verifier::Verifier,
     },
     content::{Content, Lives, pulls::FLUSH_EVERY},
-    gc::{self, Collector, backup::Backups, doctor::Doctor},
+    gc::{self, Collector, backup::Backups, doctor::Doctor, restore::unfinished},
     health::{Checks, Readiness},
     http::{
         self, InvalidHeader,
@@ -47,6 +50,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("storage.filesystem.rootdirectory: {0}")]
     Store(#[from] std::io::Error),
+    /// A restore began in the data directory and broke off.
+    #[error("{}: a restore began here and has not come to its end: run it again, with --force; to use what is there all the same, delete this file", .0.display())]
+    HalfRestored(PathBuf),
     /// The database cannot be used.
     #[error("the database: {0}")]
     Database(#[from] DatabaseError),
@@ -77,6 +83,14 @@ impl DebugServer {
             listener.serve(router, stop).await;
         }
     }
+}
+
+/// Refuses a data directory in which a restore has not come to its end: half of one looks like a registry.
+///
+/// # Errors
+/// [`StartError::HalfRestored`]
+pub fn check_restored(data: &Path) -> Result<(), StartError> {
+    unfinished::of(data).map_or(Ok(()), |marker| Err(StartError::HalfRestored(marker)))
 }
 
 /// What a listener answers those of the protocol's requests that it shows to no router ([`Listener::refusing`]).
@@ -113,6 +127,7 @@ impl Registry {
         companion: Option<Arc<dyn Companion>>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        check_restored(&settings.storage.root)?;
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let content = Content::new(metadata.clone(), Arc::clone(&store), clock.clone(), lives(settings));
@@ -233,6 +248,7 @@ impl Stopped {
     /// # Errors
     /// [`StartError`]
     pub async fn open(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+        check_restored(&settings.storage.root)?;
         let store: Arc<dyn Store> = Arc::new(Filesystem::open(&settings.storage.root)?);
         let metadata = Metadata::open(&location(&settings.database)?, clock.clone()).await?;
         let collector = Collector::new(metadata.clone(), Arc::clone(&store), clock.clone(), collecting(settings));

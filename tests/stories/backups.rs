@@ -155,6 +155,16 @@ async fn a_registry_is_restored_in_place() {
     let refused = restore(&target, portreeve.data()).fails().await;
     refused.says("holds a registry: --force puts what is there aside");
 
+    // A restore that breaks off half way leaves what no server starts on, and no command but the same again.
+    let obstacle = portreeve.data().join("quarantine");
+    fs::write(&obstacle, "in the way").unwrap();
+    restore(&target, portreeve.data()).arg("--force").fails().await.says("missing: sha256:");
+    let half = "restore.unfinished: a restore began here and has not come to its end: run it again, with --force";
+    portreeve.command(&["registry", "garbage-collect"]).fails().await.says(half);
+    let up = Program::new(program()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(portreeve.data());
+    up.fails().await.says(half);
+    fs::remove_file(obstacle).unwrap();
+
     let restored = restore(&target, portreeve.data()).arg("--force").succeeds().await;
     restored.says("what was there lies in ").says("missing: sha256:").says("  named by acme/pusher-");
     restored.says("quarantined: blobs/").says("1 files, 2 bytes that no fact speaks of").says("restart every registry");

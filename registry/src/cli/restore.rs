@@ -94,6 +94,9 @@ impl Printer {
     fn line(&mut self, event: &Event, out: &mut impl Write) -> io::Result<()> {
         match event {
             Event::File(file) => writeln!(out, "{}: {} bytes", file.name, file.bytes),
+            Event::KeysKept => {
+                writeln!(out, "keys/ stays as it is: the accounts that it belongs to are not in the backup")
+            }
             Event::Replaced { directory } => writeln!(out, "what was there lies in {}", directory.display()),
             Event::Missing { digest, size, reason, named_by } => {
                 let reason = reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));

@@ -4,6 +4,7 @@
 //! damaged, so that the next push of it heals it; and bytes that no fact speaks of, pushed after the backup was made, go to quarantine.
 
 mod place;
+pub mod unfinished;
 
 use std::{
     convert::Infallible,
@@ -16,10 +17,11 @@ use serde::Serialize;
 use shared::{
     clock::Clock,
     database::{DatabaseError, WriteError},
+    digest::Hasher,
 };
 use tokio::task;
 
-pub use self::place::{Backup, Over};
+pub use self::place::{Backup, Over, Placed};
 use super::{
     Error as CollectorError,
     backup::{self, Blobs, CopiedFile, hash},
@@ -28,8 +30,9 @@ use super::{
 use crate::{
     metadata::{
         BlobId, Metadata,
-        backup::{self as rows, ForgetUploads, Naming, Stored},
+        backup::{self as rows, ForgetUnfinished, Naming, Stored},
         blobs::MarkDamaged,
+        repair::MarkVerified,
     },
     store::{
         Store,
@@ -86,6 +89,8 @@ impl From<WriteError<Infallible>> for Error {
 pub enum Event {
     /// A file of the facts is in place.
     File(CopiedFile),
+    /// The keys stay as they are: the backup has none of the accounts that they belong to.
+    KeysKept,
     /// What was there before lies there now.
     Replaced {
         /// Below the data directory.
@@ -148,7 +153,7 @@ impl Bytes<'_> {
     /// # Errors
     /// [`Error`]. What was done stays done; the next run goes on.
     pub async fn bring_in_line(&self, tell: &mut (dyn FnMut(Event) + Send)) -> Result<Restored, Error> {
-        let uploads = self.metadata.write(ForgetUploads).await?;
+        let uploads = self.metadata.write(ForgetUnfinished).await?;
         let blobs = self.bring_blobs(tell).await?;
         let each = |stray: &crate::store::Listed| {
             tell(Event::Quarantined { key: stray.key.to_string(), size: stray.size });
@@ -176,13 +181,19 @@ impl Bytes<'_> {
             let page = rows::blobs_behind(&mut self.metadata.read().await?, self.store.name(), behind, BATCH).await?;
             let Some(last) = page.last() else { return Ok(blobs) };
             behind = last.id;
-            let source = self.backup.unwrap_or(self.data);
-            let transfer = Transfer::new(source, self.data);
-            for Looked { blob, how, reason } in self.on_disk(move || bring(page, transfer)).await? {
+            let transfer = Transfer::new(self.backup.unwrap_or(self.data), self.data);
+            let mut sound = Vec::new();
+            for Looked { blob, how, hashed, reason } in self.on_disk(move || bring(page, transfer)).await? {
                 blobs.count(how, blob.size);
                 if how == Brought::Missing {
                     tell(self.give_up(&blob, reason).await?);
+                } else if hashed {
+                    sound.push((blob.id, blob.key));
                 }
+            }
+            // An earlier look may have found them missing, and said so.
+            if !sound.is_empty() {
+                self.metadata.write(MarkVerified { blobs: sound, hot: self.metadata.blobs().clone() }).await?;
             }
             tell(Event::Brought(blobs));
         }
@@ -211,29 +222,46 @@ impl Bytes<'_> {
 struct Looked {
     blob: Stored,
     how: Brought,
+    /// Whether its bytes were read and found right.
+    hashed: bool,
+    /// Why what the backup has will not do.
     reason: Option<String>,
 }
 
-/// Brings what is not there. Every byte that comes out of a backup is hashed: this is the moment to find out.
 fn bring(page: Vec<Stored>, mut transfer: Transfer) -> io::Result<Vec<Looked>> {
     let mut looked = Vec::with_capacity(page.len());
     for blob in page {
-        let (how, reason) = match wrong(&blob, &transfer)? {
-            None => (transfer.bring(&blob.key, blob.size)?, None),
-            Some(reason) => (Brought::Missing, Some(reason)),
-        };
-        looked.push(Looked { blob, how, reason });
+        looked.push(bring_one(&blob, &mut transfer)?);
     }
     transfer.settle()?;
     Ok(looked)
 }
 
-/// Why the bytes that would be brought are not the blob's.
-fn wrong(blob: &Stored, transfer: &Transfer) -> io::Result<Option<String>> {
-    if transfer.is_there(&blob.key, blob.size) {
-        return Ok(None);
+/// Brings what is not there. Every byte that comes out of a backup is hashed: this is the moment to find out. Of what is there, that is hashed which is
+/// said to be damaged: an earlier restore may not have had it, or a disk been away.
+fn bring_one(blob: &Stored, transfer: &mut Transfer) -> io::Result<Looked> {
+    let there = transfer.there(&blob.key, blob.size);
+    let looked = |how, hashed, reason| Ok(Looked { blob: blob.clone(), how, hashed, reason });
+    match &there {
+        Some(_) if !blob.damaged => return looked(Brought::Already, false, None),
+        Some(path) if wrong(blob, path).is_none() => return looked(Brought::Already, true, None),
+        _ => {}
     }
-    let Some(source) = transfer.source(&blob.key, blob.size) else { return Ok(None) };
-    let found = hash(&source, blob.digest.algorithm())?.finish();
-    Ok((found != blob.digest).then(|| format!("the backup has bytes under its key that hash to {found}")))
+    let source = transfer.source(&blob.key, blob.size).filter(|source| Some(source) != there.as_ref());
+    let Some(source) = source else { return looked(Brought::Missing, false, None) };
+    match wrong(blob, &source) {
+        Some(reason) => {
+            looked(Brought::Missing, false, Some(format!("the backup has bytes under its key that {reason}")))
+        }
+        None => looked(transfer.replace(&blob.key, blob.size)?, true, None),
+    }
+}
+
+/// What is wrong with the bytes in a file.
+fn wrong(blob: &Stored, path: &Path) -> Option<String> {
+    match hash(path, blob.digest.algorithm()).map(Hasher::finish) {
+        Ok(found) if found == blob.digest => None,
+        Ok(found) => Some(format!("hash to {found}")),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    }
 }

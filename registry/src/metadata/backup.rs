@@ -142,23 +142,25 @@ pub async fn naming(reader: &mut Reader, blob: &Stored, limit: i64) -> Result<Ve
     Ok(rows.into_iter().map(naming).collect())
 }
 
-/// Ends every upload and forgets its key; answers how many there were.
+/// Ends every upload and forgets its key, and how far a doctor had come; answers how many uploads there were.
 ///
 /// For a restored database alone: whoever uploaded has gone, and what lies under such a key by now may be a blob that was finished after the backup. So
 /// the bytes do not go to the trash, but become strays.
 #[derive(Debug)]
-pub struct ForgetUploads;
+pub struct ForgetUnfinished;
 
-impl Operation for ForgetUploads {
+impl Operation for ForgetUnfinished {
     type Output = u64;
     type Refusal = Infallible;
-    const NAME: &'static str = "forget_uploads";
+    const NAME: &'static str = "forget_unfinished";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<u64, Failure<Infallible>> {
         let ended = on!(tx, c => sqlx::query("DELETE FROM upload").execute(c).await.map(|done| done.rows_affected()))?;
         // What was reserved was reserved for them.
         let reserved = "UPDATE usage SET reserved = 0 WHERE reserved <> 0";
         on!(tx, c => sqlx::query(reserved).execute(c).await.map(drop))?;
+        let examined = "DELETE FROM examination WHERE finished_at IS NULL";
+        on!(tx, c => sqlx::query(examined).execute(c).await.map(drop))?;
         Ok(ended)
     }
 }

@@ -55,6 +55,15 @@ pub struct Range {
     pub rows: u64,
 }
 
+impl Range {
+    /// One row of a table that is walked by a number.
+    #[must_use]
+    pub fn of_one(id: i64) -> Self {
+        let at = |first| Position { first, ..Position::default() };
+        Self { after: at(id.saturating_sub(1)), upto: at(id), rows: 1 }
+    }
+}
+
 /// A table, by the key that it is walked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {

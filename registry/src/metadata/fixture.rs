@@ -15,6 +15,7 @@ use super::{
     BlobId, Metadata,
     blobs::{DAMAGED, LIVE},
     links::{self, NewLink},
+    locking,
     quotas::Exceeded,
     repositories, stored_bytes,
 };
@@ -107,6 +108,28 @@ impl Operation for LockBoth {
         let lock = "SELECT id FROM manifest WHERE digest = $1 FOR UPDATE NOWAIT";
         let second = self.second.to_string();
         let _: (i64,) = on!(tx, c => sqlx::query_as(lock).bind(second).fetch_one(c).await)?;
+        Ok(())
+    }
+}
+
+/// Holds up whoever wants to change an upload: on SQLite every writer, on PostgreSQL those of uploads.
+pub(crate) struct HoldUploads {
+    /// Told when they are held.
+    pub(crate) held: Arc<Notify>,
+    /// Lets them go.
+    pub(crate) go: Arc<Notify>,
+}
+
+impl Operation for HoldUploads {
+    type Output = ();
+    type Refusal = Infallible;
+    const NAME: &'static str = "hold_uploads";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+        let lock = locking!(tx, "SELECT id FROM upload", "FOR UPDATE");
+        let _: Vec<(i64,)> = on!(tx, c => sqlx::query_as(lock).fetch_all(c).await)?;
+        self.held.notify_one();
+        self.go.notified().await;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! A registry brought back where none runs: its facts put in place, its bytes brought in line with them.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use shared::{clock::Clock, data_directory::DataDirectory};
 
@@ -8,10 +8,13 @@ use super::{StartError, location};
 pub use crate::gc::{
     backup::{Blobs, CopiedFile, Facts, Manifest},
     reindex::{Became, Event as ReindexEvent, Holding, Reindexed},
-    restore::{Backup, Error, Event, Over, Restored},
+    restore::{Backup, Error, Event, Over, Placed, Restored},
 };
 use crate::{
-    gc::{self, restore::Bytes},
+    gc::{
+        self,
+        restore::{Bytes, unfinished},
+    },
     metadata::Metadata,
     settings::Settings,
     store::{Store, filesystem::Filesystem},
@@ -67,11 +70,18 @@ pub async fn restore(
         if !placed {
             bytes.check_facts().await?;
         }
-        bytes.bring_in_line(tell).await
+        on_its_way(held.path(), unfinished::begin)?;
+        let restored = bytes.bring_in_line(tell).await?;
+        on_its_way(held.path(), unfinished::end)?;
+        Ok(restored)
     };
-    let brought = brought.await;
+    let brought: Result<_, Error> = brought.await;
     metadata.close().await;
     Ok(brought?)
+}
+
+fn on_its_way(data: &Path, step: fn(&Path) -> io::Result<()>) -> Result<(), Error> {
+    step(data).map_err(|source| Error::Data { path: data.to_owned(), source })
 }
 
 /// Puts the files of a backup in place; answers whether the registry's facts were among them.
@@ -86,10 +96,13 @@ fn place(
     if placed && settings.database.file().is_none() {
         return Err(RestoreError::OtherDatabase);
     }
-    if let Some(directory) = backup.place(data, over, clock.now())? {
-        tell(Event::Replaced { directory });
+    let now_there = backup.place(data, over, clock.now())?;
+    if backup.holds_keys() && !now_there.has_keys() {
+        tell(Event::KeysKept);
     }
-    backup.manifest.files.iter().for_each(|file| tell(Event::File(file.clone())));
+    let Placed { aside, files } = now_there;
+    aside.into_iter().for_each(|directory| tell(Event::Replaced { directory }));
+    files.into_iter().for_each(|file| tell(Event::File(file)));
     Ok(placed)
 }
 
@@ -103,6 +116,7 @@ pub async fn reindex(
     holding: &Holding,
     tell: &mut (dyn FnMut(ReindexEvent) + Send),
 ) -> Result<Reindexed, RestoreError> {
+    super::check_restored(held.path())?;
     let clock = Clock::system();
     let store = Filesystem::open(held.path()).map_err(StartError::Store)?;
     let location = location(&settings.database)?;

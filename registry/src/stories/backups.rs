@@ -34,6 +34,7 @@ on_both! {
     an_earlier_backup_survives_one_that_breaks_off
     a_directory_of_somebody_elses_is_left_alone
     what_is_missing_is_named_and_what_nobody_knows_is_set_aside
+    what_an_earlier_restore_did_not_have_is_readable_once_it_is_there
     a_database_that_was_never_restored_costs_nothing
     nothing_is_deleted_while_a_backup_is_made
     damage_does_not_keep_a_backup_from_being_made
@@ -257,6 +258,38 @@ async fn what_is_missing_is_named_and_what_nobody_knows_is_set_aside(stage: &mut
     stage.is_consistent().await;
 }
 
+/// A restore without the disk of the backup, and then one with it.
+async fn what_an_earlier_restore_did_not_have_is_readable_once_it_is_there(stage: &mut Stage) {
+    let (_room, target) = room();
+    for layer in ["lost", "rotten", "was away"] {
+        tagged(stage, &layer.replace(' ', "-"), layer).await;
+    }
+    backup(&backups(stage), &target).await.unwrap();
+    let lost = stage.file("SELECT storage_key FROM blob WHERE size = 4").await;
+    let rotten = stage.file("SELECT storage_key FROM blob WHERE size = 6").await;
+    fs::remove_file(&lost).unwrap();
+    // A file of its own: the backup's has the same bytes still.
+    fs::remove_file(&rotten).unwrap();
+    fs::write(&rotten, "ROTTEN").unwrap();
+    stage.tamper("UPDATE blob SET state = 'damaged' WHERE size IN (6, 8)").await;
+    stage.content.metadata.blobs().forget_all();
+    let (without, _) = bring_in_line(stage, None).await.unwrap();
+    assert_eq!(
+        (without.blobs.missing, without.blobs.already),
+        (2, 1),
+        "of what is there it reads what is said to be damaged"
+    );
+    assert_eq!(stage.pull("acme/web", &digest(b"was away")).await.unwrap(), "was away");
+    assert!(!stage.holds("acme/web", &digest(b"lost")).await);
+
+    let (with, _) = bring_in_line(stage, Some(&target)).await.unwrap();
+    assert_eq!((with.blobs.missing, with.blobs.already, with.blobs.linked + with.blobs.copied), (0, 1, 2));
+    for layer in ["lost", "rotten"] {
+        assert_eq!(stage.pull("acme/web", &digest(layer.as_bytes())).await.unwrap(), layer);
+    }
+    stage.is_consistent().await;
+}
+
 async fn a_database_that_was_never_restored_costs_nothing(stage: &mut Stage) {
     assert_eq!(bring_in_line(stage, None).await.unwrap().0, Restored::default(), "an empty registry is in line");
     let key = crate::store::StorageKey::fresh();
@@ -344,7 +377,7 @@ async fn a_backup_is_put_in_place_whole_or_not_at_all() {
     fs::create_dir(&data).unwrap();
     let backup = Backup::open(&target).unwrap();
     let now = stage.clock.now();
-    assert_eq!(backup.place(&data, Over::Nothing, now).unwrap(), None);
+    assert_eq!(backup.place(&data, Over::Nothing, now).unwrap().aside, None);
     assert_eq!(fs::read(data.join("keys/master")).unwrap(), b"secret");
     assert_eq!(fs::metadata(data.join("keys/master")).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!data.join("restore.part").exists());
@@ -373,9 +406,45 @@ async fn a_backup_is_put_in_place_whole_or_not_at_all() {
     rotten[100] ^= 1;
     fs::write(&copy, &rotten).unwrap();
     fs::write(data.join("registry.db-wal"), "a log that belongs to the old one").unwrap();
-    let aside = backup.place(&data, Over::WhatIsThere, now).unwrap().unwrap();
+    let aside = backup.place(&data, Over::WhatIsThere, now).unwrap().aside.unwrap();
     assert!(!data.join("registry.db-wal").exists() && aside.join("registry.db-wal").exists());
-    assert!(aside.join("registry.db").exists() && aside.join("keys/master").exists());
+    assert!(aside.join("registry.db").exists());
+    assert!(data.join("keys/master").exists() && !aside.join("keys").exists(), "no accounts came with the keys");
+    stage.clear().await;
+}
+
+/// The accounts are in PostgreSQL: they know the keys of today, not those of the backup.
+#[tokio::test]
+async fn keys_come_back_with_their_accounts_or_where_there_are_none() {
+    let stage = Stage::sqlite().await;
+    let (room, target) = room();
+    let keys = stage.root().join("keys");
+    fs::create_dir(&keys).unwrap();
+    fs::write(keys.join("master"), "of that day").unwrap();
+    backup(&backups(&stage), &target).await.unwrap();
+    let (whole, now) = (Backup::open(&target).unwrap(), stage.clock.now());
+    let data = room.path().join("data");
+    fs::create_dir(&data).unwrap();
+    assert!(whole.place(&data, Over::Nothing, now).unwrap().has_keys(), "there were none");
+    let master = data.join("keys/master");
+    fs::write(&master, "of today").unwrap();
+    assert!(!whole.place(&data, Over::WhatIsThere, now).unwrap().has_keys());
+    assert_eq!(fs::read(&master).unwrap(), b"of today");
+    assert!(!data.join("restore.part").exists());
+
+    fs::write(stage.root().join("auth.db"), "").unwrap();
+    backup(&backups(&stage), &target).await.unwrap();
+    let whole = Backup::open(&target).unwrap();
+    for (path, mode) in [(data.join("keys"), 0o750), (master.clone(), 0o640)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let later = now + std::time::Duration::from_secs(1);
+    assert!(whole.place(&data, Over::WhatIsThere, later).unwrap().has_keys());
+    assert_eq!(fs::read(&master).unwrap(), b"of that day");
+    for (path, mode) in [(data.join("keys"), 0o750), (master, 0o640)] {
+        let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{}: who could read it can", path.display());
+    }
     stage.clear().await;
 }
 

@@ -11,7 +11,10 @@ use crate::{
     gc::quarantine::{self, Hashed},
     metadata::{
         blobs::MarkDamaged,
-        examine::fault::{KeyOf, OfBlob},
+        examine::{
+            fault::{KeyOf, OfBlob},
+            uploads,
+        },
         repair::{Mend, Repair},
         uploads::{EndUpload, Ended, NotYours, UploadId},
     },
@@ -20,6 +23,8 @@ use crate::{
 
 /// What only a client has.
 const PUSH_IT: &str = "push it again: that heals it";
+
+const SOMEBODY_WRITES: &str = "somebody writes it now";
 
 impl Doctor {
     /// Does what can be done about a fault.
@@ -39,6 +44,7 @@ impl Doctor {
             Fault::UploadShort { id, writer, .. } | Fault::UploadHashWrong { id, writer, .. } => {
                 self.end_upload(fault, UploadId::stored(*id), *writer, actor).await
             }
+            Fault::KeyTwice { key, is: KeyOf::Blob, and: KeyOf::Upload } => self.drop_upload(fault, key, actor).await,
             Fault::RememberedWrongly { .. } => self.forget(fault, actor).await,
             other => match mend(other) {
                 Ok(mend) => self.mend(fault, mend, actor).await,
@@ -100,15 +106,29 @@ impl Doctor {
         Ok(outcome)
     }
 
+    /// Ends an upload whose bytes are lost. Its turn keeps everybody else from it: nobody's bytes go to the trash while they are being written.
     async fn end_upload(&self, fault: &Fault, id: UploadId, writer: i64, actor: &str) -> Result<Outcome, Error> {
-        if self.metadata.writers().is_busy(id) {
-            return Ok(left("somebody writes it now"));
+        let Some(_turn) = self.metadata.writers().try_enter(id) else { return Ok(left(SOMEBODY_WRITES)) };
+        // Somebody may have been there since it was looked at.
+        if !self.upload_is_lost(id).await? {
+            return Ok(left("it has changed meanwhile"));
         }
         match self.metadata.write(EndUpload { id, ended: Ended::ByWriter(writer) }).await {
             Ok(()) => self.mend(fault, Mend::Elsewhere("the upload ended; its bytes are in the trash"), actor).await,
             Err(WriteError::Refused(NotYours)) => Ok(left("somebody has taken it meanwhile")),
             Err(WriteError::Unavailable(error)) => Err(error.into()),
         }
+    }
+
+    /// Ends an upload that has a blob's key, unless somebody writes it.
+    async fn drop_upload(&self, fault: &Fault, key: &str, actor: &str) -> Result<Outcome, Error> {
+        let key = StorageKey::stored(key);
+        let upload = uploads::of_key(&mut self.metadata.read().await?, &key).await?;
+        let turn = upload.map(|id| self.metadata.writers().try_enter(id));
+        if let Some(None) = turn {
+            return Ok(left(SOMEBODY_WRITES));
+        }
+        self.mend(fault, Mend::DropUpload(key), actor).await
     }
 
     async fn forget(&self, fault: &Fault, actor: &str) -> Result<Outcome, Error> {
@@ -133,7 +153,6 @@ fn mend(fault: &Fault) -> Result<Mend, &'static str> {
         }
         Fault::LinkWithoutBlob(of) | Fault::LinkWithoutRepository(of) => Mend::DropLink(of.repository_id, of.blob),
         Fault::PromiseTooLong(of) | Fault::LinkStuck(of) => Mend::Requeue(of.repository_id, of.blob),
-        Fault::KeyTwice { key, is: KeyOf::Blob, and: KeyOf::Upload } => Mend::DropUpload(StorageKey::stored(key)),
         Fault::KeyTwice { key, .. } => Mend::KeepKey(StorageKey::stored(key)),
         Fault::TagWithoutManifest(of)
         | Fault::HistoryBroken { of, .. }

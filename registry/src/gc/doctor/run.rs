@@ -21,6 +21,9 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often it writes that down.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
+/// For how long a run may be left alone: what it looked at longer ago is nobody's word about today.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 impl Doctor {
     /// Looks at everything as ordered and tells `listener` what it finds; the last event of a run that came to its end is [`Event::Done`].
     ///
@@ -195,6 +198,7 @@ impl<'d> Run<'d> {
             looked,
             findings,
             repaired,
+            saved: self.doctor.clock.now(),
             finished,
         };
         self.doctor.metadata.write(SaveProgress { kind: self.order.kind(), progress }).await?;
@@ -205,14 +209,16 @@ impl<'d> Run<'d> {
 fn nothing_yet(now: Timestamp) -> Progress {
     let (looked, findings, repaired) = (0, 0, 0);
     let (step, position) = (Check::ALL[0].to_string(), Position::default());
-    Progress { begun: now, step, position, looked, findings, repaired, finished: None }
+    Progress { begun: now, step, position, looked, findings, repaired, saved: now, finished: None }
 }
 
 impl Doctor {
-    /// Where the last run of a kind was ended, if it did not come to its end, and if this release knows where that is.
+    /// Where the last run of a kind was ended, if it did not come to its end, if that is not too long ago, and if this release knows where it is.
     async fn ended(&self, kind: &str) -> Result<Option<(Check, Progress)>, Error> {
         let all = progress::all(&mut self.metadata.read().await?).await?;
-        let ended = all.into_iter().find(|(of, progress)| of == kind && progress.finished.is_none());
+        let oldest = self.clock.now() - LONGEST_PAUSE;
+        let is_open = |progress: &Progress| progress.finished.is_none() && progress.saved > oldest;
+        let ended = all.into_iter().find(|(of, progress)| of == kind && is_open(progress));
         Ok(ended.and_then(|(_, progress)| Some((Check::named(&progress.step)?, progress))))
     }
 

@@ -8,10 +8,13 @@ use super::{
     rate::Pace,
 };
 use crate::{
-    metadata::examine::{
-        Range,
-        fault::KeyOf,
-        uploads::{self, Row},
+    metadata::{
+        examine::{
+            Range,
+            fault::KeyOf,
+            uploads::{self, Row},
+        },
+        uploads::UploadId,
     },
     store::{StorageKey, StoreError},
 };
@@ -31,6 +34,13 @@ impl Doctor {
             }
         }
         Ok(faults)
+    }
+
+    /// Whether an upload, whose turn the caller has, can come to nothing: its bytes or the state of its hash are not what was recorded.
+    pub(super) async fn upload_is_lost(&self, id: UploadId) -> Result<bool, Error> {
+        let visit = Visit { depth: Depth::Deep, begun: self.clock.now(), rate: Rate::ALL };
+        let faults = self.uploads(&Range::of_one(id.get()), visit).await?;
+        Ok(faults.iter().any(|fault| matches!(fault, Fault::UploadShort { .. } | Fault::UploadHashWrong { .. })))
     }
 
     async fn wrong_upload(&self, row: &Row, visit: Visit) -> Result<Option<Fault>, Error> {

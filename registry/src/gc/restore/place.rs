@@ -3,13 +3,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use shared::clock::Timestamp;
 
-use super::Error;
+use super::{Error, unfinished};
 use crate::{
     gc::backup::{CopiedFile, Facts, Manifest},
     store::filesystem::transfer,
@@ -19,10 +19,16 @@ use crate::{
 const PART: &str = "restore.part";
 
 /// What is put in place, in this order: a restore that is cut leaves a registry without its facts, which does not go unnoticed.
-const PLACES: [&str; 3] = ["keys", "auth.db", "registry.db"];
+const PLACES: [&str; 3] = [KEYS, ACCOUNTS, "registry.db"];
 
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// Keys of accounts, and certificates; meaningless apart from the accounts that they belong to.
+const KEYS: &str = "keys";
+
+/// The accounts.
+const ACCOUNTS: &str = "auth.db";
 
 /// What may be put out of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,23 @@ pub enum Over {
     Nothing,
     /// What is there. It is kept beside.
     WhatIsThere,
+}
+
+/// What was put in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Where what was there before lies now.
+    pub aside: Option<PathBuf>,
+    /// The files of the backup that are in place.
+    pub files: Vec<CopiedFile>,
+}
+
+impl Placed {
+    /// Whether the keys of the backup are among them.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.files.iter().any(|file| place_of(file) == KEYS)
+    }
 }
 
 /// A backup that says that it is whole.
@@ -64,55 +87,86 @@ impl Backup {
     /// Whether it holds the accounts of the auth service.
     #[must_use]
     pub fn holds_accounts(&self) -> bool {
-        self.manifest.files.iter().any(|file| file.name == "auth.db")
+        self.manifest.files.iter().any(|file| file.name == ACCOUNTS)
     }
 
-    /// Puts the facts into a data directory that nobody serves, after every file was found right. Answers where what was there before lies now. Blocks.
+    /// Whether it holds keys.
+    #[must_use]
+    pub fn holds_keys(&self) -> bool {
+        self.manifest.files.iter().any(|file| place_of(file) == KEYS)
+    }
+
+    /// Puts the facts into a data directory that nobody serves, after every file was found right. Keys without the accounts that they belong to stay in the
+    /// backup where the directory has keys: its accounts, in PostgreSQL, know those. Blocks.
     ///
     /// # Errors
     /// [`Error`]; before anything was put out of the way, the directory is as it was.
-    pub fn place(&self, data: &Path, over: Over, now: Timestamp) -> Result<Option<PathBuf>, Error> {
+    pub fn place(&self, data: &Path, over: Over, now: Timestamp) -> Result<Placed, Error> {
         let at = |source| Error::Data { path: data.to_owned(), source };
-        let replaced = self.in_the_way(data);
+        let files = self.files_for(data);
+        let replaced = in_the_way(&files, data);
         let bytes = self.manifest.database == Facts::Sqlite && transfer::holds_something(data).map_err(at)?;
         if over == Over::Nothing && (bytes || !replaced.is_empty()) {
             return Err(Error::NotEmpty(data.to_owned()));
         }
         let part = data.join(PART);
-        self.gather(&part).map_err(at)?;
-        if let Some(wrong) = self.manifest.files.iter().find_map(|file| file.verify(&part.join(&file.name)).err()) {
+        self.gather(&files, data).map_err(at)?;
+        if let Some(wrong) = files.iter().find_map(|file| file.verify(&part.join(&file.name)).err()) {
             fs::remove_dir_all(&part).map_err(at)?;
             return Err(wrong.into());
         }
         let aside = data.join(format!("replaced-{}", now.rfc3339().replace(['-', ':'], "")));
+        unfinished::begin(data).map_err(at)?;
         put_aside(data, &replaced, &aside).map_err(at)?;
         put_in_place(&part, data).map_err(at)?;
-        Ok((!replaced.is_empty()).then_some(aside))
+        Ok(Placed { aside: (!replaced.is_empty()).then_some(aside), files })
     }
 
-    /// What lies where the files of the backup belong.
-    fn in_the_way(&self, data: &Path) -> Vec<String> {
-        let is_placed = |place: &str| self.manifest.files.iter().any(|file| file.name.split('/').next() == Some(place));
-        let named = PLACES.iter().filter(|place| is_placed(place));
-        let names = named.flat_map(|place| BESIDE.iter().map(move |beside| format!("{place}{beside}")));
-        names.filter(|name| data.join(name).symlink_metadata().is_ok()).collect()
+    /// The files that are put into a data directory.
+    fn files_for(&self, data: &Path) -> Vec<CopiedFile> {
+        let keep_keys = !self.holds_accounts() && holds_files(&data.join(KEYS));
+        self.manifest.files.iter().filter(|file| !keep_keys || place_of(file) != KEYS).cloned().collect()
     }
 
-    /// Copies every file to where it is looked at.
-    fn gather(&self, part: &Path) -> io::Result<()> {
+    /// Copies files to where they are looked at, with the modes of those that they are to replace.
+    fn gather(&self, files: &[CopiedFile], data: &Path) -> io::Result<()> {
+        let part = data.join(PART);
         if part.exists() {
-            fs::remove_dir_all(part)?;
+            fs::remove_dir_all(&part)?;
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(part.join("keys"))?;
-        for file in &self.manifest.files {
-            copy(&self.root.join(&file.path), &part.join(&file.name))?;
+        DirBuilder::new().mode(0o700).create(&part)?;
+        DirBuilder::new().mode(mode_of(&data.join(KEYS)).unwrap_or(0o700)).create(part.join(KEYS))?;
+        for file in files {
+            // Who reads certificates as another user goes on reading them.
+            let mode = mode_of(&data.join(&file.name)).unwrap_or(0o600);
+            copy(&self.root.join(&file.path), &part.join(&file.name), mode)?;
         }
         Ok(())
     }
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+/// Where a file belongs: a name in the data directory.
+fn place_of(file: &CopiedFile) -> &str {
+    file.name.split('/').next().unwrap_or_default()
+}
+
+/// What lies where files belong.
+fn in_the_way(files: &[CopiedFile], data: &Path) -> Vec<String> {
+    let named = PLACES.iter().filter(|place| files.iter().any(|file| place_of(file) == **place));
+    let names = named.flat_map(|place| BESIDE.iter().map(move |beside| format!("{place}{beside}")));
+    names.filter(|name| data.join(name).symlink_metadata().is_ok()).collect()
+}
+
+fn holds_files(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn mode_of(path: &Path) -> Option<u32> {
+    fs::symlink_metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o777)
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
     io::copy(&mut File::open(from)?, &mut target)?;
     target.sync_all()
 }
@@ -128,7 +182,7 @@ fn put_aside(data: &Path, names: &[String], aside: &Path) -> io::Result<()> {
 }
 
 fn put_in_place(part: &Path, data: &Path) -> io::Result<()> {
-    let keys = part.join("keys");
+    let keys = part.join(KEYS);
     sync(&keys)?;
     if fs::read_dir(&keys)?.next().is_none() {
         fs::remove_dir(&keys)?;

@@ -10,7 +10,7 @@ use super::{
     Range,
     fault::{Fault, OfLink},
 };
-use crate::metadata::{BlobId, NamespaceId, RepositoryId};
+use crate::metadata::{BlobId, NamespaceId, RepositoryId, repositories::deletion::purged};
 
 /// A time that is further ahead than anything is promised: $3, and longer only where `reindex` holds what it found.
 macro_rules! too_long {
@@ -19,23 +19,43 @@ macro_rules! too_long {
     };
 }
 
+/// It cannot expire, and no manifest names its blob. A purge removes manifests before links.
+macro_rules! stuck {
+    () => {
+        concat!(
+            "(l.expires_at IS NULL AND NOT ",
+            purged!(),
+            " AND NOT EXISTS (SELECT 1 FROM manifest_blob n WHERE n.repository_id = l.repository_id AND n.digest = b.digest))"
+        )
+    };
+}
+
+/// Its namespace does not count it.
+macro_rules! unshared {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM namespace_blob s WHERE s.namespace_id = r.namespace_id AND s.blob_id = l.blob_id)"
+    };
+}
+
 const WRONG: &str = concat!(
     "SELECT l.repository_id, r.name, l.blob_id, b.digest, r.namespace_id, b.id IS NULL, r.id IS NULL, ",
     too_long!("l.leased_until"),
     " OR ",
     too_long!("l.expires_at"),
-    ", l.expires_at IS NULL AND NOT EXISTS \
-        (SELECT 1 FROM manifest_blob n WHERE n.repository_id = l.repository_id AND n.digest = b.digest), \
-    NOT EXISTS (SELECT 1 FROM namespace_blob s WHERE s.namespace_id = r.namespace_id AND s.blob_id = l.blob_id) \
-    FROM link l LEFT JOIN blob b ON b.id = l.blob_id LEFT JOIN repository r ON r.id = l.repository_id \
+    ", ",
+    stuck!(),
+    ", ",
+    unshared!(),
+    " FROM link l LEFT JOIN blob b ON b.id = l.blob_id LEFT JOIN repository r ON r.id = l.repository_id \
     WHERE l.blob_id > $1 AND l.blob_id <= $2 AND (b.id IS NULL OR r.id IS NULL OR ",
     too_long!("l.leased_until"),
     " OR ",
     too_long!("l.expires_at"),
-    " OR (l.expires_at IS NULL AND NOT EXISTS \
-            (SELECT 1 FROM manifest_blob n WHERE n.repository_id = l.repository_id AND n.digest = b.digest)) \
-        OR NOT EXISTS (SELECT 1 FROM namespace_blob s WHERE s.namespace_id = r.namespace_id AND s.blob_id = l.blob_id)) \
-    ORDER BY l.blob_id, l.repository_id"
+    " OR ",
+    stuck!(),
+    " OR ",
+    unshared!(),
+    ") ORDER BY l.blob_id, l.repository_id"
 );
 
 type Row = (RepositoryId, Option<String>, BlobId, Option<String>, Option<NamespaceId>, bool, bool, bool, bool, bool);

@@ -9,7 +9,7 @@ use super::{
     Range,
     fault::{Fault, OfManifest, Reference},
 };
-use crate::metadata::{RepositoryId, manifests::ManifestId, parse_bytes, parse_json};
+use crate::metadata::{RepositoryId, manifests::ManifestId, parse_bytes, parse_json, repositories::deletion::purged};
 
 /// The manifests of a page.
 ///
@@ -120,12 +120,15 @@ macro_rules! held {
     };
 }
 
+// A purge removes what holds a manifest before the manifest.
 const WRONG: &str = concat!(
     "SELECT m.id, m.repository_id, coalesce(r.name, ''), m.digest, m.deleted_at IS NOT NULL, ",
     held!(),
     " FROM manifest m LEFT JOIN repository r ON r.id = m.repository_id WHERE m.id > $1 AND m.id <= $2 \
       AND ((m.deleted_at IS NOT NULL AND m.expires_at IS NULL) \
-        OR (m.deleted_at IS NULL AND (m.expires_at IS NULL) <> ",
+        OR (m.deleted_at IS NULL AND NOT ",
+    purged!(),
+    " AND (m.expires_at IS NULL) <> ",
     held!(),
     ")) ORDER BY m.id"
 );

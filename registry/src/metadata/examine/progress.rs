@@ -25,24 +25,26 @@ pub struct Progress {
     pub findings: u64,
     /// What of that was put right.
     pub repaired: u64,
-    /// When it came to its end.
+    /// When this was written down,
+    pub saved: Timestamp,
+    /// and when it came to its end.
     pub finished: Option<Timestamp>,
 }
 
-type Columns = (String, Timestamp, String, i64, i64, String, i64, i64, i64, Option<Timestamp>);
+type Columns = (String, Timestamp, String, i64, i64, String, i64, i64, i64, Timestamp, Option<Timestamp>);
 
 /// Every kind of run there was, with how far the last one has come.
 ///
 /// # Errors
 /// The database failed.
 pub async fn all(reader: &mut Reader) -> Result<Vec<(String, Progress)>, DatabaseError> {
-    let select = "SELECT kind, begun_at, step, first, second, name, looked, findings, repaired, finished_at \
+    let select = "SELECT kind, begun_at, step, first, second, name, looked, findings, repaired, saved_at, finished_at \
                   FROM examination ORDER BY kind";
     let rows: Vec<Columns> = on!(reader, c => sqlx::query_as(select).fetch_all(c).await)?;
-    let progress = |(kind, begun, step, first, second, name, looked, findings, repaired, finished): Columns| {
+    let progress = |(kind, begun, step, first, second, name, looked, findings, repaired, saved, finished): Columns| {
         let [looked, findings, repaired] = [looked, findings, repaired].map(i64::unsigned_abs);
         let position = Position { first, second, name };
-        (kind, Progress { begun, step, position, looked, findings, repaired, finished })
+        (kind, Progress { begun, step, position, looked, findings, repaired, saved, finished })
     };
     Ok(rows.into_iter().map(progress).collect())
 }
@@ -72,13 +74,12 @@ impl Operation for SaveProgress {
                       begun_at = excluded.begun_at, step = excluded.step, first = excluded.first, second = excluded.second, \
                       name = excluded.name, looked = excluded.looked, findings = excluded.findings, \
                       repaired = excluded.repaired, saved_at = excluded.saved_at, finished_at = excluded.finished_at";
-        let Progress { begun, step, position, looked, findings, repaired, finished } = &self.progress;
+        let Progress { begun, step, position, looked, findings, repaired, saved, finished } = &self.progress;
         let [looked, findings, repaired] = [looked, findings, repaired].map(|count| super::super::stored_bytes(*count));
-        let now = tx.now();
         on!(tx, c => {
             let query = sqlx::query(upsert).bind(&self.kind).bind(begun).bind(step);
             let query = query.bind(position.first).bind(position.second).bind(&position.name);
-            let query = query.bind(looked).bind(findings).bind(repaired).bind(now).bind(finished);
+            let query = query.bind(looked).bind(findings).bind(repaired).bind(saved).bind(finished);
             query.execute(c).await.map(drop)
         })?;
         Ok(())

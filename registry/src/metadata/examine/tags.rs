@@ -9,7 +9,7 @@ use super::{
     Range,
     fault::{Fault, OfTag},
 };
-use crate::metadata::RepositoryId;
+use crate::metadata::{RepositoryId, repositories::deletion::purged};
 
 // A history without a gap has as many entries as its last version says: versions are unique, and begin at 1.
 const WRONG: &str = "SELECT * FROM (SELECT t.repository_id, coalesce(r.name, '') AS repository, t.name, t.version, \
@@ -59,10 +59,14 @@ fn fault(row: Row) -> Fault {
     Fault::HistoryBroken { of, reason }
 }
 
-const WITHOUT_TAG: &str = "SELECT DISTINCT h.repository_id, coalesce(r.name, ''), h.name FROM tag_history h \
+// A purge removes tags before their histories.
+const WITHOUT_TAG: &str = concat!(
+    "SELECT DISTINCT h.repository_id, coalesce(r.name, ''), h.name FROM tag_history h \
     LEFT JOIN repository r ON r.id = h.repository_id \
-    WHERE (h.repository_id, h.name) > ($1, $2) AND (h.repository_id, h.name) <= ($3, $4) \
-    AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.repository_id = h.repository_id AND t.name = h.name) ORDER BY 1, 3";
+    WHERE (h.repository_id, h.name) > ($1, $2) AND (h.repository_id, h.name) <= ($3, $4) AND NOT ",
+    purged!(),
+    " AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.repository_id = h.repository_id AND t.name = h.name) ORDER BY 1, 3"
+);
 
 /// Histories of a page that have no tag.
 ///

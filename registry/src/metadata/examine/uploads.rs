@@ -6,7 +6,10 @@ use shared::{
 };
 
 use super::Range;
-use crate::metadata::{parse_bytes, uploads::UploadId};
+use crate::{
+    metadata::{parse_bytes, uploads::UploadId},
+    store::StorageKey,
+};
 
 /// An upload's row.
 #[derive(Clone, Debug)]
@@ -52,4 +55,14 @@ pub async fn rows(reader: &mut Reader, range: &Range) -> Result<Vec<Row>, Databa
         Row { id, writer, repository, store, key, received, algorithm, hash_state, boot, key_in_trash }
     };
     Ok(rows.into_iter().map(row).collect())
+}
+
+/// The upload whose bytes lie under a key.
+///
+/// # Errors
+/// The database failed.
+pub async fn of_key(reader: &mut Reader, key: &StorageKey) -> Result<Option<UploadId>, DatabaseError> {
+    let select = "SELECT id FROM upload WHERE storage_key = $1";
+    let found: Option<(i64,)> = on!(reader, c => sqlx::query_as(select).bind(key.as_str()).fetch_optional(c).await)?;
+    Ok(found.map(|(id,)| UploadId::stored(id)))
 }

@@ -12,6 +12,7 @@ use sqlx::Error;
 use crate::metadata::{
     RepositoryId, locking,
     manifests::{self, ManifestId},
+    repositories::deletion::purged,
 };
 
 /// Who is written into a history for what nobody knows any more.
@@ -78,13 +79,17 @@ async fn points_at(
 type Row = (Option<i64>, Option<ManifestId>, Option<ManifestId>, Option<String>, i64, i64, Option<String>);
 
 async fn find(tx: &mut Transaction<'_>, repository: RepositoryId, name: &str) -> Result<Option<Found>, Error> {
-    let select = "SELECT t.version, t.manifest_id, m.id, m.digest, h.entries, h.last, \
+    let select = concat!(
+        "SELECT t.version, t.manifest_id, m.id, m.digest, h.entries, h.last, \
             (SELECT e.digest FROM tag_history e WHERE e.repository_id = $1 AND e.name = $2 AND e.version = h.last) \
         FROM (SELECT coalesce(sum(CASE WHEN version > 0 THEN 1 ELSE 0 END), 0) AS entries, coalesce(max(version), 0) AS last \
               FROM tag_history WHERE repository_id = $1 AND name = $2) AS h \
         LEFT JOIN tag t ON t.repository_id = $1 AND t.name = $2 \
         LEFT JOIN manifest m ON m.id = t.manifest_id AND m.repository_id = $1 AND m.deleted_at IS NULL \
-        WHERE EXISTS (SELECT 1 FROM repository r WHERE r.id = $1)";
+        WHERE EXISTS (SELECT 1 FROM repository r WHERE r.id = $1 AND NOT ",
+        purged!(),
+        ")"
+    );
     let row: Option<Row> = on!(tx, c => sqlx::query_as(select).bind(repository).bind(name).fetch_optional(c).await)?;
     Ok(row.map(|(version, points_at, id, digest, entries, last, said)| {
         let target = id.zip(digest);

@@ -24,6 +24,14 @@ use crate::metadata::{
     usage,
 };
 
+/// Whether a repository `r` is being purged, or is to be with nothing to wait for: its first step says so, and what is left behind each step is no whole.
+macro_rules! purged {
+    () => {
+        "coalesce(r.expires_at <= r.deleted_at, false)"
+    };
+}
+pub(in crate::metadata) use purged;
+
 /// How many tags are looked at in one query.
 const TAGS: i64 = 1_000;
 

@@ -26,9 +26,23 @@ struct Queue {
 impl Writers {
     /// Ends the earlier writers of this upload and waits until they have closed its bytes. `None` if a still newer request came in the meantime.
     pub(crate) async fn enter(&self, id: UploadId) -> Option<Turn> {
-        let place = self.queue_up(id);
+        let place = self.take_place(&mut self.queues(), id);
         let entered = Arc::clone(&place.turnstile).lock_owned().await;
         if place.ended.is_cancelled() { None } else { Some(Turn { _entered: entered, place }) }
+    }
+
+    /// The turn, if nobody writes this upload or waits to. Whoever comes then waits until it is given back.
+    pub(crate) fn try_enter(&self, id: UploadId) -> Option<Turn> {
+        let place = {
+            let mut queues = self.queues();
+            if queues.contains_key(&id) {
+                return None;
+            }
+            self.take_place(&mut queues, id)
+        };
+        // Somebody may have come since: that one is the newer.
+        let entered = Arc::clone(&place.turnstile).try_lock_owned().ok()?;
+        Some(Turn { _entered: entered, place })
     }
 
     /// Whether somebody writes this upload now.
@@ -36,9 +50,8 @@ impl Writers {
         self.queues().contains_key(&id)
     }
 
-    fn queue_up(&self, id: UploadId) -> Place {
+    fn take_place(&self, queues: &mut HashMap<UploadId, Queue>, id: UploadId) -> Place {
         let ended = CancellationToken::new();
-        let mut queues = self.queues();
         let queue = queues.entry(id).or_insert_with(|| Queue {
             turnstile: Arc::default(),
             newest: CancellationToken::new(),
@@ -140,6 +153,21 @@ mod tests {
         drop(first);
         assert!(!writers.is_busy(id));
         assert!(writers.enter(id).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_who_only_tries_ends_nobody_and_is_waited_for() {
+        let (writers, id) = (Writers::default(), UploadId::fresh());
+        let first = writers.enter(id).await.unwrap();
+        assert!(writers.try_enter(id).is_none());
+        assert!(!first.ended().is_cancelled());
+        drop(first);
+        let tried = writers.try_enter(id).unwrap();
+        let mut waiting = Box::pin(writers.enter(id));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(tried);
+        assert!(waiting.await.is_some());
+        assert!(!writers.is_busy(id));
     }
 
     #[tokio::test]

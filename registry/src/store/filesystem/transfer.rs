@@ -54,20 +54,28 @@ impl Transfer {
         path_of(&self.from, key).filter(|path| is_sound(path, size))
     }
 
-    /// Whether the other side has a key's bytes, as many as there should be.
+    /// The file of a key at the other side, if it is as long as it should be.
     #[must_use]
-    pub fn is_there(&self, key: &StorageKey, size: u64) -> bool {
-        path_of(&self.to, key).is_some_and(|path| is_sound(&path, size))
+    pub fn there(&self, key: &StorageKey, size: u64) -> Option<PathBuf> {
+        path_of(&self.to, key).filter(|path| is_sound(path, size))
     }
 
-    /// Brings the bytes of a key, which are `size`.
+    /// Brings the bytes of a key, which are `size`, unless they are there.
     ///
     /// # Errors
     /// What the operating system says, about either side.
     pub fn bring(&mut self, key: &StorageKey, size: u64) -> io::Result<Brought> {
-        if self.is_there(key, size) {
-            return Ok(Brought::Already);
+        match self.there(key, size) {
+            Some(_) => Ok(Brought::Already),
+            None => self.replace(key, size),
         }
+    }
+
+    /// Brings the bytes of a key, which are `size`, in the place of whatever is there.
+    ///
+    /// # Errors
+    /// What the operating system says, about either side.
+    pub fn replace(&mut self, key: &StorageKey, size: u64) -> io::Result<Brought> {
         let (Some(from), Some(to)) = (self.source(key, size), path_of(&self.to, key)) else {
             return Ok(Brought::Missing);
         };
@@ -76,7 +84,7 @@ impl Transfer {
         }
         match fs::hard_link(&from, &to) {
             Ok(()) => return Ok(Brought::Linked),
-            // Shorter than it should be, or longer: nobody's bytes, in the way of the right ones. A copy takes its place in one step.
+            // Shorter than it should be, or longer, or damaged: nobody's bytes, in the way of the right ones. A copy takes its place in one step.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // It was deleted since it was looked at.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Brought::Missing),

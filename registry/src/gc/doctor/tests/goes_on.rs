@@ -1,5 +1,7 @@
 //! A run that is ended is gone on with.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -9,11 +11,13 @@ use crate::{
         Error,
         doctor::{Begin, Check, Depth, Doctor, Event, Mode, Order, Rate},
     },
+    metadata::backup::ForgetUnfinished,
     stories::stage::{Stage, on_both},
 };
 
 on_both! {
     a_run_that_was_ended_goes_on_where_it_was
+    a_run_that_was_left_alone_for_long_begins_anew
     one_doctor_is_at_work_at_a_time
 }
 
@@ -78,6 +82,22 @@ async fn a_run_that_was_ended_goes_on_where_it_was(stage: &mut Stage) {
     assert_eq!(fresh.last(Depth::Sizes), None);
     fresh.recall().await.unwrap();
     assert_eq!(fresh.last(Depth::Sizes).unwrap().totals.findings, 1);
+}
+
+async fn a_run_that_was_left_alone_for_long_begins_anew(stage: &mut Stage) {
+    prepare(stage).await;
+    let doctor = stage.doctor();
+    until(&doctor, Check::Manifests).await;
+    stage.pass(Duration::from_secs(6 * 24 * 60 * 60));
+    until(&doctor, Check::Strays).await;
+    stage.pass(Duration::from_secs(8 * 24 * 60 * 60));
+    let (all, resumed) = checks(&doctor, Begin::WhereEnded).await;
+    assert_eq!((all.len(), resumed), (Check::ALL.len() - 1, false), "what it saw then says nothing about today");
+    // A restored database speaks of a run over another one.
+    until(&doctor, Check::Manifests).await;
+    stage.content.metadata.write(ForgetUnfinished).await.unwrap();
+    let (all, resumed) = checks(&doctor, Begin::WhereEnded).await;
+    assert_eq!((all.len(), resumed), (Check::ALL.len() - 1, false));
 }
 
 async fn one_doctor_is_at_work_at_a_time(stage: &mut Stage) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{cases::prepare, dry::examine};
 use crate::{
     content::{
         TagLimits,
@@ -10,12 +11,19 @@ use crate::{
         tags::DeleteTag,
     },
     gc::doctor::{Begin, Check, Depth, Event, Mode, Order, Rate},
+    lifecycle::{Lifecycle, repositories::DeleteRepository},
+    metadata::{
+        RepositoryId,
+        immutable::Force,
+        repositories::deletion::{PurgeRepository, RepositoryDue, Step},
+    },
     stories::stage::{Stage, chunk, digest, name, on_both, pusher, slow},
 };
 
 on_both! {
     a_registry_that_everything_was_done_to_is_healthy
     a_run_tells_what_it_looked_at
+    a_repository_that_is_being_purged_is_no_fault
 }
 
 /// Pushes an image of a config and one layer.
@@ -77,4 +85,35 @@ async fn a_run_tells_what_it_looked_at(stage: &mut Stage) {
         assert!(looked.contains(&(check, rows)), "{looked:?}");
     }
     assert_eq!(looked.len(), Check::ALL.len());
+}
+
+/// Between two steps of a purge, however long that is, nothing is found and nothing put back.
+async fn a_repository_that_is_being_purged_is_no_fault(stage: &mut Stage) {
+    prepare(stage).await;
+    let repository = RepositoryId(stage.count("SELECT id FROM repository WHERE name = 'acme/web'").await);
+    let lifecycle = Lifecycle::new(stage.content.metadata.clone(), stage.clock.clone(), Duration::from_secs(60));
+    let delete = DeleteRepository { name: name("acme/web"), force: Force::No, actor: "ada".to_owned() };
+    lifecycle.delete_repository(delete).await.unwrap();
+    stage.is_healthy().await;
+    let mut steps = 0;
+    loop {
+        let purge = PurgeRepository { repository, due: RepositoryDue::AtOnce, batch: 1 };
+        let step = stage.content.metadata.write(purge).await.unwrap();
+        stage.is_healthy().await;
+        let (findings, _) = examine(stage, Depth::Sizes, Mode::Repair, Begin::Aside).await;
+        assert!(findings.is_empty(), "{step:?}: {findings:#?}");
+        if !matches!(step, Step::Removed { .. }) {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 10, "tags, histories and manifests, one at a time: {steps}");
+    assert_eq!(
+        stage
+            .count(
+                "SELECT count(*) FROM tag_history h JOIN repository r ON r.id = h.repository_id AND r.name = 'acme/web'"
+            )
+            .await,
+        0
+    );
 }

@@ -1,6 +1,11 @@
 //! What a repair does about each fault, and what it leaves.
 
-use std::fs;
+use std::{fs, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{
     broken::{LOOSE, break_by_hand, empty, found, kinds},
@@ -9,6 +14,7 @@ use super::{
 };
 use crate::{
     gc::doctor::{Begin, Depth, Mode, Outcome},
+    metadata::{fixture::HoldUploads, uploads::UploadId},
     stories::stage::{Stage, digest, on_both},
 };
 
@@ -18,6 +24,7 @@ on_both! {
     a_blob_that_nobody_holds_goes_to_quarantine
     damaged_bytes_are_marked_and_a_push_heals_them
     bytes_that_are_back_are_readable_again
+    an_upload_is_ended_in_its_turn
 }
 
 /// Links that expire though a manifest of their repository names their blob.
@@ -40,6 +47,37 @@ async fn what_a_repair_can_put_right_is_right_afterwards(stage: &mut Stage) {
             findings.iter().filter(|finding| matches!(&finding.outcome, Outcome::Left { left } if !left.is_empty()));
         assert_eq!(left.count() as u64, totals.findings - totals.repaired, "{}: {findings:#?}", case.what);
     }
+}
+
+async fn an_upload_is_ended_in_its_turn(stage: &mut Stage) {
+    prepare(stage).await;
+    stage.tamper_behind("UPDATE upload SET received = 1000").await;
+    let id = UploadId::stored(stage.count("SELECT id FROM upload").await);
+    let writers = stage.content.metadata.writers().clone();
+    let writing = writers.enter(id).await.unwrap();
+    let (findings, _) = examine(stage, Depth::Sizes, Mode::Repair, Begin::Aside).await;
+    assert_eq!(findings[0].outcome, Outcome::Left { left: "somebody writes it now".to_owned() });
+    assert!(!writing.ended().is_cancelled());
+    drop(writing);
+
+    // The repair waits for the database: whoever wants to write meanwhile waits for the repair.
+    let (held, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let metadata = stage.content.metadata.clone();
+    let hold = HoldUploads { held: Arc::clone(&held), go: Arc::clone(&go) };
+    let holding = tokio::spawn(async move { metadata.write(hold).await });
+    held.notified().await;
+    let in_turn = async {
+        while !writers.is_busy(id) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        go.notify_one();
+    };
+    let repair = examine(stage, Depth::Sizes, Mode::Repair, Begin::Aside);
+    let both = async { tokio::join!(repair, in_turn) };
+    let ((findings, _), ()) = timeout(Duration::from_secs(60), both).await.expect("the repair has the upload's turn");
+    holding.await.unwrap().unwrap();
+    assert!(matches!(findings[0].outcome, Outcome::Repaired { .. }), "{findings:?}");
+    stage.is_healthy().await;
 }
 
 async fn strays_go_to_quarantine_with_a_line_each(stage: &mut Stage) {
