@@ -114,6 +114,8 @@ pub struct Swept {
     pub links: usize,
     /// Keys whose bytes were deleted.
     pub keys: usize,
+    /// Whether it left off in the middle of something large, to look after everything else: there is more to do at once.
+    pub halfway: bool,
 }
 
 /// Removes what nobody needs any more.
@@ -138,9 +140,10 @@ impl Collector {
         while !stop.is_cancelled() {
             let swept = self.sweep(&stop).await;
             self.counts.swept(swept.is_ok());
+            let halfway = swept.as_ref().is_ok_and(|swept| swept.halfway);
             match swept {
                 Ok(swept) if swept == Swept::default() => {}
-                Ok(Swept { uploads, repositories, manifests, links, keys }) => {
+                Ok(Swept { uploads, repositories, manifests, links, keys, halfway: _ }) => {
                     info!(uploads, repositories, manifests, links, keys, "collected");
                 }
                 Err(error) => warn!(error = &error as &dyn std::error::Error, "the collector will try again"),
@@ -148,7 +151,7 @@ impl Collector {
             self.look().await;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.settings.interval) => {}
+                () = tokio::time::sleep(if halfway { Duration::ZERO } else { self.settings.interval }) => {}
             }
         }
     }
@@ -188,16 +191,18 @@ impl Collector {
         waiting::waiting(&mut self.metadata.read().await?, self.clock.now()).await
     }
 
-    /// Removes everything that is due now, a bounded batch at a time; `stop` ends it between two of them.
+    /// Removes everything that is due now, a bounded batch at a time, each kind letting go what the next ones collect; `stop` ends it between two of them.
     ///
     /// # Errors
     /// Database or store failed. What was removed before that stays removed.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<Swept, Error> {
         let before = self.make_room(stop).await?;
         self.in_batches(Of::Events, stop).await?;
+        let uploads = self.in_batches(Of::Uploads, stop).await?;
+        let (repositories, halfway) = self.purge_repositories(stop).await?;
         Ok(Swept {
-            uploads: self.in_batches(Of::Uploads, stop).await?,
-            repositories: self.in_batches(Of::Repositories, stop).await?,
+            uploads,
+            repositories,
             manifests: self.in_batches(Of::Manifests, stop).await?,
             links: self.in_batches(Of::Links, stop).await?,
             keys: match self.in_batches(Of::Trash, stop).await {
@@ -205,6 +210,7 @@ impl Collector {
                 Err(Error::Store(_)) if before > 0 => before,
                 emptied => before + emptied?,
             },
+            halfway,
         })
     }
 
@@ -222,7 +228,6 @@ impl Collector {
         while !stop.is_cancelled() {
             let batch = match of {
                 Of::Uploads => self.expire_uploads().await?,
-                Of::Repositories => self.purge_repositories().await?,
                 Of::Manifests => self.purge_manifests().await?,
                 Of::Links => self.collect_links(&mut pace).await?,
                 Of::Trash => self.empty_trash().await?.batch,
@@ -238,11 +243,10 @@ impl Collector {
     }
 }
 
-/// What a batch is made of, in the order of a sweep: each lets go what the next ones collect.
+/// What a batch is made of.
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Uploads,
-    Repositories,
     Manifests,
     Links,
     Trash,

@@ -151,7 +151,8 @@ fn lines(standing: &Value, out: &mut impl Write) -> io::Result<()> {
     }
     for (key, label) in [("tags", "tags         "), ("repositories", "repositories ")] {
         let quota = standing[key]["quota"].as_u64().map(|quota| quota.to_string());
-        writeln!(out, "  {label} {} of {}", standing[key]["used"], of(quota))?;
+        let more = if standing[key]["more"] == true { "more than " } else { "" };
+        writeln!(out, "  {label} {more}{} of {}", standing[key]["used"], of(quota))?;
     }
     Ok(())
 }
@@ -191,11 +192,10 @@ mod tests {
     #[test]
     fn a_namespace_is_a_few_lines() {
         let standing = json!({"namespace": "acme", "bytes": {"quota": 10_u64 << 30, "used": 3_u64 << 29, "reserved": 0},
-            "tags": {"quota": null, "used": 12}, "repositories": {"quota": 5, "used": 2}});
+            "tags": {"quota": null, "used": 1000, "more": true}, "repositories": {"quota": 5, "used": 2}});
         let mut out = Vec::new();
         lines(&standing, &mut out).unwrap();
-        let expected =
-            "acme\n  bytes         1.5 GiB of 10 GiB\n  tags          12 of unlimited\n  repositories  2 of 5\n";
+        let expected = "acme\n  bytes         1.5 GiB of 10 GiB\n  tags          more than 1000 of unlimited\n  repositories  2 of 5\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -60,7 +60,6 @@ impl Counts {
     pub(super) fn removed(&self, of: Of, count: usize) {
         let counter = match of {
             Of::Uploads => &self.0.uploads,
-            Of::Repositories => &self.0.repositories,
             Of::Manifests => &self.0.manifests,
             Of::Links => &self.0.links,
             Of::Trash => &self.0.files,
@@ -68,6 +67,10 @@ impl Counts {
             Of::Events => return,
         };
         counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn repositories(&self, count: usize) {
+        self.0.repositories.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(super) fn freed(&self, bytes: u64) {

@@ -1,6 +1,8 @@
 //! Deleted repositories that nobody wants back.
 
-use super::{Batch, Collector, Error, pace::Pace};
+use tokio_util::sync::CancellationToken;
+
+use super::{Collector, Error, pace::Pace};
 use crate::metadata::{
     RepositoryId,
     links::collect::{self, Collected, LinkDue, Loose},
@@ -12,6 +14,9 @@ const BATCH: i64 = 20;
 
 /// How many rows one step removes at most.
 const ROWS: i64 = 100;
+
+/// How many steps a sweep takes: those who wait for another kind of garbage have their turn, and the next sweep goes on.
+const STEPS: usize = 200;
 
 /// What one step of a purge came to.
 #[derive(Debug)]
@@ -34,23 +39,34 @@ pub(super) struct Freed {
 }
 
 impl Collector {
-    /// Purges deleted repositories whose undelete window has passed.
-    pub(super) async fn purge_repositories(&self) -> Result<Batch, Error> {
-        let now = self.clock.now();
-        let due = purgeable(&mut self.metadata.read().await?, now, BATCH).await?;
-        let full = due.len() as i64 == BATCH;
-        let mut removed = 0;
-        for repository in due {
-            let mut pace = Pace::new();
-            let gone = loop {
-                match self.purge_step(repository, RepositoryDue::AfterWindow, &mut pace).await? {
-                    Progress::Goes(_) => {}
-                    Progress::Ended { gone } => break gone,
+    /// Purges deleted repositories whose undelete window has passed: how many are gone, and whether it was cut short, by `stop` or because one of them is
+    /// large.
+    pub(super) async fn purge_repositories(&self, stop: &CancellationToken) -> Result<(usize, bool), Error> {
+        let (mut gone, mut steps) = (0, 0..STEPS);
+        loop {
+            let due = purgeable(&mut self.metadata.read().await?, self.clock.now(), BATCH).await?;
+            let before = gone;
+            let full = due.len() as i64 == BATCH;
+            for repository in due {
+                let mut pace = Pace::new();
+                loop {
+                    if stop.is_cancelled() || steps.next().is_none() {
+                        return Ok((gone, true));
+                    }
+                    if let Progress::Ended { gone: whole } =
+                        self.purge_step(repository, RepositoryDue::AfterWindow, &mut pace).await?
+                    {
+                        gone += usize::from(whole);
+                        self.counts.repositories(usize::from(whole));
+                        break;
+                    }
                 }
-            };
-            removed += usize::from(gone);
+            }
+            // One that others hold would only be found again.
+            if !full || gone == before {
+                return Ok((gone, false));
+            }
         }
-        Ok(Batch { removed, more: full && removed > 0 })
     }
 
     /// One step: some tags, histories, manifests or links, at last the row.

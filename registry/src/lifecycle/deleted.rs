@@ -59,18 +59,17 @@ impl FromStr for Cursor {
     }
 }
 
-impl Deleted {
-    /// Where the list goes on behind it.
-    pub fn cursor(&self) -> Cursor {
-        match self {
-            Self::Repository(one) => Cursor::Repository(Place { until: one.gone.until, id: one.id.0 }),
-            Self::Manifest(one) => Cursor::Manifest(Place { until: one.gone.until, id: one.id.0 }),
-        }
-    }
+/// Part of a list: an empty one may have a next.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What can come back,
+    pub found: Vec<Deleted>,
+    /// and where the list goes on, if it may.
+    pub next: Option<Cursor>,
 }
 
 impl Lifecycle {
-    /// What can come back in a namespace, or of the name `repository` alone, at most `limit`.
+    /// What can come back in a namespace, or of the name `repository` alone: at most `limit`, and fewer where much of other namespaces lies between.
     ///
     /// # Errors
     /// The database failed.
@@ -80,8 +79,8 @@ impl Lifecycle {
         repository: Option<&RepositoryName>,
         after: Option<Cursor>,
         limit: u32,
-    ) -> Result<Vec<Deleted>, DatabaseError> {
-        let beginning = Place::beginning(self.clock.now());
+    ) -> Result<Part, DatabaseError> {
+        let (beginning, limit) = (Place::beginning(self.clock.now()), i64::from(limit));
         let (repositories, manifests) = match after {
             None => (Some(beginning), beginning),
             Some(Cursor::Repository(place)) => (Some(place), beginning),
@@ -90,15 +89,15 @@ impl Lifecycle {
         let (within, mut reader) = ((namespace.as_str(), repository), self.metadata.read().await?);
         let mut found = Vec::new();
         if let Some(behind) = repositories {
-            let page = deleted::repositories(&mut reader, within, behind, i64::from(limit)).await?;
-            found.extend(page.into_iter().map(Deleted::Repository));
+            let page = deleted::repositories(&mut reader, within, behind, limit).await?;
+            found.extend(page.found.into_iter().map(Deleted::Repository));
+            if let Some(place) = page.next {
+                return Ok(Part { found, next: Some(Cursor::Repository(place)) });
+            }
         }
-        let left = i64::from(limit) - found.len() as i64;
-        if left > 0 {
-            let page = deleted::manifests(&mut reader, within, manifests, left).await?;
-            found.extend(page.into_iter().map(Deleted::Manifest));
-        }
-        Ok(found)
+        let page = deleted::manifests(&mut reader, within, manifests, limit - found.len() as i64).await?;
+        found.extend(page.found.into_iter().map(Deleted::Manifest));
+        Ok(Part { found, next: page.next.map(Cursor::Manifest) })
     }
 }
 

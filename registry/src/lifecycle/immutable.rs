@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, convert::Infallible, fmt};
 use serde::Deserialize;
 use shared::{
     database::{DatabaseError, Failure, Operation, Transaction},
-    pattern::{PatternError, RepositoryPattern},
+    pattern::RepositoryPattern,
     repository::RepositoryName,
     tag::TagPattern,
 };
 
-use super::Lifecycle;
+use super::{Lifecycle, rules::document::repository_pattern};
 use crate::metadata::{
     events::{self, Event},
     immutable, repositories,
@@ -109,26 +109,7 @@ fn each<T>(list: &str, texts: &[String], one: impl Fn(&str) -> Result<T, String>
 
 /// A pattern over repositories of this namespace alone: its administrators have no say elsewhere.
 fn repositories_in(namespace: &RepositoryName, text: &str) -> Result<RepositoryPattern, String> {
-    let pattern: RepositoryPattern = text.parse().map_err(|error| positioned(text, &error))?;
-    pattern.check_reach().map_err(|error| error.to_string())?;
-    if pattern.is_personal() {
-        return Err("{username} is nobody here".to_owned());
-    }
-    if pattern.namespace() != Some(namespace.as_str()) {
-        return Err(format!("the pattern must be {namespace} or begin with {namespace}/"));
-    }
-    Ok(pattern)
-}
-
-/// The reason with the place of the character at fault, where one is.
-fn positioned(text: &str, error: &PatternError) -> String {
-    match error {
-        PatternError::Character(character) => {
-            let before = text.chars().take_while(|other| other != character).count();
-            format!("character {}: {error}", before + 1)
-        }
-        other => other.to_string(),
-    }
+    repository_pattern(namespace.as_str(), text).map_err(|error| error.to_string())
 }
 
 impl Lifecycle {
@@ -248,13 +229,13 @@ mod tests {
             (
                 json!({"name": "a", "tags": ["*"], "repositories": ["acme/**", "other/**"]}),
                 "rules[1].repositories[1]",
-                "must be acme or begin with acme/",
+                "character 1: a pattern here begins with acme/, or is acme",
             ),
-            (json!({"name": "a", "tags": ["*"], "repositories": ["**"]}), "rules[1].repositories[0]", "must be acme"),
+            (json!({"name": "a", "tags": ["*"], "repositories": ["**"]}), "rules[1].repositories[0]", "character 1: "),
             (
                 json!({"name": "a", "tags": ["*"], "repositories": ["acme/{username}"]}),
                 "rules[1].repositories[0]",
-                "nobody here",
+                "character 6: {username} stands for a caller, and a rule has none",
             ),
             (json!({"name": "a", "tags": vec!["v*"; MAX_PATTERNS + 1]}), "rules[1].tags", "at most 20"),
         ] {

@@ -6,7 +6,7 @@ use shared::{database::DatabaseError, repository::RepositoryName};
 
 use super::Lifecycle;
 use crate::metadata::quotas::{self, SetQuota};
-pub use crate::metadata::quotas::{Change, Quota, Standing};
+pub use crate::metadata::quotas::{Change, Count, Quota, Standing};
 
 impl Lifecycle {
     /// How a namespace stands: with nothing at all where nobody has pushed yet.

@@ -58,7 +58,7 @@ pub enum Error {
     /// Another one has the name.
     #[error("there is a repository {0} again; say force to delete it for the one that comes back")]
     Occupied(RepositoryName),
-    /// The namespace has as many repositories as it may.
+    /// The namespace would have more tags or repositories than it may.
     #[error(transparent)]
     QuotaExceeded(#[from] Exceeded),
     /// One of its tags has to stay.
@@ -92,7 +92,7 @@ impl Lifecycle {
     /// Brings a deleted repository back as it was.
     ///
     /// # Errors
-    /// None can come back, or another one has the name.
+    /// None can come back, another one has the name, or the namespace may not have so much.
     pub async fn restore_repository(&self, restore: RestoreRepository) -> Result<RepositoryId, Error> {
         let operation = Restore { restore, window: self.undelete_window, memory: self.memory() };
         Ok(self.metadata.write(operation).await?)
@@ -153,16 +153,15 @@ impl Operation for Restore {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<RepositoryId, Failure<Error>> {
         let RestoreRepository { name, id, force, actor } = &self.restore;
         let found = deletion::lock_restorable(tx, name, *id).await?;
-        let id = found.ok_or_else(|| Failure::Refused(Error::NotRestorable(name.clone())))?.id;
+        let found = found.ok_or_else(|| Failure::Refused(Error::NotRestorable(name.clone())))?;
         match (deletion::lock_alone(tx, name).await?, force) {
             (Some(_), Force::No) => return Err(Failure::Refused(Error::Occupied(name.clone()))),
             (Some(living), Force::Yes) => hide(tx, name, &living, (Force::Yes, self.window, actor)).await?,
             (None, _) => {}
         }
-        deletion::admit(tx, name).await?;
-        deletion::show(tx, id).await?;
-        events::record(tx, &Event::RepositoryRestored { repository: name, id: id.0, actor }).await?;
-        Ok(id)
+        deletion::show(tx, &found).await?;
+        events::record(tx, &Event::RepositoryRestored { repository: name, id: found.id.0, actor }).await?;
+        Ok(found.id)
     }
 
     fn committed(&self, _: &RepositoryId) {

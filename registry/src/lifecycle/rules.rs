@@ -9,6 +9,7 @@ pub mod by_pattern;
 mod counts;
 pub mod document;
 pub mod evaluate;
+mod everything;
 mod expire;
 mod ground;
 pub mod preview;
@@ -34,7 +35,7 @@ use crate::metadata::{Metadata, manifests::MANIFEST_GRACE};
 
 pub use self::{
     counts::Counted,
-    document::{Document, InvalidRules, Rules},
+    document::{Document, Everything, InvalidRules, Rules},
     rule::About,
 };
 
@@ -61,13 +62,11 @@ pub enum Error {
     /// What was sent is no set of rules.
     #[error(transparent)]
     Invalid(#[from] InvalidRules),
-    /// A rule is about everything.
-    #[error(
-        "the rule {rule:?} lets every tag of every repository of {about} go; say \"confirm\": true if that is meant"
-    )]
+    /// Every tag of everything would go.
+    #[error("{by} every tag of every repository of {about} go; say \"confirm\": true if that is meant")]
     Unconfirmed {
-        /// Which.
-        rule: String,
+        /// By which rule.
+        by: Everything,
         /// Of what.
         about: RepositoryName,
     },

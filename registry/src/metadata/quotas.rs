@@ -11,8 +11,9 @@ use shared::{
 };
 
 use super::{
+    NamespaceId,
     events::{self, Event},
-    parse_bytes, repositories, stored_bytes,
+    parse_bytes, repositories, stored_bytes, usage,
 };
 
 /// What a quota bounds.
@@ -80,6 +81,43 @@ pub struct Quota {
     pub repositories: Option<u64>,
 }
 
+/// The most tags or repositories of a namespace that are counted for anybody: some ten milliseconds.
+pub const MOST_COUNTED: u64 = 100_000;
+
+/// The most that are counted of those without a quota, where many namespaces are listed.
+pub const MOST_LISTED: u64 = 1_000;
+
+/// How many there are, as far as they were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// So many,
+    pub counted: u64,
+    /// and more: nobody counted on.
+    pub more: bool,
+}
+
+/// How far tags and repositories are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// One namespace is asked for.
+    Shown,
+    /// It is one of many.
+    Listed,
+    /// Somebody compares it with its quota, and needs nothing else.
+    Watched,
+}
+
+impl Reach {
+    fn most(self, quota: Option<u64>) -> u64 {
+        match (self, quota) {
+            (Self::Shown, _) | (Self::Watched, Some(_)) => MOST_COUNTED,
+            (Self::Listed, Some(quota)) => quota.clamp(MOST_LISTED, MOST_COUNTED),
+            (Self::Listed, None) => MOST_LISTED,
+            (Self::Watched, None) => 0,
+        }
+    }
+}
+
 /// What a namespace may have and what it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -92,9 +130,9 @@ pub struct Standing {
     /// Bytes that running uploads have reserved.
     pub reserved: u64,
     /// Tags that point somewhere.
-    pub tags: u64,
+    pub tags: Count,
     /// Repositories that hold a manifest.
-    pub repositories: u64,
+    pub repositories: Count,
 }
 
 /// What to change; `None` leaves it as it is.
@@ -177,11 +215,7 @@ impl Quota {
 macro_rules! standing {
     ($rest:literal) => {
         concat!(
-            "SELECT n.name, n.quota, n.tag_quota, n.repository_quota, u.used, u.reserved, \
-             (SELECT count(*) FROM repository r JOIN tag t ON t.repository_id = r.id \
-              WHERE r.namespace_id = n.id AND r.deleted_at IS NULL AND t.manifest_id IS NOT NULL) AS tags, \
-             (SELECT count(*) FROM repository r WHERE r.namespace_id = n.id AND r.deleted_at IS NULL \
-              AND EXISTS (SELECT 1 FROM manifest m WHERE m.repository_id = r.id AND m.deleted_at IS NULL)) AS repositories \
+            "SELECT n.id, n.name, n.quota, n.tag_quota, n.repository_quota, u.used, u.reserved \
              FROM namespace n JOIN usage u ON u.namespace_id = n.id ",
             $rest
         )
@@ -190,27 +224,56 @@ macro_rules! standing {
 
 #[derive(sqlx::FromRow)]
 struct StandingRow {
+    id: NamespaceId,
     name: String,
     quota: Option<i64>,
     tag_quota: Option<i64>,
     repository_quota: Option<i64>,
     used: i64,
     reserved: i64,
-    tags: i64,
-    repositories: i64,
 }
 
-impl From<StandingRow> for Standing {
-    fn from(row: StandingRow) -> Self {
-        Self {
-            namespace: row.name,
-            quota: Quota::stored(row.quota, row.tag_quota, row.repository_quota),
-            used: parse_bytes(row.used),
-            reserved: parse_bytes(row.reserved),
-            tags: parse_bytes(row.tags),
-            repositories: parse_bytes(row.repositories),
-        }
+impl StandingRow {
+    async fn counted(self, reader: &mut Reader, reach: Reach) -> Result<Standing, DatabaseError> {
+        let quota = Quota::stored(self.quota, self.tag_quota, self.repository_quota);
+        Ok(Standing {
+            quota,
+            used: parse_bytes(self.used),
+            reserved: parse_bytes(self.reserved),
+            tags: count(reader, usage::TAGS, self.id, reach.most(quota.tags)).await?,
+            repositories: count(reader, usage::REPOSITORIES, self.id, reach.most(quota.repositories)).await?,
+            namespace: self.name,
+        })
     }
+}
+
+/// Counts up to `most`, and whether there is another. Between namespaces others have their turn: statements run on the thread that asks.
+async fn count(
+    reader: &mut Reader,
+    sql: &'static str,
+    namespace: NamespaceId,
+    most: u64,
+) -> Result<Count, DatabaseError> {
+    if most == 0 {
+        return Ok(Count::default());
+    }
+    tokio::task::yield_now().await;
+    let limit = stored_bytes(most + 1);
+    let (counted,): (i64,) = on!(reader, c => sqlx::query_as(sql).bind(namespace).bind(limit).fetch_one(c).await)?;
+    let counted = parse_bytes(counted);
+    Ok(Count { counted: counted.min(most), more: counted > most })
+}
+
+async fn all_counted(
+    reader: &mut Reader,
+    rows: Vec<StandingRow>,
+    reach: Reach,
+) -> Result<Vec<Standing>, DatabaseError> {
+    let mut standings = Vec::with_capacity(rows.len());
+    for row in rows {
+        standings.push(row.counted(reader, reach).await?);
+    }
+    Ok(standings)
 }
 
 /// How a namespace stands; `None` where nobody has pushed yet and nothing is set.
@@ -220,7 +283,10 @@ impl From<StandingRow> for Standing {
 pub async fn standing(reader: &mut Reader, namespace: &str) -> Result<Option<Standing>, DatabaseError> {
     let select = standing!("WHERE n.name = $1");
     let row: Option<StandingRow> = on!(reader, c => sqlx::query_as(select).bind(namespace).fetch_optional(c).await)?;
-    Ok(row.map(Standing::from))
+    match row {
+        Some(row) => Ok(Some(row.counted(reader, Reach::Shown).await?)),
+        None => Ok(None),
+    }
 }
 
 /// How namespaces stand, at most `limit` of them behind a name, in bytewise order.
@@ -230,7 +296,7 @@ pub async fn standing(reader: &mut Reader, namespace: &str) -> Result<Option<Sta
 pub async fn standings(reader: &mut Reader, after: &str, limit: i64) -> Result<Vec<Standing>, DatabaseError> {
     let select = standing!("WHERE n.name > $1 ORDER BY n.name LIMIT $2");
     let rows: Vec<StandingRow> = on!(reader, c => sqlx::query_as(select).bind(after).bind(limit).fetch_all(c).await)?;
-    Ok(rows.into_iter().map(Standing::from).collect())
+    all_counted(reader, rows, Reach::Listed).await
 }
 
 /// Namespaces that have a quota of any kind.
@@ -249,7 +315,6 @@ pub struct Bounded {
 pub async fn bounded(reader: &mut Reader, most: i64) -> Result<Bounded, DatabaseError> {
     let count = "SELECT count(*) FROM namespace \
                  WHERE quota IS NOT NULL OR tag_quota IS NOT NULL OR repository_quota IS NOT NULL";
-    // Which ones first, so that tags are counted in those alone.
     let fullest = standing!(
         "WHERE n.id IN (SELECT b.id FROM namespace b JOIN usage v ON v.namespace_id = b.id \
          WHERE b.quota IS NOT NULL OR b.tag_quota IS NOT NULL OR b.repository_quota IS NOT NULL \
@@ -260,7 +325,7 @@ pub async fn bounded(reader: &mut Reader, most: i64) -> Result<Bounded, Database
         0 => Vec::new(),
         _ => on!(reader, c => sqlx::query_as(fullest).bind(most).fetch_all(c).await)?,
     };
-    Ok(Bounded { count: parse_bytes(count), fullest: rows.into_iter().map(Standing::from).collect() })
+    Ok(Bounded { count: parse_bytes(count), fullest: all_counted(reader, rows, Reach::Watched).await? })
 }
 
 #[cfg(test)]

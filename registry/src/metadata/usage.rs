@@ -15,11 +15,11 @@ use shared::{
 
 use self::counted::Bounds;
 pub use self::{
-    counted::Brought,
+    counted::{Brought, repository_restored},
     reserved::{Ahead, Allowance, NotReserved, Reserve, release},
 };
 pub(super) use self::{
-    counted::admit_repository,
+    counted::{REPOSITORIES, TAGS, admit_repository},
     reserved::{Upload, grow, shrink},
 };
 use super::{

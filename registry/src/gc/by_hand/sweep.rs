@@ -73,7 +73,7 @@ impl Run<'_> {
                     }
                 }
                 Progress::Ended { gone } => {
-                    self.collector.counts.removed(Of::Repositories, usize::from(gone));
+                    self.collector.counts.repositories(usize::from(gone));
                     return Ok(freed);
                 }
             }

@@ -82,6 +82,7 @@ pub(super) async fn list(
     let limit = page::limit(asked.limit)?;
     let after = asked.after.map(|text| text.parse::<Cursor>()).transpose();
     let after = after.map_err(|error| ApiError::Invalid(error.to_string()))?;
-    let found = desk.lifecycle().deleted(&admin.namespace, asked.repository.as_ref(), after, limit).await?;
-    Ok(Json(PageOf::new(found, limit, |one| one.cursor().to_string(), DeletedOut::from)))
+    let part = desk.lifecycle().deleted(&admin.namespace, asked.repository.as_ref(), after, limit).await?;
+    let items = part.found.into_iter().map(DeletedOut::from).collect();
+    Ok(Json(PageOf { items, next: part.next.map(|cursor| cursor.to_string()) }))
 }

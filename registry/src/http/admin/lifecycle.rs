@@ -104,6 +104,9 @@ async fn tell(preview: Preview, events: mpsc::Sender<preview::Told>) {
     match preview.tell(&events, &CancellationToken::new()).await {
         // Whoever hung up does not want to know.
         Ok(()) | Err(Error::Stopped) => {}
+        Err(error @ Error::ExpiredPreview) => {
+            let _ = events.send(preview::Told::Failed { detail: error.to_string() }).await;
+        }
         Err(error) => {
             error!(error = &error as &dyn std::error::Error, "a preview of lifecycle rules broke off");
             let _ = events.send(preview::Told::Failed { detail: error.to_string() }).await;
@@ -174,14 +177,18 @@ pub(super) async fn delete_tags(
         }
         Some(Named::Names(names)) => Repositories::Named(named(&admin.namespace, &names)?),
     };
-    if by_pattern::is_about_everything(&pattern, &repositories) && !asked.confirm {
+    if by_pattern::is_about_everything(&admin.namespace, &pattern, &repositories) && !asked.confirm {
         let sentence = "this is every tag of every repository; say \"confirm\": true if that is meant";
         return Err(ApiError::Invalid(sentence.to_owned()));
     }
     let mode = if asked.dry_run { Mode::Report } else { Mode::Delete };
     let (namespace, actor, expiry) = (admin.namespace, admin.caller.actor, desk.expiry().clone());
     let order = TagsToDelete { namespace, pattern, repositories, mode, actor };
-    // In a task of its own: whoever hangs up has said what is to go.
+    // Whoever hangs up does not want to be told;
+    if mode == Mode::Report {
+        return Ok(Json(expiry.delete_tags(&order).await?));
+    }
+    // but has said what is to go.
     let deleting = tokio::spawn(async move { expiry.delete_tags(&order).await });
     match deleting.await {
         Ok(deleted) => Ok(Json(deleted?)),

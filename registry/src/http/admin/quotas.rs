@@ -10,7 +10,7 @@ use super::{
     input,
     page::{self, PageOf},
 };
-use crate::lifecycle::quotas::{Change, Standing};
+use crate::lifecycle::quotas::{Change, Count, Standing};
 
 /// A namespace as it is served. Bytes are bytes; `quota` is null where there is none.
 #[derive(Debug, Serialize)]
@@ -32,6 +32,15 @@ struct Bytes {
 struct Counted {
     quota: Option<u64>,
     used: u64,
+    /// Whether there are more than were counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more: bool,
+}
+
+impl Counted {
+    const fn new(quota: Option<u64>, Count { counted, more }: Count) -> Self {
+        Self { quota, used: counted, more }
+    }
 }
 
 impl From<Standing> for Served {
@@ -40,8 +49,8 @@ impl From<Standing> for Served {
         Self {
             namespace,
             bytes: Bytes { quota: quota.bytes, used, reserved },
-            tags: Counted { quota: quota.tags, used: tags },
-            repositories: Counted { quota: quota.repositories, used: repositories },
+            tags: Counted::new(quota.tags, tags),
+            repositories: Counted::new(quota.repositories, repositories),
         }
     }
 }

@@ -20,8 +20,8 @@ pub(super) fn text(bounded: &Bounded) -> String {
     samples(&mut text, "used", bounded, |it| {
         [
             ("bytes", it.quota.bytes.map(|_| it.used)),
-            ("tags", it.quota.tags.map(|_| it.tags)),
-            ("repositories", it.quota.repositories.map(|_| it.repositories)),
+            ("tags", it.quota.tags.map(|_| it.tags.counted)),
+            ("repositories", it.quota.repositories.map(|_| it.repositories.counted)),
         ]
     });
     family(&mut text, "reserved", "What running uploads have reserved of that.");
@@ -50,12 +50,20 @@ fn samples(text: &mut String, name: &str, bounded: &Bounded, of: impl Fn(&Standi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::quotas::Quota;
+    use crate::lifecycle::quotas::{Count, Quota};
 
     #[test]
     fn a_namespace_tells_what_it_has_of_what_is_bounded() {
+        let count = |counted| Count { counted, more: false };
         let quota = Quota { bytes: Some(100), tags: None, repositories: Some(5) };
-        let acme = Standing { namespace: "acme".to_owned(), quota, used: 40, reserved: 7, tags: 3, repositories: 2 };
+        let acme = Standing {
+            namespace: "acme".to_owned(),
+            quota,
+            used: 40,
+            reserved: 7,
+            tags: count(3),
+            repositories: count(2),
+        };
         let expected = "\
 # HELP portreeve_quota_namespaces Namespaces that have a quota.
 # TYPE portreeve_quota_namespaces gauge

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use shared::{digest::Digest, reference::Reference};
+use shared::{database::Dialect, digest::Digest, reference::Reference};
 use tokio_util::sync::CancellationToken;
 
 use super::{DeleteRepository, Error, RestoreRepository};
@@ -14,7 +14,7 @@ use crate::{
         referrers::ReferrersQuery,
     },
     gc::{Collector, Settings, Swept},
-    lifecycle::{Lifecycle, deleted::Deleted, immutable::Immutable},
+    lifecycle::{Lifecycle, deleted::Deleted, immutable::Immutable, quotas::Change},
     metadata::immutable::Force,
     stories::stage::{Stage, ada, chunk, digest, name, on_both},
 };
@@ -29,6 +29,10 @@ on_both! {
     tags_that_have_to_stay_keep_their_repository
     what_can_come_back_is_listed_a_page_at_a_time
     by_hand_a_deleted_repository_goes_at_once
+    a_list_looks_at_so_many_of_others_at_a_time
+    what_comes_back_is_asked_for_the_quota
+    of_two_that_come_back_at_once_the_quota_admits_one
+    a_large_purge_gives_others_their_turn_and_can_be_stopped
 }
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -249,19 +253,67 @@ async fn what_can_come_back_is_listed_a_page_at_a_time(stage: &mut Stage) {
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             let page = lifecycle.deleted(&acme, None, after, limit).await.unwrap();
-            assert!(page.len() <= limit as usize);
-            seen.extend(page.iter().map(told));
-            after = page.last().map(Deleted::cursor);
-            if page.len() < limit as usize {
+            assert!(page.found.len() <= limit as usize);
+            seen.extend(page.found.iter().map(told));
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }
         assert_eq!(seen, all, "{limit} at a time");
     }
     let one = lifecycle.deleted(&acme, Some(&name("acme/c")), None, 10).await.unwrap();
-    assert_eq!(one.iter().map(told).collect::<Vec<_>>(), all[2..]);
+    assert_eq!(one.found.iter().map(told).collect::<Vec<_>>(), all[2..]);
     stage.pass(WEEK);
-    assert_eq!(lifecycle.deleted(&acme, None, None, 10).await.unwrap().len(), 0, "their windows are over");
+    let late = lifecycle.deleted(&acme, None, None, 10).await.unwrap();
+    assert_eq!((late.found.len(), late.next), (0, None), "their windows are over");
+}
+
+async fn a_list_looks_at_so_many_of_others_at_a_time(stage: &mut Stage) {
+    image(stage, "other/web", "v1", "config").await;
+    let manifests = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) \
+        INSERT INTO manifest (repository_id, digest, media_type, size, pushed_at, deleted_at, expires_at) \
+        SELECT m.repository_id, 'sha256:' || substr('0000000000000000000000000000000000000000000000000000000000' || (100000 + n.i), -64), \
+            m.media_type, 0, m.pushed_at, m.pushed_at, m.pushed_at + 86400000000 + n.i / 3 FROM manifest m CROSS JOIN n";
+    let manifests = match stage.content.metadata.dialect() {
+        Dialect::Sqlite => manifests.to_owned(),
+        Dialect::Postgres => manifests.replace(
+            "substr('0000000000000000000000000000000000000000000000000000000000' || (100000 + n.i), -64)",
+            "lpad((100000 + n.i)::text, 64, '0')",
+        ),
+    };
+    stage.tamper_behind(&manifests).await;
+    image(stage, WEB, "v1", "config").await;
+    let digest = content::fixture::digest_of(&content::fixture::image("config", &[]));
+    let delete = DeleteManifest {
+        repository: name(WEB),
+        digest,
+        condition: None,
+        limits: TagLimits::Everything,
+        actor: "ada".to_owned(),
+        undelete_window: WEEK,
+    };
+    stage.content.delete_manifest(delete).await.unwrap();
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = lifecycle(stage).deleted(&name("acme"), None, after, 10).await.unwrap();
+        pages.push(page.found.len());
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [0, 0, 1], "twelve thousand of somebody else's lie before");
+    let mut others = 0;
+    loop {
+        let page = lifecycle(stage).deleted(&name("other"), None, after, 500).await.unwrap();
+        others += page.found.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(others, 12_000, "none is left out where pages end");
 }
 
 async fn by_hand_a_deleted_repository_goes_at_once(stage: &mut Stage) {
@@ -298,5 +350,87 @@ async fn by_hand_a_deleted_repository_goes_at_once(stage: &mut Stage) {
     assert_eq!(stage.pull("acme/other", &digest(b"config")).await.unwrap(), "config");
     let gone = restore(stage, WEB, Force::Yes).await;
     assert!(matches!(gone, Err(Error::NotRestorable(_))), "{gone:?}");
+    stage.is_consistent().await;
+}
+
+async fn bound(stage: &Stage, tags: Option<u64>, repositories: Option<u64>) {
+    let change = Change { bytes: None, tags: Some(tags), repositories: Some(repositories) };
+    lifecycle(stage).set_quota(name("acme"), change, "root".to_owned()).await.unwrap();
+}
+
+fn exceeded(refused: Result<i64, Error>) -> String {
+    match refused {
+        Err(Error::QuotaExceeded(exceeded)) => exceeded.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn what_comes_back_is_asked_for_the_quota(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    image(stage, WEB, "v2", "config").await;
+    delete(stage, WEB, Force::No).await.unwrap();
+    image(stage, "acme/api", "v1", "config").await;
+    bound(stage, Some(2), Some(2)).await;
+    let refused = exceeded(restore(stage, WEB, Force::No).await);
+    assert_eq!(refused, "over the quota of namespace acme: it has 1 of 2 tags, and 2 more do not fit");
+    assert!(!serves(&stage.content, WEB, tag("v1")).await, "nobody sees any of it");
+    bound(stage, Some(3), Some(1)).await;
+    let refused = exceeded(restore(stage, WEB, Force::No).await);
+    assert_eq!(refused, "over the quota of namespace acme: it has 1 of 1 repositories, and 1 more do not fit");
+    bound(stage, Some(3), Some(2)).await;
+    restore(stage, WEB, Force::No).await.unwrap();
+    // Without an image it counts nowhere.
+    stage.push("acme/empty", "blob").await.unwrap_err();
+    bound(stage, None, None).await;
+    stage.push("acme/empty", "blob").await.unwrap();
+    delete(stage, "acme/empty", Force::No).await.unwrap();
+    bound(stage, Some(0), Some(0)).await;
+    restore(stage, "acme/empty", Force::No).await.unwrap();
+    // What makes room by going is not counted against what comes.
+    delete(stage, WEB, Force::No).await.unwrap();
+    bound(stage, None, None).await;
+    image(stage, WEB, "v3", "another").await;
+    bound(stage, Some(3), Some(2)).await;
+    restore(stage, WEB, Force::Yes).await.unwrap();
+    stage.is_consistent().await;
+}
+
+async fn of_two_that_come_back_at_once_the_quota_admits_one(stage: &mut Stage) {
+    for round in 0..10 {
+        let both = [format!("acme/a{round}"), format!("acme/b{round}")];
+        for repository in &both {
+            image(stage, repository, "v1", "config").await;
+            delete(stage, repository, Force::No).await.unwrap();
+        }
+        bound(stage, None, Some(1)).await;
+        let [first, second] = &both;
+        let came = tokio::join!(restore(stage, first, Force::No), restore(stage, second, Force::No));
+        assert!(came.0.is_ok() != came.1.is_ok(), "{came:?}");
+        bound(stage, None, None).await;
+        for repository in both {
+            let _ = delete(stage, &repository, Force::No).await;
+        }
+    }
+}
+
+async fn a_large_purge_gives_others_their_turn_and_can_be_stopped(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    let many = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) \
+                INSERT INTO tag_history (repository_id, name, version, digest, at, actor) \
+                SELECT h.repository_id, h.name, n.i, h.digest, h.at, h.actor FROM tag_history h CROSS JOIN n";
+    stage.tamper(many).await;
+    let left = "SELECT count(*) FROM tag_history";
+    delete(stage, WEB, Force::No).await.unwrap();
+    stage.pass(WEEK + Duration::from_secs(1));
+    let stop = CancellationToken::new();
+    stop.cancel();
+    collector(stage).sweep(&stop).await.unwrap();
+    assert_eq!(stage.count(left).await, 30_000, "one that is told to stop begins nothing");
+    let first = sweep(stage).await;
+    assert!(first.halfway && first.repositories == 0, "{first:?}");
+    assert!((1..=11_000).contains(&stage.count(left).await), "{}", stage.count(left).await);
+    let second = sweep(stage).await;
+    assert!(!second.halfway && second.repositories == 1, "{second:?}");
+    assert_eq!(stage.count(left).await, 0);
     stage.is_consistent().await;
 }

@@ -1,6 +1,6 @@
 //! Every tag that matches a pattern goes, in many repositories at once: what a closed pull request leaves behind.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use serde::Serialize;
 use shared::{
@@ -15,9 +15,9 @@ use tracing::info;
 use super::{
     Error, Expiry,
     document::{InvalidRules, Wrong},
+    everything::{Selection, are_everything},
     ground::PAGE,
     removal::{BATCH, Wanted, take_away},
-    rule::is_wild,
 };
 use crate::metadata::{
     RepositoryId,
@@ -111,23 +111,39 @@ pub struct Left {
     pub reason: String,
 }
 
-impl Left {
-    fn immutable(wanted: &Wanted, rule: &Rule) -> Self {
-        Self { tag: wanted.tag.clone(), reason: format!("immutable by rule {rule}") }
-    }
+/// Why a tag stays that has to.
+fn immutable_by(rule: &Rule) -> String {
+    format!("immutable by rule {rule}")
 }
 
 /// Whether the pattern is about every tag of every repository, which has to be confirmed.
 #[must_use]
-pub fn is_about_everything(pattern: &TagPattern, repositories: &Repositories) -> bool {
-    let everywhere = match repositories {
-        Repositories::All => true,
-        Repositories::Matching(pattern) => {
-            pattern.as_str().split_once('/').is_some_and(|(_, behind)| is_wild(behind.replace('/', "").as_str()))
-        }
-        Repositories::Named(_) => false,
+pub fn is_about_everything(namespace: &RepositoryName, tags: &TagPattern, repositories: &Repositories) -> bool {
+    let repositories = match repositories {
+        Repositories::All => &[],
+        Repositories::Matching(pattern) => slice::from_ref(pattern),
+        // Whoever names them knows them.
+        Repositories::Named(_) => return false,
     };
-    everywhere && is_wild(pattern.as_str())
+    are_everything(namespace.as_str(), &[Selection { repositories, tags: slice::from_ref(tags) }])
+}
+
+/// How the tags of one repository fared: all of them counted, and as many of those that stayed named as there is room for.
+#[derive(Default)]
+struct Tally {
+    deleted: u64,
+    left: u64,
+    named: Vec<Left>,
+    room: usize,
+}
+
+impl Tally {
+    fn stays(&mut self, tag: &Tag, reason: impl FnOnce() -> String) {
+        self.left += 1;
+        if self.named.len() < self.room {
+            self.named.push(Left { tag: tag.clone(), reason: reason() });
+        }
+    }
 }
 
 impl Expiry {
@@ -145,13 +161,13 @@ impl Expiry {
             let Some(last) = page.last() else { break };
             last.name.as_str().clone_into(&mut behind);
             for repository in page.iter().filter(|found| order.repositories.mean(&found.name)) {
-                let mut found = self.delete_tags_of(repository, order, &loaded.immutable).await?;
-                answer.deleted += found.deleted;
-                answer.left += found.left.len() as u64;
-                found.left.truncate(room);
-                room -= found.left.len();
-                if found.deleted > 0 || !found.left.is_empty() {
-                    answer.repositories.push(found);
+                let Tally { deleted, left, named, .. } =
+                    self.delete_tags_of(repository, order, (&loaded.immutable, room)).await?;
+                answer.deleted += deleted;
+                answer.left += left;
+                room -= named.len();
+                if deleted > 0 || !named.is_empty() {
+                    answer.repositories.push(DeletedIn { repository: repository.name.clone(), deleted, left: named });
                 }
             }
         }
@@ -174,15 +190,15 @@ impl Expiry {
         &self,
         repository: &RepositoryFound,
         order: &TagsToDelete,
-        immutable: &Immutable,
-    ) -> Result<DeletedIn, Error> {
+        (immutable, room): (&Immutable, usize),
+    ) -> Result<Tally, Error> {
         let prefix = literal_prefix(&order.pattern).to_owned();
-        let mut answer = DeletedIn { repository: repository.name.clone(), deleted: 0, left: Vec::new() };
+        let mut tally = Tally { room, ..Tally::default() };
         let mut behind = String::new();
         loop {
             let range = TagRange { prefix: &prefix, behind: &behind, limit: PAGE };
             let page = pages::tags(&mut self.metadata().read().await?, repository.id, &range).await?;
-            let Some(last) = page.last() else { return Ok(answer) };
+            let Some(last) = page.last() else { return Ok(tally) };
             last.tag.as_str().clone_into(&mut behind);
             let matching = page.into_iter().filter(|tag| order.pattern.matches(&tag.tag));
             let wanted: Vec<Wanted> = matching
@@ -194,7 +210,7 @@ impl Expiry {
                 })
                 .collect();
             for batch in wanted.chunks(BATCH) {
-                self.delete_batch(repository, batch, (order.mode, immutable), &mut answer).await?;
+                self.delete_batch(repository, batch, (order.mode, immutable), &mut tally).await?;
             }
         }
     }
@@ -204,13 +220,16 @@ impl Expiry {
         repository: &RepositoryFound,
         batch: &[Wanted],
         (mode, immutable): (Mode, &Immutable),
-        answer: &mut DeletedIn,
+        tally: &mut Tally,
     ) -> Result<(), Error> {
-        let stays = |wanted: &Wanted| immutable.rule_for(&repository.name, &wanted.tag);
+        let rule_for = |tag: &Tag| immutable.rule_for(&repository.name, tag);
         if mode == Mode::Report {
-            let held = batch.iter().filter_map(|wanted| Some(Left::immutable(wanted, stays(wanted)?)));
-            answer.left.extend(held);
-            answer.deleted += batch.iter().filter(|wanted| stays(wanted).is_none()).count() as u64;
+            for Wanted { tag, .. } in batch {
+                match rule_for(tag) {
+                    Some(rule) => tally.stays(tag, || immutable_by(rule)),
+                    None => tally.deleted += 1,
+                }
+            }
             return Ok(());
         }
         let delete = DeleteTags {
@@ -220,12 +239,10 @@ impl Expiry {
             remembered: self.metadata().manifests().clone(),
         };
         let gone = self.metadata().write(delete).await?;
-        answer.deleted += gone.len() as u64;
-        let stayed = batch.iter().filter(|wanted| !gone.contains(&wanted.tag));
-        answer.left.extend(stayed.map(|wanted| match stays(wanted) {
-            Some(rule) => Left::immutable(wanted, rule),
-            None => Left { tag: wanted.tag.clone(), reason: "it moved meanwhile".to_owned() },
-        }));
+        tally.deleted += gone.len() as u64;
+        for Wanted { tag, .. } in batch.iter().filter(|wanted| !gone.contains(&wanted.tag)) {
+            tally.stays(tag, || rule_for(tag).map_or_else(|| "it moved meanwhile".to_owned(), immutable_by));
+        }
         Ok(())
     }
 }

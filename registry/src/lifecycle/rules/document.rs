@@ -4,7 +4,7 @@ mod patterns;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use shared::pattern::RepositoryPattern;
 
 use super::{
     age::{Age, InvalidAge},
+    everything::{Selection, are_everything},
     rule::{About, Does, Expire, ExpireUntagged, Keep, Rule, Versions, listed},
     version::{InvalidRange, Range},
 };
@@ -43,6 +44,24 @@ pub struct Document {
 pub struct Rules {
     document: Document,
     rules: Vec<Rule>,
+}
+
+/// What lets every tag of everything go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Everything {
+    /// One rule does.
+    By(Arc<str>),
+    /// None of them does by itself, and nothing is left between them.
+    Together,
+}
+
+impl fmt::Display for Everything {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::By(rule) => write!(f, "the rule {rule:?} lets"),
+            Self::Together => f.write_str("these rules together let"),
+        }
+    }
 }
 
 /// Why a document is no set of rules.
@@ -167,10 +186,11 @@ impl Rules {
             let at = format!("rules[{index}]");
             let rule = rule(about, value).map_err(|wrong| wrong.below(&at))?;
             if rules.iter().any(|other| other.name == rule.name) {
-                return Err(Wrong::Twice(rule.name.to_string()).at(&at));
+                return Err(Wrong::Twice(short(&rule.name)).at(&at));
             }
             rules.push(rule);
         }
+        shorten(&mut rules);
         Ok(Self { document, rules })
     }
 
@@ -200,9 +220,15 @@ impl Rules {
         &self.rules
     }
 
-    /// A rule that lets every tag of everything go, which has to be confirmed.
-    pub fn about_everything(&self) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.is_about_everything())
+    /// Whether every tag of everything goes by them, which has to be confirmed.
+    pub fn about_everything(&self, about: &About) -> Option<Everything> {
+        let selections: Vec<Selection<'_>> = self.rules.iter().filter_map(Rule::lets_go).collect();
+        let are = |selections: &[Selection<'_>]| are_everything(about.namespace(), selections);
+        if !are(&selections) {
+            return None;
+        }
+        let alone = self.rules.iter().find(|rule| rule.lets_go().is_some_and(|one| are(&[one])));
+        Some(alone.map_or(Everything::Together, |rule| Everything::By(rule.name.clone())))
     }
 }
 
@@ -258,6 +284,26 @@ fn is_name(text: &str) -> bool {
 /// A rule without a name is called what it says.
 fn described(does: &Does, repositories: &[RepositoryPattern]) -> String {
     if repositories.is_empty() { does.to_string() } else { format!("{does} in {}", listed(repositories)) }
+}
+
+/// Names that are too long for every history and event to carry are cut; where two are the same then, they are numbered.
+fn shorten(rules: &mut [Rule]) {
+    let mut taken: BTreeSet<Arc<str>> = rules.iter().map(|rule| rule.name.clone()).collect();
+    for rule in rules.iter_mut().filter(|rule| rule.name.chars().count() > MAX_RULE_NAME) {
+        let cut = short(&rule.name);
+        let numbered = (2..).map(|number| format!("{cut} ({number})"));
+        let free = std::iter::once(cut.clone()).chain(numbered).find(|name| !taken.contains(name.as_str()));
+        rule.name = free.unwrap_or(cut).into();
+        taken.insert(rule.name.clone());
+    }
+}
+
+/// The beginning of a text that is longer than a name may be.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MAX_RULE_NAME) {
+        Some(_) => text.chars().take(MAX_RULE_NAME - 1).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
 }
 
 fn expire(raw: RawExpire) -> Result<Expire, InvalidRules> {

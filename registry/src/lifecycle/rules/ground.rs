@@ -46,24 +46,29 @@ impl Expiry {
         Ok(pages::loose(&mut self.metadata().read().await?, repository, behind, PAGE).await?)
     }
 
-    /// Goes through all tags of a repository once, if a rule asks who the newest are.
-    pub(super) async fn rank(
-        &self,
-        effective: &Effective<'_>,
-        repository: RepositoryId,
-        stop: &CancellationToken,
-    ) -> Result<Ranks, Error> {
-        let (mut ranks, mut behind) = (effective.ranks(), String::new());
-        while ranks.are_asked_for() {
-            check(stop)?;
-            let page = self.tags(repository, &behind).await?;
-            page.iter().for_each(|tag| effective.rank(&mut ranks, tag));
-            match page.last() {
-                Some(last) => last.tag.as_str().clone_into(&mut behind),
-                None => break,
-            }
+    /// Takes one more page of tags into a ranking; false at the end, or where no rule asks who the newest are.
+    pub(super) async fn rank_page(&self, ranking: &mut Ranking, effective: &Effective<'_>) -> Result<bool, Error> {
+        if !ranking.ranks.are_asked_for() {
+            return Ok(false);
         }
-        Ok(ranks)
+        let page = self.tags(ranking.repository, &ranking.behind).await?;
+        page.iter().for_each(|tag| effective.rank(&mut ranking.ranks, tag));
+        let Some(last) = page.last() else { return Ok(false) };
+        last.tag.as_str().clone_into(&mut ranking.behind);
+        Ok(true)
+    }
+}
+
+/// A ranking under way.
+pub(super) struct Ranking {
+    pub(super) ranks: Ranks,
+    repository: RepositoryId,
+    behind: String,
+}
+
+impl Ranking {
+    pub(super) fn new(effective: &Effective<'_>, repository: RepositoryId) -> Self {
+        Self { ranks: effective.ranks(), repository, behind: String::new() }
     }
 }
 

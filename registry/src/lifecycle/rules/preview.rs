@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use shared::{clock::Timestamp, digest::Digest, random, repository::RepositoryName, tag::Tag};
+use shared::{clock::Timestamp, database::WriteError, digest::Digest, random, repository::RepositoryName, tag::Tag};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     About, Document, Error, Expiry, Rules,
     evaluate::{Effective, Verdict},
-    ground::{check, own_rules},
+    ground::{Ranking, check, own_rules},
     set::Loaded,
 };
 use crate::metadata::{
@@ -18,7 +18,7 @@ use crate::metadata::{
     rules::{
         TagFacts,
         pages::RepositoryFound,
-        previews::{FillPreview, Item, OpenPreview, PreviewId, SealPreview},
+        previews::{Ended, FillPreview, Item, OpenPreview, PreviewId, SealPreview},
     },
 };
 
@@ -136,7 +136,7 @@ impl Preview {
     /// Tells what becomes of every tag, and of every untagged manifest that a rule speaks of; the last thing told is [`Told::Done`].
     ///
     /// # Errors
-    /// The database failed, `stop` was cancelled, or nobody listens any more.
+    /// The database failed, `stop` was cancelled, nobody listens any more, or somebody has begun a newer preview of the namespace.
     pub async fn tell(mut self, listener: &mpsc::Sender<Told>, stop: &CancellationToken) -> Result<(), Error> {
         let mut behind = String::new();
         loop {
@@ -181,7 +181,10 @@ impl Preview {
         listener: &mpsc::Sender<Told>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        let ranks = self.expiry.rank(effective, repository.id, stop).await?;
+        let mut ranking = Ranking::new(effective, repository.id);
+        while self.expiry.rank_page(&mut ranking, effective).await? {
+            check(stop)?;
+        }
         let mut behind = String::new();
         loop {
             check(stop)?;
@@ -195,7 +198,7 @@ impl Preview {
                     self.show_immutable(repository, tag, rule, listener).await?;
                     continue;
                 }
-                let verdict = effective.decide(&ranks, tag, self.now);
+                let verdict = effective.decide(&ranking.ranks, tag, self.now);
                 if verdict.fate.expires().is_some() {
                     items.push(Item { repository: repository.id, name: tag.tag.to_string(), version: tag.version });
                 }
@@ -280,7 +283,12 @@ impl Preview {
     async fn keep(&self, items: Vec<Item>) -> Result<(), Error> {
         match &self.stored {
             Some((preview, _)) if !items.is_empty() => {
-                Ok(self.expiry.metadata().write(FillPreview { preview: *preview, items }).await?)
+                self.expiry.metadata().write(FillPreview { preview: *preview, items }).await.map_err(
+                    |error| match error {
+                        WriteError::Refused(Ended) => Error::ExpiredPreview,
+                        WriteError::Unavailable(error) => error.into(),
+                    },
+                )
             }
             _ => Ok(()),
         }

@@ -8,7 +8,7 @@ use shared::{
     tag::{Tag, TagPattern},
 };
 
-use super::{age::Age, version::Range};
+use super::{age::Age, everything::Selection, version::Range};
 
 /// What a set of rules was written for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,23 +109,13 @@ impl Rule {
         in_scope && (self.repositories.is_empty() || self.repositories.iter().any(|p| p.matches(repository.as_str())))
     }
 
-    /// Whether the rule lets every tag of everything go that its set is about, sooner or later. Patterns made of wildcards alone count as everything: what
-    /// they leave out, nobody has thought of.
-    pub fn is_about_everything(&self) -> bool {
-        let Does::Expire(expire) = &self.does else { return false };
-        let namespace = self.about.namespace();
-        let everywhere = |pattern: &RepositoryPattern| {
-            let behind = pattern.as_str().strip_prefix(namespace).and_then(|rest| rest.strip_prefix('/'));
-            behind.is_some_and(|rest| is_wild(rest.replace('/', "").as_str()))
-        };
-        let all_repositories = self.repositories.is_empty() || self.repositories.iter().any(everywhere);
-        all_repositories && expire.tags.iter().any(|pattern| is_wild(pattern.as_str()))
+    /// Which tags the rule lets go sooner or later.
+    pub(super) fn lets_go(&self) -> Option<Selection<'_>> {
+        match &self.does {
+            Does::Expire(expire) => Some(Selection { repositories: &self.repositories, tags: &expire.tags }),
+            _ => None,
+        }
     }
-}
-
-/// Whether a pattern leaves nothing to its letters.
-pub(super) fn is_wild(pattern: &str) -> bool {
-    pattern.contains('*') && pattern.chars().all(|c| matches!(c, '*' | '?'))
 }
 
 impl Expire {

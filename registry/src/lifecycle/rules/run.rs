@@ -6,7 +6,7 @@
 mod passage;
 
 use serde::Serialize;
-use shared::{database::WriteError, random, repository::RepositoryName};
+use shared::{clock::Timestamp, database::WriteError, random, repository::RepositoryName};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -76,10 +76,13 @@ pub struct Run {
     confined: Option<Preview>,
     loaded: Loaded,
     listener: Listener,
+    /// When it last wrote where it stands.
+    noted: Timestamp,
 }
 
 /// Why a run stops going through repositories.
-enum Broken {
+#[derive(Debug)]
+pub(super) enum Broken {
     /// Somebody else goes on.
     TakenOver,
     /// Rules were set: it goes on by the new ones.
@@ -151,7 +154,8 @@ impl Expiry {
             None => None,
         };
         let (expiry, namespace, listener) = (self.clone(), namespace.clone(), Listener::default());
-        Ok(Run { expiry, namespace, held, progress, confined, loaded, listener })
+        let noted = self.0.clock.now();
+        Ok(Run { expiry, namespace, held, progress, confined, loaded, listener, noted })
     }
 }
 

@@ -75,8 +75,10 @@ impl Expiry {
         actor: &str,
     ) -> Result<Shown, Error> {
         let rules = Rules::read(about, document)?;
-        if let (Some(rule), Confirmed::No) = (rules.about_everything(), confirmed) {
-            return Err(Error::Unconfirmed { rule: rule.name.to_string(), about: about.name().clone() });
+        if confirmed == Confirmed::No
+            && let Some(by) = rules.about_everything(about)
+        {
+            return Err(Error::Unconfirmed { by, about: about.name().clone() });
         }
         let count = rules.rules().len();
         let set = SetRules {

@@ -132,25 +132,14 @@ pub async fn lock_restorable(
     Ok(row.map(|(id, namespace)| Repository { id, namespace }))
 }
 
-/// Refuses where the namespace of this repository has as many repositories as it may.
+/// Shows a deleted repository, locked alone, to its readers again, unless its namespace may not have so much.
 ///
 /// # Errors
-/// It has, or the database failed.
-pub async fn admit<R: From<Exceeded>>(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(), Failure<R>> {
-    let namespace = super::ensure_namespace(tx, name.namespace()).await?;
-    match namespace.repository_quota {
-        Some(quota) => usage::admit_repository(tx, namespace.id, quota).await,
-        None => Ok(()),
-    }
-}
-
-/// Shows a deleted repository, locked alone, to its readers again.
-///
-/// # Errors
-/// The database failed; a unique violation where the name has been taken since.
-pub async fn show(tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<(), Error> {
+/// It may not, or the database failed; a unique violation where the name has been taken since.
+pub async fn show<R: From<Exceeded>>(tx: &mut Transaction<'_>, repository: &Repository) -> Result<(), Failure<R>> {
     let sql = "UPDATE repository SET deleted_at = NULL, expires_at = NULL, deleted_by = NULL WHERE id = $1";
-    on!(tx, c => sqlx::query(sql).bind(repository).execute(c).await.map(drop))
+    on!(tx, c => sqlx::query(sql).bind(repository.id).execute(c).await.map(drop))?;
+    usage::repository_restored(tx, repository.namespace, repository.id).await
 }
 
 /// When a deleted repository goes for good.

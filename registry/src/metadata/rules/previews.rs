@@ -12,7 +12,7 @@ use shared::{
     on,
 };
 
-use crate::metadata::{NamespaceId, RepositoryId, json_list, parse_json};
+use crate::metadata::{NamespaceId, RepositoryId, json_list, locking, parse_json};
 
 /// How long a run may be confined to a preview.
 pub const PREVIEW_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -20,7 +20,8 @@ pub const PREVIEW_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How long the rows of one stay at least, so that a late run is told that it is late; and how long one may take to be made.
 const PREVIEW_ROWS: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many previews of a namespace count; a new one ends those before.
+/// How many whole previews of a namespace count, with the one that is being made. A new one ends those before, and the one before that is not whole yet: what
+/// is written down at a time is bounded however many are asked for.
 const MOST_PREVIEWS: i64 = 8;
 
 /// The id of a row in `lifecycle_preview`.
@@ -65,12 +66,19 @@ impl Operation for OpenPreview {
         let insert = "INSERT INTO lifecycle_preview (token, namespace_id, version, made_at) VALUES ($1, $2, $3, $4) RETURNING id";
         let (id,): (PreviewId,) = on!(tx, c => sqlx::query_as(insert)
             .bind(&self.token).bind(self.namespace).bind(self.version).bind(now).fetch_one(c).await)?;
-        let end = "UPDATE lifecycle_preview SET expires_at = 1 WHERE namespace_id = $1 AND id NOT IN (
-                       SELECT id FROM lifecycle_preview WHERE namespace_id = $1 ORDER BY id DESC LIMIT $2)";
-        on!(tx, c => sqlx::query(end).bind(self.namespace).bind(MOST_PREVIEWS).execute(c).await.map(drop))?;
+        let end = "UPDATE lifecycle_preview SET expires_at = 1
+                   WHERE namespace_id = $1 AND id <> $2 AND expires_at <> 1 AND (expires_at = 0 OR id NOT IN (
+                       SELECT id FROM lifecycle_preview WHERE namespace_id = $1 ORDER BY id DESC LIMIT $3))";
+        on!(tx, c => {
+            sqlx::query(end).bind(self.namespace).bind(id).bind(MOST_PREVIEWS).execute(c).await.map(drop)
+        })?;
         Ok(id)
     }
 }
+
+/// The preview does not count any more: a newer one was begun, or it took a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;
 
 /// Adds to a preview what would go.
 #[derive(Debug)]
@@ -83,14 +91,18 @@ pub struct FillPreview {
 
 impl Operation for FillPreview {
     type Output = ();
-    type Refusal = Infallible;
+    type Refusal = Ended;
     const NAME: &'static str = "fill_preview";
 
     fn durability(&self) -> Durability {
         Durability::Relaxed
     }
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Ended>> {
+        // Kept until the end of the transaction: whoever forgets the preview meanwhile finds the items, too.
+        let open = locking!(tx, "SELECT 1 FROM lifecycle_preview WHERE id = $1 AND expires_at = 0", "FOR KEY SHARE");
+        let open: Option<(i32,)> = on!(tx, c => sqlx::query_as(open).bind(self.preview).fetch_optional(c).await)?;
+        open.ok_or(Failure::Refused(Ended))?;
         let items = serde_json::to_string(&self.items).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         let sql = match tx.dialect() {
             Dialect::Sqlite => {
@@ -211,7 +223,11 @@ impl Operation for ForgetPreviews {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<u64, Failure<Infallible>> {
         let before = tx.now() - PREVIEW_ROWS;
         // The oldest first; those that newer ones have ended do not wait for their day.
-        let oldest = "SELECT id FROM lifecycle_preview WHERE made_at < $1 OR expires_at = 1 ORDER BY made_at LIMIT 1";
+        let oldest = locking!(
+            tx,
+            "SELECT id FROM lifecycle_preview WHERE made_at < $1 OR expires_at = 1 ORDER BY made_at LIMIT 1",
+            "FOR UPDATE"
+        );
         let found: Option<(PreviewId,)> = on!(tx, c => sqlx::query_as(oldest).bind(before).fetch_optional(c).await)?;
         let Some((preview,)) = found else { return Ok(0) };
         let items = "DELETE FROM lifecycle_preview_item WHERE preview_id = $1 AND (repository_id, name) IN (

@@ -38,12 +38,19 @@ pub(super) struct Bounds {
     repository_quota: Option<i64>,
 }
 
-const TAGS: &str = "SELECT count(*) FROM (SELECT 1 FROM repository r JOIN tag t ON t.repository_id = r.id \
+/// Tags of a namespace, up to a number.
+pub(in crate::metadata) const TAGS: &str = "SELECT count(*) FROM (SELECT 1 FROM repository r JOIN tag t ON t.repository_id = r.id \
     WHERE r.namespace_id = $1 AND r.deleted_at IS NULL AND t.manifest_id IS NOT NULL LIMIT $2) AS living";
 
-/// As the catalog has it: an upload or a refused push leaves a repository that nobody sees, and that must not count.
-const REPOSITORIES: &str = "SELECT count(*) FROM (SELECT 1 FROM repository r WHERE r.namespace_id = $1 AND r.deleted_at IS NULL \
+/// Repositories of a namespace, up to a number. As the catalog has it: an upload or a refused push leaves a repository that nobody sees, and that must not count.
+pub(in crate::metadata) const REPOSITORIES: &str = "SELECT count(*) FROM (SELECT 1 FROM repository r WHERE r.namespace_id = $1 AND r.deleted_at IS NULL \
     AND EXISTS (SELECT 1 FROM manifest m WHERE m.repository_id = r.id AND m.deleted_at IS NULL) LIMIT $2) AS held";
+
+const OWN_TAGS: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM tag WHERE repository_id = $1 AND manifest_id IS NOT NULL LIMIT $2) AS living";
+
+const OWN_MANIFESTS: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM manifest WHERE repository_id = $1 AND deleted_at IS NULL LIMIT $2) AS held";
 
 /// Refuses what a push has brought, if its namespace has more than it may have with it.
 pub(super) async fn admit<R: From<Exceeded>>(
@@ -79,6 +86,53 @@ pub(in crate::metadata) async fn admit_repository<R: From<Exceeded>>(
 ) -> Result<(), Failure<R>> {
     let before = count(tx, REPOSITORIES, namespace, quota).await?;
     within(tx, namespace, Counted { of: Measure::Repositories, quota, before, asked: 1 }).await
+}
+
+/// Refuses a repository that was brought back with all that it holds, if its namespace has more than it may have with it.
+///
+/// # Errors
+/// It has, or the database failed.
+pub async fn repository_restored<R: From<Exceeded>>(
+    tx: &mut Transaction<'_>,
+    namespace: NamespaceId,
+    repository: RepositoryId,
+) -> Result<(), Failure<R>> {
+    let select = "SELECT tag_quota, repository_quota FROM namespace WHERE id = $1";
+    let bounds: Bounds = on!(tx, c => sqlx::query_as(select).bind(namespace).fetch_one(c).await)?;
+    if let Some(quota) = bounds.tag_quota {
+        let own = Own { sql: OWN_TAGS, repository, most: quota.saturating_add(1) };
+        admit_own(tx, namespace, (Measure::Tags, quota, TAGS), own).await?;
+    }
+    if let Some(quota) = bounds.repository_quota {
+        let own = Own { sql: OWN_MANIFESTS, repository, most: 1 };
+        admit_own(tx, namespace, (Measure::Repositories, quota, REPOSITORIES), own).await?;
+    }
+    Ok(())
+}
+
+/// What a repository brings of a measure.
+struct Own {
+    sql: &'static str,
+    repository: RepositoryId,
+    /// More than that is as good as that.
+    most: i64,
+}
+
+async fn admit_own<R: From<Exceeded>>(
+    tx: &mut Transaction<'_>,
+    namespace: NamespaceId,
+    (of, quota, all): (Measure, i64, &'static str),
+    own: Own,
+) -> Result<(), Failure<R>> {
+    lock(tx, namespace).await?;
+    let (asked,): (i64,) =
+        on!(tx, c => sqlx::query_as(own.sql).bind(own.repository).bind(own.most).fetch_one(c).await)?;
+    if asked == 0 {
+        return Ok(());
+    }
+    let counted = count(tx, all, namespace, quota.saturating_add(asked)).await?;
+    let asked = parse_bytes(asked);
+    within(tx, namespace, Counted { of, quota, before: counted.saturating_sub(asked), asked }).await
 }
 
 struct Counted {

@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::lifecycle::rules::rule::is_wild;
 
 fn namespace() -> About {
     About::Namespace("acme".parse().unwrap())
@@ -40,7 +39,7 @@ fn a_rule_without_a_name_is_called_what_it_says() {
     ]);
     let expected = [
         "expire pr-* not pushed for 7d",
-        "expire a*, b* not pushed for 7d and not pulled for 1d12h in acme/ci/**",
+        "expire a*, b* not pushed for 7d and not pulled for 1d12h in acm…",
         "expire x not pulled for 0s",
         "keep latest",
         "keep the newest 10 of v*",
@@ -52,6 +51,20 @@ fn a_rule_without_a_name_is_called_what_it_says() {
         "releases",
     ];
     assert_eq!(names(&rules), expected);
+}
+
+#[test]
+fn no_rule_is_called_more_than_a_name_may_be() {
+    let many =
+        |last: &str| (0..63).map(|number| format!("branch-{number}-*")).chain([last.to_owned()]).collect::<Vec<_>>();
+    let rule = |last: &str| json!({"keep": {"tags": many(last)}});
+    let cut = "keep branch-0-*, branch-1-*, branch-2-*, branch-3-*, branch-4-*…";
+    let given = json!({"name": cut, "keep": {"tags": "v*"}});
+    let called = names(&json!([rule("a"), given, rule("b"), {"keep": {"tags": "w*"}}]));
+    assert_eq!(called, [format!("{cut} (2)"), cut.to_owned(), format!("{cut} (3)"), "keep w*".to_owned()]);
+    assert_eq!(cut.chars().count(), MAX_RULE_NAME);
+    let twice = read(&json!([rule("a"), rule("a")])).unwrap_err().to_string();
+    assert_eq!(twice, format!("rules[1]: the rule {cut:?} stands here twice; give one of them another name"));
 }
 
 #[test]
@@ -136,7 +149,7 @@ fn a_namespaces_rules_are_about_its_repositories_and_no_others() {
 
 #[test]
 fn a_rule_about_everything_is_noticed() {
-    let about_everything = |rule: Value| read(&json!([rule])).unwrap().about_everything().is_some();
+    let about_everything = |rule: Value| read(&json!([rule])).unwrap().about_everything(&namespace()).is_some();
     let expire = |tags: Value, repositories: Value| {
         let mut rule = json!({"expire": {"tags": tags, "not_pushed_for": "90d"}});
         if !repositories.is_null() {
@@ -156,8 +169,7 @@ fn a_rule_about_everything_is_noticed() {
     }
     assert!(!about_everything(json!({"keep": {"tags": "*"}})));
     let own = json!([{"expire": {"tags": "*", "not_pulled_for": "1d"}}]);
-    assert!(read_for(&repository(), &own).unwrap().about_everything().is_some());
-    assert!(is_wild("*") && !is_wild("") && !is_wild("a*"));
+    assert!(read_for(&repository(), &own).unwrap().about_everything(&repository()).is_some());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
         Error,
         evaluate::{Effective, Ranks},
         expire::{ExpireLoose, ExpireTags, Step},
-        ground::{check, own_rules},
+        ground::{Ranking, check, own_rules},
         removal::{BATCH, Wanted},
         rule::Rule,
     },
@@ -21,7 +21,7 @@ use crate::{
             LooseFacts, TagFacts,
             pages::RepositoryFound,
             previews,
-            runs::{At, NoteRun},
+            runs::{At, LEASE, NoteRun},
         },
     },
 };
@@ -71,7 +71,7 @@ impl Run {
         repository: &RepositoryFound,
         stop: &CancellationToken,
     ) -> Result<(), Broken> {
-        let ranks = self.expiry.rank(effective, repository.id, stop).await?;
+        let ranks = self.rank(effective, repository, stop).await?;
         let at = self.progress.at.take().filter(|at| at.repository == repository.name.as_str());
         let mut behind = at.map_or_else(String::new, |at| at.tag);
         loop {
@@ -81,6 +81,21 @@ impl Run {
             last.tag.as_str().clone_into(&mut behind);
             self.page(effective, &ranks, repository, &page).await?;
         }
+    }
+
+    /// Goes through all tags once, if a rule asks who the newest are. That alone may take longer than a lease.
+    pub(in crate::lifecycle::rules) async fn rank(
+        &mut self,
+        effective: &Effective<'_>,
+        repository: &RepositoryFound,
+        stop: &CancellationToken,
+    ) -> Result<Ranks, Broken> {
+        let mut ranking = Ranking::new(effective, repository.id);
+        while self.expiry.rank_page(&mut ranking, effective).await? {
+            check(stop)?;
+            self.stay().await?;
+        }
+        Ok(ranking.ranks)
     }
 
     /// Judges a page of tags, and takes away those that go.
@@ -121,6 +136,7 @@ impl Run {
         };
         let (expired, moved) = (self.progress.expired, self.progress.moved);
         self.progress = self.expiry.metadata().write(expire).await?.progress;
+        self.noted = self.expiry.0.clock.now();
         self.expiry.0.counts.tags(self.progress.expired - expired, self.progress.moved - moved);
         Ok(())
     }
@@ -137,6 +153,7 @@ impl Run {
             let page = self.expiry.loose(repository.id, behind).await?;
             let Some(last) = page.last() else { return Ok(()) };
             behind = last.manifest;
+            self.stay().await?;
             let (grace, now) = (self.expiry.0.settings.grace, self.expiry.0.clock.now());
             for manifest in page {
                 let Some(rule) = effective.decide_untagged(&manifest, grace, now).fate.expires() else { continue };
@@ -166,6 +183,7 @@ impl Run {
         };
         let (progress, gone) = self.expiry.metadata().write(expire).await?;
         self.progress = progress;
+        self.noted = self.expiry.0.clock.now();
         if gone {
             self.expiry.0.counts.manifest();
         }
@@ -177,9 +195,16 @@ impl Run {
     }
 
     /// Writes where the run stands, and renews its lease.
-    async fn note(&self) -> Result<(), Broken> {
+    async fn note(&mut self) -> Result<(), Broken> {
         let Step { held, version, progress } = self.step();
-        Ok(self.expiry.metadata().write(NoteRun { held, version, progress, ended: None }).await?)
+        self.expiry.metadata().write(NoteRun { held, version, progress, ended: None }).await?;
+        self.noted = self.expiry.0.clock.now();
+        Ok(())
+    }
+
+    /// Notes it where nothing was written for long: others take a run that says nothing for one that was left lying.
+    async fn stay(&mut self) -> Result<(), Broken> {
+        if self.expiry.0.clock.now() < self.noted + LEASE / 6 { Ok(()) } else { self.note().await }
     }
 
     /// Of what would go, what the preview showed that the run is confined to, as it was then.

@@ -7,6 +7,7 @@ on_both! {
     a_repository_that_is_not_there_deletes_nothing
     immutable_tags_stay_and_are_named
     many_tags_go_in_batches
+    what_stays_is_counted_whole_and_named_in_part
 }
 
 /// Tags of `acme` to delete, in all repositories or in those that match.
@@ -89,10 +90,27 @@ async fn many_tags_go_in_batches(fixture: &Fixture) {
     assert_eq!(left(fixture).await.len(), 1001, "the other half, and the tag that was there before");
 }
 
+async fn what_stays_is_counted_whole_and_named_in_part(fixture: &Fixture) {
+    let expiry = expiry(fixture);
+    push(fixture, "acme/a", &["v1"]).await;
+    super::scale::many_tags(fixture, "acme/web").await;
+    immutable(fixture, "*").await;
+    let report = TagsToDelete { mode: Mode::Report, ..order("*", None) };
+    for order in [report, order("*", None)] {
+        let said = expiry.delete_tags(&order).await.unwrap();
+        assert_eq!((said.deleted, said.left), (0, 2002));
+        let [first, second] = &said.repositories[..] else { panic!("{}", said.repositories.len()) };
+        assert_eq!((first.left.len(), second.left.len()), (1, 999));
+        assert!(second.left.capacity() < 2000, "no more are collected than are named: {}", second.left.capacity());
+    }
+}
+
 #[test]
 fn every_tag_of_everything_is_noticed() {
-    let about_everything = |order: TagsToDelete| is_about_everything(&order.pattern, &order.repositories);
+    let about_everything =
+        |order: TagsToDelete| is_about_everything(&order.namespace, &order.pattern, &order.repositories);
     assert!(about_everything(order("*", None)) && about_everything(order("*", Some("acme/**"))));
     assert!(!about_everything(order("pr-*", None)) && !about_everything(order("*", Some("acme/web"))));
     assert!(!about_everything(order("*", Some("acme"))));
+    assert!(about_everything(order("*", Some("acme/{*,x}"))), "braces around everything");
 }

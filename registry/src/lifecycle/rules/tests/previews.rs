@@ -8,6 +8,7 @@ on_both! {
     a_token_that_does_not_count_is_refused
     old_previews_are_forgotten
     only_so_many_previews_count
+    a_newer_preview_ends_one_that_is_being_made
 }
 
 async fn a_preview_says_what_becomes_of_every_tag(fixture: &Fixture) {
@@ -131,4 +132,28 @@ async fn only_so_many_previews_count(fixture: &Fixture) {
     let look = Expiry::new(fixture.content.metadata.clone(), fixture.clock.clone(), look);
     look.look(&CancellationToken::new()).await.unwrap();
     assert_eq!(fixture.count("SELECT count(*) FROM lifecycle_preview").await, 8);
+}
+
+async fn a_newer_preview_ends_one_that_is_being_made(fixture: &Fixture) {
+    let expiry = expiry(fixture);
+    push(fixture, "acme/web", &["pr-1", "pr-2"]).await;
+    set(&expiry, &acme(), closed_pull_requests()).await;
+    fixture.pass(9 * DAY);
+    let older = expiry.preview(&name("acme"), Previewed::Stored).await.unwrap();
+    let whole = token(&previewed(&expiry, Previewed::Stored).await);
+    let (sender, _told) = mpsc::channel(16);
+    let refused = older.tell(&sender, &CancellationToken::new()).await;
+    assert!(matches!(refused, Err(Error::ExpiredPreview)), "{refused:?}");
+    assert_eq!(fixture.count("SELECT count(*) FROM lifecycle_preview_item").await, 2, "it wrote nothing more");
+    // One that is forgotten while it is being made leaves nothing that no preview knows.
+    let older = expiry.preview(&name("acme"), Previewed::Stored).await.unwrap();
+    fixture.pass(2 * DAY);
+    let look = Settings { every: None, ..Settings::default() };
+    let look = Expiry::new(fixture.content.metadata.clone(), fixture.clock.clone(), look);
+    look.look(&CancellationToken::new()).await.unwrap();
+    let (sender, _told) = mpsc::channel(16);
+    older.tell(&sender, &CancellationToken::new()).await.unwrap_err();
+    assert_eq!(fixture.count("SELECT count(*) FROM lifecycle_preview_item").await, 0);
+    let refused = expiry.begin(&name("acme"), "ada", Some(&whole)).await.err().unwrap();
+    assert!(matches!(refused, Error::ForeignPreview(_)), "{refused}");
 }

@@ -7,7 +7,7 @@ use crate::{
         fixture::{image, push as put, tag},
         manifests::DeleteManifest,
     },
-    lifecycle::rules::run::Listener,
+    lifecycle::rules::{evaluate::Effective, run::Listener},
     metadata::{
         fixture::Tamper,
         rules::runs::{LEASE, State},
@@ -25,6 +25,7 @@ on_both! {
     one_repository_that_is_unreadable_is_left_alone
     one_run_at_a_time
     a_run_that_was_left_lying_is_gone_on_with
+    a_run_that_only_looks_keeps_its_namespace
     rules_that_are_set_during_a_run_count_from_then_on
     runs_come_at_their_times
     a_tag_that_is_not_there_any_more_is_forgotten_by_readers
@@ -348,4 +349,27 @@ async fn a_tag_that_is_not_there_any_more_is_forgotten_by_readers(fixture: &Fixt
     fixture.pass(9 * DAY);
     run(&expiry).await;
     pull().await.unwrap_err();
+}
+
+/// To find out who the newest are may take longer than a lease.
+async fn a_run_that_only_looks_keeps_its_namespace(fixture: &Fixture) {
+    let expiry = expiry(fixture);
+    push(fixture, "acme/web", &["v1"]).await;
+    set(
+        &expiry,
+        &acme(),
+        json!([{"expire": {"tags": "*", "not_pushed_for": "1d"}}, {"keep": {"tags": "*", "newest": 9}}]),
+    )
+    .await;
+    let mut begun = expiry.begin(&name("acme"), "ada", None).await.unwrap();
+    let loaded = expiry.load(&name("acme")).await.unwrap();
+    let [web] = &expiry.repositories(&loaded, &name("acme"), "").await.unwrap()[..] else { panic!("one repository") };
+    let effective = Effective::of([&loaded.rules], &web.name);
+    for _ in 0..3 {
+        fixture.pass(LEASE - Duration::from_secs(1));
+        assert!(begun.rank(&effective, web, &CancellationToken::new()).await.is_ok());
+    }
+    let another = expiry.begin(&name("acme"), "grace", None).await.err().unwrap();
+    assert!(matches!(&another, Error::Running { actor, .. } if actor == "ada"), "{another}");
+    begun.go(&CancellationToken::new()).await.unwrap();
 }

@@ -5,7 +5,10 @@ use std::time::Instant;
 use model::announce;
 
 use super::*;
-use crate::metadata::fixture::Tamper;
+use crate::{
+    lifecycle::{Lifecycle, quotas::Count},
+    metadata::fixture::Tamper,
+};
 
 on_both! { a_hundred_thousand_tags_are_judged_a_page_at_a_time }
 
@@ -21,6 +24,10 @@ pub(super) async fn many_tags(fixture: &Fixture, repository: &str) {
 
 const TAGS: u64 = 100_000;
 
+fn counted(counted: u64, more: bool) -> Count {
+    Count { counted, more }
+}
+
 async fn a_hundred_thousand_tags_are_judged_a_page_at_a_time(fixture: &Fixture) {
     let expiry = expiry(fixture);
     fixture.push_image("acme/web", "latest", "config").await;
@@ -30,6 +37,15 @@ async fn a_hundred_thousand_tags_are_judged_a_page_at_a_time(fixture: &Fixture) 
                   SELECT t.repository_id, 'build-' || (100000 + n.i), t.manifest_id, 1, t.updated_at - (100000 - n.i) * 3600000000 \
                   FROM tag t CROSS JOIN n WHERE t.name = 'latest'";
     fixture.content.metadata.write(Tamper(insert)).await.unwrap();
+    let lifecycle = Lifecycle::new(fixture.content.metadata.clone(), fixture.clock.clone(), WINDOW);
+    let shown = lifecycle.standing(&name("acme")).await.unwrap();
+    assert_eq!(
+        (shown.tags, shown.repositories),
+        (counted(TAGS, true), counted(1, false)),
+        "nobody counts on for a look"
+    );
+    let listed = lifecycle.standings("", 10).await.unwrap();
+    assert_eq!(listed[0].tags, counted(1_000, true), "and less for each of many");
     // All but the newest thousand of those that are older than 98,000 hours.
     let rules = json!([{"expire": {"tags": "build-*", "not_pushed_for": "3650d"}}, {"keep": {"tags": "build-*", "newest": 1000}}]);
     set(&expiry, &acme(), rules).await;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::metadata::fixture::Tamper;
+use crate::{lifecycle::rules::Everything, metadata::fixture::Tamper};
 
 on_both! {
     rules_are_shown_as_they_were_written
@@ -38,9 +38,14 @@ async fn a_rule_about_everything_is_confirmed(fixture: &Fixture) {
     let expiry = expiry(fixture);
     let all = json!([{"name": "all", "expire": {"tags": "*", "not_pushed_for": "30d"}}]);
     let refused = expiry.set(&acme(), document(all.clone()), Confirmed::No, "ada").await.unwrap_err();
-    assert!(matches!(&refused, Error::Unconfirmed { rule, .. } if rule == "all"), "{refused}");
+    assert!(matches!(&refused, Error::Unconfirmed { by: Everything::By(rule), .. } if **rule == *"all"), "{refused}");
     assert!(refused.to_string().contains("\"confirm\": true"), "{refused}");
     assert_eq!(expiry.overview(&name("acme")).await.unwrap().own.rules, Some(vec![]));
+    let letters = "abcdefghijklmnopqrstuvwxyz0123456789".chars().map(|one| format!("{one}*")).collect::<Vec<_>>();
+    let halves = json!([{"expire": {"tags": letters[..9], "not_pushed_for": "30d"}},
+        {"expire": {"tags": letters[9..], "not_pushed_for": "30d"}, "repositories": "acme/{*,x}"}]);
+    let refused = expiry.set(&acme(), document(halves), Confirmed::No, "ada").await.unwrap_err();
+    assert!(refused.to_string().starts_with("these rules together let every tag"), "{refused}");
     set(&expiry, &acme(), all).await;
     expiry.set(&acme(), document(closed_pull_requests()), Confirmed::No, "ada").await.unwrap();
 }
