@@ -42,8 +42,20 @@ pub enum Action {
     DeleteManifest(Number, Number),
     /// An administrator brings a manifest back: `Content::restore_manifest`, without its tags and without force.
     RestoreManifest(Number, Number),
+    /// The first half of that: `deleted::kept`.
+    ReadDeleted(Number, Number),
+    /// The second: `Put` with `Purpose::Restore`.
+    BringBack,
     /// A repository without an upload is deleted and comes back: `DeleteRepository`, `RestoreRepository`. Nothing has changed then.
     HideRepository(Number),
+    /// A repository is deleted: `DeleteRepository`.
+    DeleteRepository(Number),
+    /// The deleted one of this name comes back, in the place of another: `RestoreRepository` with force.
+    RestoreRepository(Number),
+    /// A sweep: a step of `PurgeRepository`, or of `CollectLinks` between two of them.
+    PurgeRepository(Number),
+    /// `garbage-collect`: the same, while its window is open.
+    PurgeRepositoryAtOnce(Number),
     /// DELETE of a tag: `DeleteTag`.
     DeleteTag(Number),
     /// DELETE of a blob: `DeleteBlob`. (Where only deleted manifests name it, `PurgeAtOnce` comes first.)
@@ -201,6 +213,18 @@ impl Scenario {
             let whole = |repository: &Number| world.rows.is_whole(*repository);
             actions.extend((0..).take(self.repositories).filter(whole).map(Action::HideRepository));
         }
+        if self.allows(Power::Undelete) {
+            actions.extend(self.manifests().map(|(repository, manifest)| Action::ReadDeleted(repository, manifest)));
+            actions.push(Action::BringBack);
+        }
+        if self.allows(Power::DeleteRepositories) {
+            let names = || (0..).take(self.repositories);
+            actions.extend(names().map(Action::DeleteRepository).chain(names().map(Action::RestoreRepository)));
+            actions.extend((0..).take(self.slots()).map(Action::PurgeRepository));
+            if self.allows(Power::CollectByHand) {
+                actions.extend((0..).take(self.slots()).map(Action::PurgeRepositoryAtOnce));
+            }
+        }
         if self.allows(Power::DeleteTags) {
             actions.extend((0..).take(self.repositories).map(Action::DeleteTag));
         }
@@ -230,15 +254,13 @@ impl Scenario {
 
     fn links(&self) -> impl Iterator<Item = (Number, Number)> {
         let digests = self.digests;
-        (0..)
-            .take(self.repositories)
-            .flat_map(move |repository| (0..).take(digests).map(move |digest| (repository, digest)))
+        (0..).take(self.slots()).flat_map(move |repository| (0..).take(digests).map(move |digest| (repository, digest)))
     }
 
     fn manifests(&self) -> impl Iterator<Item = (Number, Number)> {
         let manifests = self.rules.shapes.len();
         (0..)
-            .take(self.repositories)
+            .take(self.slots())
             .flat_map(move |repository| (0..).take(manifests).map(move |manifest| (repository, manifest)))
     }
 }

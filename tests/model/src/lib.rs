@@ -39,6 +39,8 @@ pub const UPLOADS: usize = 3;
 pub const CLIENTS: usize = 3;
 /// How many collectors there are at most.
 pub const COLLECTORS: usize = 2;
+/// How often a repository is deleted at most, where that is bounded.
+pub const DELETIONS: u8 = 2;
 /// How often a tag moves at most.
 pub const VERSIONS: usize = 4;
 

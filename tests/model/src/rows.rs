@@ -2,6 +2,7 @@
 
 pub mod links;
 pub mod manifests;
+pub mod repositories;
 pub mod tags;
 pub mod uploads;
 
@@ -104,6 +105,10 @@ pub struct Rows {
     pub trash: [Option<u8>; KEYS],
     /// The keys under which bytes lie.
     pub bytes: Set,
+    /// Repositories that are deleted: how long each can still come back.
+    pub hidden: [Option<u8>; REPOSITORIES],
+    /// Whether the repositories have changed places: a name leads to the one that is not hidden.
+    pub changed: bool,
 }
 
 /// A number as an index.
@@ -123,6 +128,7 @@ impl Rows {
         self.manifests.iter_mut().flatten().flatten().for_each(|row| row.expires.iter_mut().for_each(step));
         self.uploads.iter_mut().flatten().for_each(|upload| step(&mut upload.left));
         self.trash.iter_mut().flatten().for_each(step);
+        self.hidden.iter_mut().flatten().for_each(step);
     }
 
     /// Which keys have a row.

@@ -1,6 +1,6 @@
 //! What bounds a walk: who is there, what they push, how long things last, and which protocol they follow.
 
-use crate::Number;
+use crate::{Number, REPOSITORIES};
 
 /// The protocol, or one of those that were rejected because of what they lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,14 @@ pub enum Variant {
     HeadPromisesNothing,
     /// Rejected: an index takes its children as they are, and leaves them the end they have.
     ChildrenKeepTheirExpiry,
+    /// Rejected: an undelete writes down what it has read, without another look at what is still there.
+    UndeleteFromMemory,
+    /// Rejected: an undelete only takes the mark of the deletion away.
+    UndeleteIsAMark,
+    /// Rejected: a repository whose purge by hand has begun can come back while its window is open.
+    PurgeLeavesTheWindow,
+    /// Rejected: the purge of a repository removes links first, because bytes are what is wanted.
+    PurgeLinksFirst,
 }
 
 /// How long things last, in ticks. A tick is any span of time in which nothing else runs out.
@@ -83,8 +91,12 @@ pub struct Job {
 pub enum Power {
     /// Delete manifests.
     DeleteManifests,
-    /// Bring manifests and repositories back. A search needs neither: to bring a manifest back is a push of it that leaves promises alone.
+    /// Bring manifests and repositories back, each in one step. A search takes them apart: see [`Power::Undelete`] and [`Power::DeleteRepositories`].
     Restore,
+    /// Bring manifests back in two steps: they are read, and something may happen before they are written.
+    Undelete,
+    /// Delete repositories and bring them back. There is one name then, and two repositories can have had it.
+    DeleteRepositories,
     /// Delete the tag.
     DeleteTags,
     /// Delete blobs.
@@ -168,6 +180,12 @@ impl Scenario {
     pub const fn under(mut self, variant: Variant) -> Self {
         self.rules.variant = variant;
         self
+    }
+
+    /// How many repositories can be there at once, those included that nobody sees.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        if self.allows(Power::DeleteRepositories) { REPOSITORIES } else { self.repositories }
     }
 
     /// Whether somebody may do this.

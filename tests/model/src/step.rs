@@ -1,7 +1,7 @@
 //! What each action does.
 
 use crate::{
-    Action, Number, References, Scenario, VERSIONS, Variant, World,
+    Action, DELETIONS, Job, Number, References, Scenario, VERSIONS, Variant, World,
     rows::{
         Set, Tag, at,
         links::{Collected, Look},
@@ -91,6 +91,21 @@ impl Scenario {
                 self.tick(world);
                 Some(())
             }
+            Action::ReadDeleted(repository, manifest) => {
+                let reads = world.undeleting.is_none()
+                    && world.rows.hidden[at(repository)].is_none()
+                    && world.rows.can_come_back(repository, manifest);
+                // It is known by its repository's name, which may be another's when it is written.
+                let name = world.rows.slot(repository);
+                world.undeleting = Some((name, manifest)).filter(|_| reads);
+                reads.then_some(())
+            }
+            Action::BringBack => {
+                let (name, manifest) = world.undeleting.take()?;
+                let repository = world.rows.slot(name);
+                world.rows.bring_back(&self.rules, repository, manifest);
+                Some(())
+            }
             _ => self.sweep_or_operate(world, action),
         }
     }
@@ -99,13 +114,30 @@ impl Scenario {
     fn sweep_or_operate(&self, world: &mut World, action: Action) -> Option<()> {
         let (rules, rows) = (&self.rules, &mut world.rows);
         let done = match action {
+            Action::DeleteManifest(repository, _) | Action::DeleteBlob(repository, _)
+                if rows.hidden[at(repository)].is_some() =>
+            {
+                false
+            }
             Action::DeleteManifest(repository, manifest) => {
                 let deleted = rows.delete_manifest(rules, repository, manifest, rules.lives.window);
                 self.forget_manifest(world, repository, manifest);
                 deleted
             }
             Action::RestoreManifest(repository, manifest) => rows.restore_manifest(rules, repository, manifest),
-            Action::DeleteTag(repository) => rows.delete_tag(rules, repository),
+            Action::DeleteRepository(name) => {
+                let fine = self.grain == Grain::Fine;
+                let deleted = !(fine && world.deletions == DELETIONS) && rows.delete_repository(rules, name);
+                world.deletions += u8::from(fine && deleted);
+                self.forget_repository(world, name, deleted)
+            }
+            Action::RestoreRepository(name) => {
+                let restored = rows.restore_repository(rules, name);
+                self.forget_repository(world, name, restored)
+            }
+            Action::PurgeRepository(repository) => rows.purge_repository(rules, repository, false),
+            Action::PurgeRepositoryAtOnce(repository) => rows.purge_repository(rules, repository, true),
+            Action::DeleteTag(name) => rows.delete_tag(rules, rows.slot(name)),
             Action::DeleteBlob(repository, digest) => {
                 let deleted = rows.remove_unnamed(rules, repository, digest);
                 // Whoever deletes a blob by hand breaks what was promised about it: that is what was asked for.
@@ -146,15 +178,16 @@ impl Scenario {
     fn bring(&self, world: &mut World, number: Number, action: Action) -> Option<()> {
         let (job, digest) = (self.job(world, number)?, self.blob(world, number)?);
         let (rules, stage) = (&self.rules, world.clients[at(number)].stage);
+        let repository = world.rows.slot(job.repository);
         let life = rules.lives.promise;
         let to = match (action, stage) {
-            (Action::Look(_), _) => match world.rows.look(rules, job.repository, digest, job.holder) {
+            (Action::Look(_), _) => match world.rows.look(rules, repository, digest, job.holder) {
                 Look::Covered(left) => return self.promised(world, number, digest, left),
                 Look::ToPromise => Stage::Found,
                 Look::Missing => Stage::Absent,
             },
             (Action::Promise(_), _) => {
-                if world.rows.promise_blob(rules, job.repository, digest, job.holder) {
+                if world.rows.promise_blob(rules, repository, digest, job.holder) {
                     return self.promised(world, number, digest, life);
                 }
                 Stage::Absent
@@ -167,12 +200,13 @@ impl Scenario {
                 };
             }
             (Action::Mount(_, from), _) => {
-                let mounted = world.rows.mount(rules, job.repository, from, digest, job.holder);
+                let from = world.rows.slot(from);
+                let mounted = world.rows.mount(rules, repository, from, digest, job.holder);
                 return if mounted { self.promised(world, number, digest, life) } else { None };
             }
             (Action::Start(_), _) => {
                 let key = world.draw_key(self, digest)?;
-                Stage::Started(world.rows.start_upload(rules, job.repository, key)?)
+                Stage::Started(world.rows.start_upload(rules, repository, key)?)
             }
             (Action::Write(_), Stage::Started(upload)) => {
                 let key = world.rows.uploads[at(upload)]?.key;
@@ -236,8 +270,9 @@ impl Scenario {
 
     fn look_at_children(&self, world: &mut World, number: Number) -> Option<()> {
         let job = self.job(world, number)?;
+        let repository = world.rows.slot(job.repository);
         for (place, child) in self.rules.shape(job.manifest).children.iter().enumerate() {
-            let left = world.rows.look_at_manifest(&self.rules, job.repository, *child);
+            let left = world.rows.look_at_manifest(&self.rules, repository, *child);
             world.clients[at(number)].promised_children[place] = left.unwrap_or(0);
         }
         Some(())
@@ -247,7 +282,9 @@ impl Scenario {
         let job = self.job(world, number)?;
         let mut found = Set::default();
         let blobs = self.rules.shape(job.manifest).blobs.iter();
-        blobs.filter(|it| world.rows.link(job.repository, **it).is_some()).for_each(|it| found.insert(*it));
+        blobs
+            .filter(|it| world.rows.link(world.rows.slot(job.repository), **it).is_some())
+            .for_each(|it| found.insert(*it));
         world.clients[at(number)].stage = Stage::Resolved(found);
         Some(())
     }
@@ -256,7 +293,8 @@ impl Scenario {
         let job = self.job(world, number)?;
         let client = world.clients[at(number)];
         let resolved = if let Stage::Resolved(resolved) = client.stage { resolved } else { Set::default() };
-        if world.rows.put(&self.rules, job, resolved).is_err() {
+        let into = Job { repository: world.rows.slot(job.repository), ..*job };
+        if world.rows.put(&self.rules, &into, resolved).is_err() {
             let blobs = self.rules.shape(job.manifest).blobs;
             let promised = blobs.iter().all(|digest| client.promised[at(*digest)] > 0);
             let damaged = blobs.iter().any(|digest| world.rows.blobs[at(*digest)].is_some_and(|blob| blob.damaged));
@@ -346,16 +384,29 @@ impl Scenario {
     /// What was promised about a blob that somebody deletes by hand is void.
     fn forget_blob(&self, world: &mut World, repository: Number, digest: Number) {
         for number in (0..).take(self.clients.len()) {
-            if self.job(world, number).is_some_and(|job| job.repository == repository) {
+            if self.job(world, number).is_some_and(|job| world.rows.slot(job.repository) == repository) {
                 world.clients[at(number)].promised[at(digest)] = 0;
             }
         }
     }
 
+    /// What was promised about a repository that somebody deletes, or puts another in the place of, is void.
+    fn forget_repository(&self, world: &mut World, name: Number, changed: bool) -> bool {
+        for number in (0..).take(self.clients.len()).filter(|_| changed) {
+            if self.job(world, number).is_some_and(|job| job.repository == name) {
+                let client = &mut world.clients[at(number)];
+                (client.promised, client.promised_children) = Default::default();
+            }
+        }
+        changed
+    }
+
     /// Likewise a manifest.
     fn forget_manifest(&self, world: &mut World, repository: Number, manifest: Number) {
         for number in (0..).take(self.clients.len()) {
-            let Some(job) = self.job(world, number).filter(|job| job.repository == repository) else { continue };
+            let Some(job) = self.job(world, number).filter(|job| world.rows.slot(job.repository) == repository) else {
+                continue;
+            };
             for (place, child) in self.rules.shape(job.manifest).children.iter().enumerate() {
                 if *child == manifest {
                     world.clients[at(number)].promised_children[place] = 0;

@@ -71,6 +71,10 @@ pub struct World {
     pub collectors: [Collector; COLLECTORS],
     /// Keys whose deletion somebody asked for who has crashed since: the store may still carry it out.
     pub late: Set,
+    /// The manifest of a repository, by its name, that an administrator has read and is about to bring back.
+    pub undeleting: Option<(Number, Number)>,
+    /// How often a repository was deleted, where steps are fine: a push that loses its repository each time would go on for ever.
+    pub deletions: u8,
     /// Keys whose bytes the disk has lost.
     pub lost: Set,
     /// Whether the disk has done so.

@@ -142,7 +142,7 @@ impl Rows {
     }
 
     /// `links::remove`.
-    fn remove_link(&mut self, rules: &Rules, repository: Number, digest: Number) {
+    pub(super) fn remove_link(&mut self, rules: &Rules, repository: Number, digest: Number) {
         self.links[at(repository)][at(digest)] = None;
         let last = self.links.iter().all(|links| links[at(digest)].is_none());
         if let Some(blob) = self.blobs[at(digest)].take_if(|_| last) {

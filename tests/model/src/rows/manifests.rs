@@ -41,6 +41,33 @@ impl Rows {
         Ok(())
     }
 
+    /// The first half of `Content::restore_manifest`: `deleted::kept`.
+    #[must_use]
+    pub fn can_come_back(&self, repository: Number, manifest: Number) -> bool {
+        self.manifests[at(repository)][at(manifest)].is_some_and(|row| row.deleted && row.expires != Some(0))
+    }
+
+    /// What is rejected in the place of [`Self::restore_manifest`], and that itself.
+    pub fn bring_back(&mut self, rules: &Rules, repository: Number, manifest: Number) -> bool {
+        let row = &mut self.manifests[at(repository)][at(manifest)];
+        match (rules.variant, row) {
+            (Variant::UndeleteFromMemory, row) => {
+                let brought = Manifest { expires: None, deleted: false, resolved: Set::default() };
+                let mut touched = Set::default();
+                touched.insert(manifest);
+                row.get_or_insert(brought).deleted = false;
+                self.reference(rules, repository, rules.shape(manifest).blobs, NOBODY);
+                self.settle(rules, repository, touched);
+                true
+            }
+            (Variant::UndeleteIsAMark, Some(row)) => {
+                row.deleted = false;
+                true
+            }
+            _ => self.restore_manifest(rules, repository, manifest),
+        }
+    }
+
     /// `Content::restore_manifest`; false if it is gone, its window is over, or anything that it names is missing.
     pub fn restore_manifest(&mut self, rules: &Rules, repository: Number, manifest: Number) -> bool {
         let shape = rules.shape(manifest);

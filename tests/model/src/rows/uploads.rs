@@ -45,6 +45,9 @@ impl Rows {
         looked: Option<Looked>,
     ) -> Finished {
         let Some(Upload { repository, key, .. }) = self.uploads[at(upload)] else { return Finished::NotYours };
+        if self.hidden[at(repository)].is_some() {
+            return Finished::NotYours;
+        }
         let finished = match self.blobs[at(digest)] {
             None => Finished::New,
             Some(blob) => match looked {

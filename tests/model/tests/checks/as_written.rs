@@ -2,7 +2,8 @@
 
 use crate::{
     scenarios::{
-        BY_HAND, GRACE, HEALING, LENIENT, LINKS, MANIFESTS, ONE_HOLDER, ONE_REPOSITORY, PATIENT, PROMISES, TAGS,
+        BY_HAND, GRACE, HEALING, LENIENT, LINKS, MANIFESTS, ONE_HOLDER, ONE_REPOSITORY, PATIENT, PROMISES,
+        REPOSITORIES, REPOSITORIES_AND_MANIFESTS, TAGS, UNDELETE,
     },
     search::holds,
 };
@@ -55,6 +56,21 @@ fn grace() {
 #[test]
 fn tags() {
     holds(TAGS);
+}
+
+#[test]
+fn manifests_that_come_back() {
+    holds(UNDELETE);
+}
+
+#[test]
+fn repositories_that_come_back() {
+    holds(REPOSITORIES);
+}
+
+#[test]
+fn repositories_and_manifests_that_come_back() {
+    holds(REPOSITORIES_AND_MANIFESTS);
 }
 
 #[test]

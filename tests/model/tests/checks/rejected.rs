@@ -3,7 +3,10 @@
 use model::Variant;
 
 use crate::{
-    scenarios::{BY_HAND, LENIENT, LINKS, MANIFESTS, ONE_HOLDER, ONE_HOLDER_BY_HAND},
+    scenarios::{
+        BY_HAND, LENIENT, LINKS, MANIFESTS, ONE_HOLDER, ONE_HOLDER_BY_HAND, REPOSITORIES, REPOSITORIES_AND_MANIFESTS,
+        UNDELETE,
+    },
     search::breaks,
 };
 
@@ -50,6 +53,27 @@ fn a_look_that_promises_nothing_collected_by_hand() {
 #[test]
 fn children_that_keep_their_expiry() {
     breaks(MANIFESTS.under(Variant::ChildrenKeepTheirExpiry), &[HOLDS]);
+}
+
+/// What was read is purged, and its link collected, before it is written.
+#[test]
+fn an_undelete_that_does_not_look_again() {
+    breaks(UNDELETE.under(Variant::UndeleteFromMemory), &[REFERENCES]);
+}
+
+#[test]
+fn an_undelete_that_only_takes_a_mark_away() {
+    breaks(UNDELETE.under(Variant::UndeleteIsAMark), &[HOLDS]);
+}
+
+#[test]
+fn a_repository_that_comes_back_half_purged() {
+    breaks(REPOSITORIES_AND_MANIFESTS.under(Variant::PurgeLeavesTheWindow), &[HOLDS]);
+}
+
+#[test]
+fn a_purge_that_begins_with_links() {
+    breaks(REPOSITORIES.under(Variant::PurgeLinksFirst), &[REFERENCES]);
 }
 
 /// Not rejected but accepted, and therefore written down: a robot that pushes twice at once, one image of which is deleted while somebody collects by

@@ -159,6 +159,61 @@ pub(crate) const TAGS: Scenario = Scenario {
     histories: true,
 };
 
+/// Manifests that are deleted and brought back by somebody who reads them first, while others push, delete, collect by hand and let expire what nothing
+/// holds: an image and an index of it, which hold and are held.
+pub(crate) const UNDELETE: Scenario = Scenario {
+    name: "manifests that come back",
+    rules: rules(
+        Lives { promise: 1, grace: 1, window: 2, trash: 0, upload: 1 },
+        &[
+            Shape { blobs: &[0], children: &[], subject: None },
+            Shape { blobs: &[], children: &[0], subject: None },
+            Shape { blobs: &[0], children: &[], subject: Some(0) },
+        ],
+    ),
+    repositories: 1,
+    digests: 1,
+    clients: &[&[job(0, 0, 0), tagged(0, 0, 1)], &[tagged(1, 0, 0), job(1, 0, 2)]],
+    collectors: 0,
+    grain: Grain::Coarse,
+    powers: &[Power::DeleteManifests, Power::DeleteTags, Power::CollectByHand, Power::ExpireManifests, Power::Undelete],
+    histories: false,
+};
+
+/// A repository that is deleted as a whole, comes back, and is purged step by step, when its window is over or by hand; another one that is pushed to its name
+/// meanwhile. The pusher is in the middle of an upload when it goes. The blob is shared by the two. (Nothing leaves the trash here: [`LINKS`] has collectors.)
+pub(crate) const REPOSITORIES: Scenario = Scenario {
+    name: "repositories that come back",
+    rules: rules(Lives { promise: 1, grace: 1, window: 1, trash: 0, upload: 1 }, IMAGE),
+    repositories: 1,
+    digests: 1,
+    clients: &[&[tagged(0, 0, 0), job(0, 0, 0)]],
+    collectors: 0,
+    grain: Grain::Fine,
+    powers: &[Power::DeleteRepositories, Power::CollectByHand],
+    histories: false,
+};
+
+/// The same with an index, and with what is deleted by itself in them, and undeleted. Uploads and trash are one step each.
+pub(crate) const REPOSITORIES_AND_MANIFESTS: Scenario = Scenario {
+    name: "repositories and manifests that come back",
+    rules: rules(
+        Lives { promise: 1, grace: 1, window: 1, trash: 0, upload: 1 },
+        &[Shape { blobs: &[0], children: &[], subject: None }, Shape { blobs: &[], children: &[0], subject: None }],
+    ),
+    clients: &[&[job(0, 0, 0), tagged(0, 0, 1)], &[tagged(1, 0, 0), job(1, 0, 0)]],
+    collectors: 0,
+    grain: Grain::Coarse,
+    powers: &[
+        Power::DeleteRepositories,
+        Power::DeleteManifests,
+        Power::ExpireManifests,
+        Power::Undelete,
+        Power::CollectByHand,
+    ],
+    ..REPOSITORIES
+};
+
 /// A manifest that names a blob before it is there, and the upload of that blob.
 pub(crate) const LENIENT: Scenario = Scenario {
     name: "a manifest before its blob",
