@@ -33,7 +33,7 @@ async fn document(portreeve: &Portreeve, options: &[&str]) -> Value {
 const GONE: &str = "{\"of\":\"a closed pull request\"}";
 
 /// Pushes `acme/web:v1`, and `acme/web:pr-12`, which is deleted again.
-async fn push_and_delete(portreeve: &Portreeve) -> Client {
+pub(super) async fn push_and_delete(portreeve: &Portreeve) -> Client {
     let admin = as_account(portreeve, &portreeve.admin());
     assert_eq!(push(&admin, "acme/web", "v1").await, 201);
     let config = Blob::of(Algorithm::Sha256, GONE);
@@ -169,7 +169,7 @@ async fn the_protocol_suite_passes_while_garbage_is_collected() {
 }
 
 /// What the debug listener tells at `/metrics`.
-async fn metrics(portreeve: &Portreeve) -> String {
+pub(super) async fn metrics(portreeve: &Portreeve) -> String {
     let log = portreeve.log();
     let line = log.lines().find(|line| line.contains("/debug/health")).unwrap_or_else(|| panic!("{log}"));
     let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
