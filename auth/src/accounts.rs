@@ -9,6 +9,7 @@ pub mod events;
 pub mod grants;
 pub mod holders;
 mod ids;
+pub mod memberships;
 pub mod names;
 pub mod namespaces;
 pub mod networks;
@@ -141,6 +142,9 @@ pub enum Refusal {
     /// No such team.
     #[error("there is no such team")]
     TeamUnknown,
+    /// The group does not feed the team.
+    #[error("this group does not feed this team")]
+    MappingUnknown,
     /// People administer; a key that lies in a pipeline does not.
     #[error("the team administers a namespace, and a robot cannot: give the robot a grant of its own")]
     RobotInAdminTeam,

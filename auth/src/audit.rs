@@ -100,6 +100,12 @@ stored_words! {
         MemberAdded = "team.member.add",
         /// Somebody left a team.
         MemberRemoved = "team.member.remove",
+        /// A directory's group feeds a team.
+        GroupMapped = "team.mapping.add",
+        /// A directory's group feeds a team no more.
+        GroupUnmapped = "team.mapping.remove",
+        /// A directory's changes were not made: they would have taken too many away at once.
+        SyncStopped = "provider.sync_stopped",
         /// A registry was made known.
         ServiceAdded = "service.add",
         /// A token was made that grants all that was asked for.

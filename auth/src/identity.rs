@@ -211,6 +211,17 @@ impl Identities {
         }
     }
 
+    /// Brings the accounts of directories up to what these say now.
+    pub async fn sync(&self) {
+        Box::pin(self.0.sync()).await;
+    }
+
+    /// True if there is a directory.
+    #[must_use]
+    pub fn has_directories(&self) -> bool {
+        !self.0.providers.ldap.is_empty()
+    }
+
     /// Makes an identity token for somebody who just showed a password, for one service.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ const FLUSH: Duration = Duration::from_secs(30);
 const WRITE_EVENTS: Duration = Duration::from_secs(1);
 /// How often the htpasswd file is compared with the accounts it provides.
 const RECONCILE: Duration = Duration::from_secs(5);
+/// How often directories are asked about everybody.
+const SYNC: Duration = Duration::from_secs(15 * 60);
 /// How often it is asked whether the signing leaf is due.
 const ROTATE: Duration = Duration::from_secs(600);
 /// How often what has become too old is removed: revocations, known networks, events of tokens and failed logins.
@@ -192,7 +194,14 @@ impl Auth {
     pub async fn background(&self, cancelled: CancellationToken) {
         // On the heap: whoever runs it beside other things carries a pointer.
         let work = Box::pin(async {
-            tokio::join!(self.flush(), self.write_events(), self.reconcile(), self.rotate(), self.forget());
+            tokio::join!(
+                self.flush(),
+                self.write_events(),
+                self.reconcile(),
+                self.sync(),
+                self.rotate(),
+                self.forget()
+            );
         });
         cancelled.run_until_cancelled(work).await;
         Box::pin(self.finish()).await;
@@ -250,6 +259,17 @@ impl Auth {
                     error!(%error, "the accounts were not brought up to the htpasswd file; it is tried again");
                 }
             }
+        }
+    }
+
+    async fn sync(&self) {
+        if !self.app.identities.has_directories() {
+            return pending().await;
+        }
+        let mut ticks = ticks(SYNC);
+        loop {
+            ticks.tick().await;
+            self.app.identities.sync().await;
         }
     }
 

@@ -28,7 +28,7 @@ use crate::{
     pki::TokenKey,
     sealing::{LEAST_KEPT, Retention},
 };
-pub use ldap::{RawBind, RawLdap, RawUsers};
+pub use ldap::{RawBind, RawGroups, RawLdap, RawUsers};
 use raw::RawRegistry;
 pub use raw::{RawAudit, RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
 

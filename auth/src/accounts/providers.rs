@@ -280,7 +280,7 @@ impl Operation for Disable {
     }
 }
 
-async fn set_state(
+pub(super) async fn set_state(
     tx: &mut Transaction<'_>,
     actor: &Actor,
     principal: &Principal,

@@ -236,7 +236,7 @@ impl Operation for RemoveMember {
     }
 }
 
-async fn lock(tx: &mut Transaction<'_>, id: TeamId) -> Result<Team, Failure> {
+pub(super) async fn lock(tx: &mut Transaction<'_>, id: TeamId) -> Result<Team, Failure> {
     let query = match tx.dialect() {
         Dialect::Sqlite => "SELECT namespace_id, name FROM team WHERE id = $1",
         Dialect::Postgres => "SELECT namespace_id, name FROM team WHERE id = $1 FOR UPDATE",

@@ -4,6 +4,7 @@ mod credentials;
 mod events;
 pub(crate) mod fixture;
 mod limits;
+mod memberships;
 mod principals;
 mod providers;
 mod recent;

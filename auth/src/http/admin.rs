@@ -75,6 +75,8 @@ routes! {
     "/api/v1/namespaces/{namespace}/teams/{team}" => delete(teams::remove);
     "/api/v1/namespaces/{namespace}/teams/{team}/members" => get(teams::members);
     "/api/v1/namespaces/{namespace}/teams/{team}/members/{member}" => put(teams::add_member), delete(teams::remove_member);
+    "/api/v1/namespaces/{namespace}/teams/{team}/mappings" => get(teams::mappings);
+    "/api/v1/namespaces/{namespace}/teams/{team}/mappings/{provider}/{group}" => put(teams::map), delete(teams::unmap);
     "/api/v1/namespaces/{namespace}/robots" => get(robots::list), post(robots::create);
     "/api/v1/namespaces/{namespace}/robots/{robot}" => get(robots::show), delete(robots::remove);
     "/api/v1/namespaces/{namespace}/robots/{robot}/suspend" => post(robots::suspend);

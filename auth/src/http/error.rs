@@ -143,6 +143,7 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::NamespaceUnknown
         | Refusal::CredentialUnknown
         | Refusal::TeamUnknown
+        | Refusal::MappingUnknown
         | Refusal::GrantUnknown
         | Refusal::ServiceUnknown => StatusCode::NOT_FOUND,
     }

@@ -1,6 +1,10 @@
 //! Passwords that a directory proves. A directory that cannot be asked is no failed login, and nobody else is asked instead: another
 //! directory may have the same name for somebody else.
 
+mod sync;
+
+use std::time::Duration;
+
 use tracing::warn;
 
 use super::{
@@ -9,11 +13,15 @@ use super::{
     remembered::Proof,
 };
 use crate::accounts::{
-    ProviderId,
+    PrincipalId, ProviderId,
     credentials::{Claimed, Stored},
+    memberships::Fed,
     names::{Handle, folded},
     providers::{Proved, Provided},
 };
+
+/// How old what a directory said about somebody's groups may be where it cannot be asked again.
+pub(super) const GROUPS_LAST: Duration = Duration::from_secs(3600);
 
 impl Parts {
     /// A password of somebody whom no account of this server and no file knows.
@@ -48,7 +56,8 @@ impl Parts {
         let account = known.as_ref().map(|(_, provided)| provided.stored.principal.id);
         self.compare(attempt, username, account, asked).await?;
         let Some((ldap, person)) = proved else { return Err(NotIdentified::Wrong) };
-        let stored = self.provision(ldap, person).await?;
+        let stored = self.provision(ldap, &person).await?;
+        self.refresh_groups(ldap, &person, stored.principal.id).await?;
         let proof = Proof { provider: ldap.name(), account: stored.principal.id, credential: stored.credential.id };
         self.remembered.insert(&proof, attempt.secret);
         self.active(&stored.principal, &stored.credential, attempt)
@@ -105,7 +114,7 @@ impl Parts {
     }
 
     /// The account of somebody who has just proved a password, made at their first sign-in.
-    async fn provision(&self, ldap: &Ldap, person: Box<Person>) -> Result<Stored, NotIdentified> {
+    async fn provision(&self, ldap: &Ldap, person: &Person) -> Result<Stored, NotIdentified> {
         // Folded: directories compare names without regard to case, and `{username}` in a pattern means a small one.
         let handle: Handle = match folded(&person.name).parse() {
             Ok(handle) => handle,
@@ -115,13 +124,60 @@ impl Parts {
             }
         };
         let proved = Proved {
-            external_id: person.external_id,
-            external_name: person.name,
+            external_id: person.external_id.clone(),
+            external_name: person.name.clone(),
             handle,
-            display_name: person.display_name,
-            fingerprint: person.fingerprint,
+            display_name: person.display_name.clone(),
+            fingerprint: person.fingerprint.clone(),
         };
         Ok(self.accounts.provision(ldap.provider(), proved).await?)
+    }
+}
+
+impl Parts {
+    /// Asks for the groups of somebody who signs in. Where they cannot be had, those of the last hour still hold; after that nobody is
+    /// given fewer rights than they have.
+    async fn refresh_groups(&self, ldap: &Ldap, person: &Person, principal: PrincipalId) -> Result<(), NotIdentified> {
+        if !ldap.has_groups() {
+            return Ok(());
+        }
+        match ldap.groups(person).await {
+            Ok(groups) => {
+                let groups = groups.iter().map(ToString::to_string).collect();
+                Ok(self.accounts.set_groups(ldap.provider(), &person.external_id, groups).await?)
+            }
+            Err(error) => {
+                let known = self.accounts.fed_by(principal).await?;
+                if !known.is_some_and(|(_, fed)| self.are_recent(&fed)) {
+                    return Err(error.into());
+                }
+                warn!(%error, "somebody signs in with the groups of the last hour");
+                Ok(())
+            }
+        }
+    }
+
+    /// What `docker login` keeps opens what the directory's groups open: they are asked for again when they are older than an hour.
+    pub(super) async fn recent_groups(&self, principal: PrincipalId) -> Result<(), NotIdentified> {
+        let Some((provider, fed)) = self.accounts.fed_by(principal).await? else { return Ok(()) };
+        let Some(ldap) = self.directories(Some(provider)).find(|ldap| ldap.has_groups()) else { return Ok(()) };
+        if self.are_recent(&fed) {
+            return Ok(());
+        }
+        match ldap.person(&fed.external_id).await? {
+            Some(person) if !person.disabled => {
+                let groups = ldap.groups(&person).await?.iter().map(ToString::to_string).collect();
+                Ok(self.accounts.set_groups(provider, &fed.external_id, groups).await?)
+            }
+            _ => {
+                self.accounts.disable_provided(provider, &fed.external_id).await?;
+                Err(NotIdentified::Wrong)
+            }
+        }
+    }
+
+    fn are_recent(&self, fed: &Fed) -> bool {
+        fed.groups_at.is_some_and(|at| self.clock.now() < at + GROUPS_LAST)
     }
 }
 

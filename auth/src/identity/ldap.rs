@@ -8,13 +8,14 @@ mod connection;
 mod directory;
 mod fault;
 mod gate;
+mod groups;
 mod message;
 pub mod names;
 mod person;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use shared::secret::Secret;
 use tokio::{sync::Semaphore, time::timeout};
@@ -24,6 +25,8 @@ use self::{
     config::{Config, Scope},
     connection::{Bound, Entry, Reading, Search, signs_in_nobody},
     directory::Directory,
+    groups::Nesting,
+    names::Dn,
 };
 pub use self::{
     fault::{Fault, NotAsked},
@@ -42,6 +45,7 @@ pub struct Ldap {
     provider: ProviderId,
     config: Config,
     directory: Directory,
+    nesting: Nesting,
     places: Semaphore,
 }
 
@@ -65,7 +69,13 @@ impl Ldap {
     /// A certificate, a key or a password cannot be read.
     pub fn new(provider: ProviderId, config: Config) -> Result<Self, NotAsked> {
         match Directory::new(&config) {
-            Ok(directory) => Ok(Self { provider, config, directory, places: Semaphore::new(MOST_AT_ONCE) }),
+            Ok(directory) => Ok(Self {
+                provider,
+                config,
+                directory,
+                nesting: Nesting::default(),
+                places: Semaphore::new(MOST_AT_ONCE),
+            }),
             Err(fault) => Err(NotAsked { provider: config.name, fault }),
         }
     }
@@ -112,6 +122,35 @@ impl Ldap {
         found.map_err(|fault| self.not_asked(fault))
     }
 
+    /// True if anybody asks for groups.
+    #[must_use]
+    pub fn has_groups(&self) -> bool {
+        self.config.groups.is_some()
+    }
+
+    /// Every group that somebody is in, groups in groups included where the settings say so: all of them, or the reason why not.
+    ///
+    /// # Errors
+    /// The directory cannot be asked, or its answer is not whole.
+    pub async fn groups(&self, person: &Person) -> Result<BTreeSet<Dn>, NotAsked> {
+        let asked = groups::of(&self.directory, &self.config, &self.nesting, person);
+        let late = Fault::Slow { what: "asking for groups", limit: SIGN_IN_LIMIT };
+        timeout(SIGN_IN_LIMIT, asked).await.unwrap_or(Err(late)).map_err(|fault| self.not_asked(fault))
+    }
+
+    /// All users of the directory, read in pages.
+    ///
+    /// # Errors
+    /// The directory cannot be asked, or its answer is not whole: who is not in it may be there all the same.
+    pub async fn everybody(&self) -> Result<Vec<Person>, NotAsked> {
+        let entries = self.directory.search(&person::everybody(&self.config)).await;
+        let entries = entries.map_err(|fault| self.not_asked(fault))?;
+        // Containers lie among the users: an entry without a name is nobody's.
+        let named = entries.iter().filter(|entry| entry.text(self.config.users.name.as_str()).is_some());
+        let people = named.map(|entry| Person::read(&self.config.users, entry));
+        people.collect::<Result<Vec<_>, _>>().map_err(|fault| self.not_asked(fault))
+    }
+
     fn not_asked(&self, fault: Fault) -> NotAsked {
         NotAsked { provider: self.config.name.clone(), fault }
     }
@@ -129,7 +168,7 @@ impl Ldap {
             base: entry.to_owned(),
             scope: Scope::Base,
             filter: self.config.users.filter.clone(),
-            attributes: person::attributes(&self.config.users),
+            attributes: person::attributes(&self.config),
             reading: Reading::AtMost(2),
         };
         let (bound, entries) = self.directory.prove(entry, password, Some(&look)).await?;

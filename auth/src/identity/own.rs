@@ -27,7 +27,12 @@ impl Parts {
         if !right_name || !right_service {
             return Err(NotIdentified::Wrong);
         }
-        self.active(&stored.principal, &stored.credential, attempt)
+        let identity = self.active(&stored.principal, &stored.credential, attempt)?;
+        // A personal access token goes on with what was known last; what stands for a password does what the password would do.
+        if kind == CredentialKind::Identity && !self.providers.ldap.is_empty() {
+            Box::pin(self.recent_groups(stored.principal.id)).await?;
+        }
+        Ok(identity)
     }
 }
 

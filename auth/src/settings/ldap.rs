@@ -8,8 +8,8 @@ use shared::secret::Secret;
 use super::SettingsError;
 use crate::identity::ldap::{
     config::{
-        Config, ExternalId, Limits, MAX_URLS, Password, Scope, Searcher, Server, Tls, Users, written_filter,
-        written_name,
+        Config, ExternalId, Groups, Limits, MAX_URLS, Nested, Password, Scope, Searcher, Server, Tls, Users,
+        written_filter, written_name,
     },
     names::{Attribute, Filter},
 };
@@ -39,6 +39,22 @@ pub struct RawLdap {
     pub template: Option<String>,
     /// Whose entries are users'.
     pub users: RawUsers,
+    /// Where their groups are.
+    pub groups: Option<RawGroups>,
+}
+
+/// Where groups are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawGroups {
+    /// Where they lie.
+    pub base: Option<String>,
+    /// Which entries there are groups.
+    pub filter: Option<String>,
+    /// Whether `memberOf` counts too.
+    pub memberof: bool,
+    /// `auto`, `inchain`, `walk` or `no`.
+    pub nested: Option<String>,
 }
 
 /// Who searches.
@@ -107,6 +123,7 @@ fn directory(raw: RawLdap) -> Result<Config, SettingsError> {
         tls,
         template: template.map_err(|error| SettingsError::invalid("ldap.template", error))?,
         users: users(raw.users)?,
+        groups: raw.groups.map(groups).transpose()?,
         limits: Limits::default(),
     })
 }
@@ -155,21 +172,34 @@ fn users(raw: RawUsers) -> Result<Users, SettingsError> {
     let login = if raw.login.is_empty() { vec!["uid".to_owned()] } else { raw.login };
     let login = login.iter().map(|name| attribute("ldap.users.login", name)).collect::<Result<Vec<Attribute>, _>>()?;
     let name = raw.name.map_or_else(|| Ok(login[0].clone()), |name| attribute("ldap.users.name", &name))?;
-    let filter = match raw.filter {
-        None => Filter::everything(),
-        Some(text) => written_filter(&text).ok_or_else(|| {
-            SettingsError::invalid("ldap.users.filter", format_args!("{text:?} is not a search filter"))
-        })?,
-    };
     Ok(Users {
         base: written_name(&base).map_err(|error| SettingsError::invalid("ldap.users.base", error))?,
         scope: scope("ldap.users.scope", raw.scope.as_deref())?,
-        filter,
+        filter: filter("ldap.users.filter", raw.filter)?,
         login,
         name,
         id: external_id(raw.id.as_deref())?,
         display: attribute("ldap.users.display", raw.display.as_deref().unwrap_or("displayName"))?,
     })
+}
+
+fn groups(raw: RawGroups) -> Result<Groups, SettingsError> {
+    let base =
+        raw.base.ok_or_else(|| SettingsError::invalid("ldap.groups.base", "is required: where the groups lie"))?;
+    let nested = match raw.nested.as_deref() {
+        None | Some("auto") => Nested::Auto,
+        Some("inchain") => Nested::InChain,
+        Some("walk") => Nested::Walk,
+        Some("no") => Nested::No,
+        Some(_) => return Err(SettingsError::invalid("ldap.groups.nested", "auto, inchain, walk or no")),
+    };
+    let base = written_name(&base).map_err(|error| SettingsError::invalid("ldap.groups.base", error))?;
+    Ok(Groups { base, filter: filter("ldap.groups.filter", raw.filter)?, member_of: raw.memberof, nested })
+}
+
+fn filter(key: &'static str, text: Option<String>) -> Result<Filter, SettingsError> {
+    let Some(text) = text else { return Ok(Filter::everything()) };
+    written_filter(&text).ok_or_else(|| SettingsError::invalid(key, format_args!("{text:?} is not a search filter")))
 }
 
 fn attribute(key: &'static str, name: &str) -> Result<Attribute, SettingsError> {

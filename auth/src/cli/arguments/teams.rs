@@ -39,6 +39,32 @@ pub enum TeamCommand {
         /// The account.
         member: String,
     },
+    /// List the groups of directories that feed a team.
+    Mappings {
+        /// <namespace>/<name>.
+        #[arg(value_parser = pair)]
+        team: (String, String),
+    },
+    /// Let a group of a directory feed a team.
+    Map {
+        /// <namespace>/<name>.
+        #[arg(value_parser = pair)]
+        team: (String, String),
+        /// What the directory is called in the settings.
+        provider: String,
+        /// The group's distinguished name.
+        group: String,
+    },
+    /// Let a group feed a team no more.
+    Unmap {
+        /// <namespace>/<name>.
+        #[arg(value_parser = pair)]
+        team: (String, String),
+        /// What the directory is called in the settings.
+        provider: String,
+        /// The group's distinguished name.
+        group: String,
+    },
     /// Take an account out of a team.
     Leave {
         /// <namespace>/<name>.
@@ -65,6 +91,15 @@ impl TeamCommand {
             }
             Self::Join { team: (namespace, name), member } => {
                 Request::put(&["namespaces", &namespace, "teams", &name, "members", &member], Value::Null)
+            }
+            Self::Mappings { team: (namespace, name) } => {
+                Request::list(&["namespaces", &namespace, "teams", &name, "mappings"], &["provider", "group"])
+            }
+            Self::Map { team: (namespace, name), provider, group } => {
+                Request::put(&["namespaces", &namespace, "teams", &name, "mappings", &provider, &group], Value::Null)
+            }
+            Self::Unmap { team: (namespace, name), provider, group } => {
+                Request::delete(&["namespaces", &namespace, "teams", &name, "mappings", &provider, &group])
             }
             Self::Leave { team: (namespace, name), member } => {
                 Request::delete(&["namespaces", &namespace, "teams", &name, "members", &member])

@@ -7,6 +7,7 @@ use crate::{
     accounts::{
         credentials::Credential,
         grants::{Effect, Rule},
+        memberships::Mapping,
         namespaces::Namespace,
         principals::{AccountState, Principal},
         services::RegistryService,
@@ -149,6 +150,18 @@ pub(super) struct MemberOut {
 impl From<Member> for MemberOut {
     fn from(member: Member) -> Self {
         Self { name: member.handle, source: member.source }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MappingOut {
+    provider: String,
+    group: String,
+}
+
+impl From<Mapping> for MappingOut {
+    fn from(mapping: Mapping) -> Self {
+        Self { provider: mapping.provider_name, group: mapping.group }
     }
 }
 

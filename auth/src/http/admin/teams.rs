@@ -1,19 +1,20 @@
-//! Teams of a namespace, by hand: `/api/v1/namespaces/{namespace}/teams`.
+//! Teams of a namespace, by hand and by groups of directories: `/api/v1/namespaces/{namespace}/teams`.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 
 use super::{
     access::NamespaceAdmin,
-    output::{MemberOut, PageOf, TeamOut},
+    output::{MappingOut, MemberOut, PageOf, TeamOut},
 };
 use crate::{
-    accounts::{names::Label, principals::Principal, teams::Team},
+    accounts::{ProviderId, names::Label, principals::Principal, teams::Team},
     http::{
         App,
         error::ApiError,
         input::{Asked, Body, Named, Paging},
     },
+    identity::ldap::names::{Dn, NameError as NotAName},
 };
 
 #[derive(Debug, Deserialize)]
@@ -88,6 +89,45 @@ pub(super) async fn remove_member(
     let member = account(&app, &member).await?;
     app.accounts.remove_member(&admin.caller.actor, team.id, member.id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn mappings(
+    State(app): State<App>,
+    admin: NamespaceAdmin,
+    Named((_, team)): Named<(String, String)>,
+) -> Result<Json<PageOf<MappingOut>>, ApiError> {
+    let team = find(&app, &admin, &team).await?;
+    let mappings = app.accounts.mappings(team.id).await?;
+    Ok(Json(PageOf::whole(mappings, MappingOut::from)))
+}
+
+pub(super) async fn map(
+    State(app): State<App>,
+    admin: NamespaceAdmin,
+    Named((_, team, provider, group)): Named<(String, String, String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let team = find(&app, &admin, &team).await?;
+    let (provider, group) = group_of(&app, &provider, &group).await?;
+    app.accounts.map_group(&admin.caller.actor, team.id, provider, group.as_str()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn unmap(
+    State(app): State<App>,
+    admin: NamespaceAdmin,
+    Named((_, team, provider, group)): Named<(String, String, String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let team = find(&app, &admin, &team).await?;
+    let (provider, group) = group_of(&app, &provider, &group).await?;
+    app.accounts.unmap_group(&admin.caller.actor, team.id, provider, group.as_str()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A group in its one spelling: the directory's own may change between two answers.
+async fn group_of(app: &App, provider: &str, group: &str) -> Result<(ProviderId, Dn), ApiError> {
+    let unknown = || ApiError::Invalid(format!("there is no directory called {provider:?}"));
+    let provider = app.accounts.provider_called(provider).await?.ok_or_else(unknown)?;
+    Ok((provider, group.parse().map_err(|error: NotAName| ApiError::Invalid(error.to_string()))?))
 }
 
 async fn find(app: &App, admin: &NamespaceAdmin, name: &str) -> Result<Team, ApiError> {

@@ -1,15 +1,18 @@
 //! Accounts that a directory provides, on both databases: whose name is whose, and what holds while the directory is away.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use shared::{revocation::Revoked, secret::Secret};
 
 use crate::{
     accounts::{
-        ProviderId,
+        PrincipalId, ProviderId,
         credentials::CredentialKind,
         principals::AccountState,
         providers::ProviderKind,
@@ -17,11 +20,14 @@ use crate::{
     },
     identity::{
         Attempt, Identities, Identity, NotIdentified, Peer, Providers,
+        directories::GROUPS_LAST,
         ldap::{
             Ldap,
+            config::{Groups, Nested},
+            names::Filter,
             tests::{
                 config,
-                fake::{BIND, Does, Fake, SEARCH, entry, result},
+                fake::{BIND, Does, Fake, SEARCH, entry, last_page, result},
             },
         },
         queue::Queue,
@@ -41,6 +47,8 @@ on_both! {
     a_changed_password_ends_what_the_old_one_opened
     wrong_passwords_are_counted_and_an_absent_directory_is_not
     a_directory_that_is_away_lets_no_other_answer_for_its_names
+    groups_of_the_last_hour_hold_and_older_ones_are_no_fewer_rights
+    what_docker_keeps_asks_for_groups_that_are_older_than_an_hour
 }
 
 /// What the directory says, to be changed while it runs.
@@ -51,6 +59,8 @@ struct Mood {
     /// When the user's password was changed.
     changed: AtomicU8,
     asked: AtomicUsize,
+    /// The group that the user is in; with 0 the directory does not say.
+    group: AtomicU8,
 }
 
 struct Door {
@@ -65,7 +75,7 @@ const DISABLED: u8 = 2;
 const NOBODY: u8 = 3;
 
 async fn directory(name: &'static str, mood: Arc<Mood>) -> Fake {
-    Fake::start(move |id, operation| {
+    Fake::reading(move |id, operation, request| {
         mood.asked.fetch_add(1, Ordering::SeqCst);
         let changed = mood.changed.load(Ordering::SeqCst).to_string();
         let control: &[u8] = if mood.state.load(Ordering::SeqCst) == DISABLED { b"514" } else { b"512" };
@@ -78,6 +88,7 @@ async fn directory(name: &'static str, mood: Arc<Mood>) -> Fake {
         match (operation, mood.state.load(Ordering::SeqCst)) {
             (_, AWAY) => Does::SaysAndLeaves(Vec::new()),
             (BIND, _) => Does::Says(result(id, 0x61, 0)),
+            (SEARCH, _) if request.windows(12).any(|part| part == b"uniqueMember") => Does::Says(mood.groups(id)),
             (SEARCH, NOBODY) => Does::Says(result(id, 0x65, 0)),
             _ => Does::Says([entry(id, &format!("uid={name}"), &known), result(id, 0x65, 0)].concat()),
         }
@@ -85,11 +96,30 @@ async fn directory(name: &'static str, mood: Arc<Mood>) -> Fake {
     .await
 }
 
+impl Mood {
+    fn groups(&self, id: u8) -> Vec<u8> {
+        match self.group.load(Ordering::SeqCst) {
+            0 => result(id, 0x65, 52),
+            number => [entry(id, &format!("cn=G{number}"), &[]), last_page(id)].concat(),
+        }
+    }
+}
+
 impl Door {
+    async fn with_groups(fixture: &Fixture) -> Self {
+        let mood = Arc::<Mood>::default();
+        let fake = directory("alice", mood.clone()).await;
+        let groups =
+            Groups { base: "ou=groups".to_owned(), filter: Filter::everything(), member_of: false, nested: Nested::No };
+        let ldap = opened(fixture, "corp", &fake, Some(groups)).await;
+        let provider = ldap.provider();
+        Self { identities: identities(fixture, vec![ldap]), provider, mood, _fakes: vec![fake] }
+    }
+
     async fn of(fixture: &Fixture, name: &'static str) -> Self {
         let mood = Arc::<Mood>::default();
         let fake = directory(name, mood.clone()).await;
-        let ldap = opened(fixture, "corp", &fake).await;
+        let ldap = opened(fixture, "corp", &fake, None).await;
         let provider = ldap.provider();
         Self { identities: identities(fixture, vec![ldap]), provider, mood, _fakes: vec![fake] }
     }
@@ -113,11 +143,12 @@ impl Door {
     }
 }
 
-async fn opened(fixture: &Fixture, name: &str, fake: &Fake) -> Ldap {
+async fn opened(fixture: &Fixture, name: &str, fake: &Fake, groups: Option<Groups>) -> Ldap {
     shared::crypto::install();
     let provider = fixture.accounts.ensure_provider(name, ProviderKind::Ldap).await.unwrap();
     let mut config = config(std::slice::from_ref(&fake.url));
     config.name = name.parse().unwrap();
+    config.groups = groups;
     Ldap::new(provider, config).unwrap()
 }
 
@@ -246,7 +277,7 @@ async fn wrong_passwords_are_counted_and_an_absent_directory_is_not(fixture: &Fi
 async fn a_directory_that_is_away_lets_no_other_answer_for_its_names(fixture: &Fixture) {
     let (first, second) = (Arc::<Mood>::default(), Arc::<Mood>::default());
     let fakes = vec![directory("alice", first.clone()).await, directory("alice", second.clone()).await];
-    let ldap = vec![opened(fixture, "one", &fakes[0]).await, opened(fixture, "two", &fakes[1]).await];
+    let ldap = vec![opened(fixture, "one", &fakes[0], None).await, opened(fixture, "two", &fakes[1], None).await];
     let (one, two) = (ldap[0].provider(), ldap[1].provider());
     let door = Door { identities: identities(fixture, ldap), provider: one, mood: first.clone(), _fakes: fakes };
     first.state.store(AWAY, Ordering::SeqCst);
@@ -262,4 +293,58 @@ async fn a_directory_that_is_away_lets_no_other_answer_for_its_names(fixture: &F
     first.state.store(NOBODY, Ordering::SeqCst);
     assert!(matches!(door.sign_in("alice").await, Err(NotIdentified::Wrong)));
     assert_eq!(second.asked.load(Ordering::SeqCst), 0);
+}
+
+impl Door {
+    async fn groups(&self, fixture: &Fixture, alice: PrincipalId) -> Vec<String> {
+        let (_, fed) = fixture.accounts.fed_by(alice).await.unwrap().unwrap();
+        fed.groups.unwrap_or_default().into_iter().collect()
+    }
+
+    fn is_in(&self, group: u8) {
+        self.mood.group.store(group, Ordering::SeqCst);
+    }
+}
+
+async fn groups_of_the_last_hour_hold_and_older_ones_are_no_fewer_rights(fixture: &Fixture) {
+    let door = Door::with_groups(fixture).await;
+    assert!(unavailable(&door.sign_in("alice").await), "nobody knows what they may do");
+    door.is_in(1);
+    let alice = door.sign_in("alice").await.unwrap().principal.id;
+    assert_eq!(door.groups(fixture, alice).await, ["cn=g1"]);
+    fixture.pass(REMEMBERED_FOR);
+    door.is_in(2);
+    door.sign_in("alice").await.unwrap();
+    assert_eq!(door.groups(fixture, alice).await, ["cn=g2"], "each sign-in asks again");
+    door.is_in(0);
+    fixture.pass(GROUPS_LAST - Duration::from_secs(1));
+    door.sign_in("alice").await.unwrap();
+    assert_eq!(door.groups(fixture, alice).await, ["cn=g2"]);
+    fixture.pass(REMEMBERED_FOR);
+    assert!(unavailable(&door.sign_in("alice").await));
+}
+
+async fn what_docker_keeps_asks_for_groups_that_are_older_than_an_hour(fixture: &Fixture) {
+    let door = Door::with_groups(fixture).await;
+    door.is_in(1);
+    let alice = door.sign_in("alice").await.unwrap();
+    let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
+    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap()).await.unwrap();
+    let show = async || {
+        let peer = Peer::Address("192.0.2.1".parse().unwrap());
+        door.identities.identify(&Attempt { username: None, secret: &token, service: Some(service), peer }).await
+    };
+    let before = door.asked();
+    show().await.unwrap();
+    assert_eq!(door.asked(), before);
+    fixture.pass(GROUPS_LAST);
+    door.is_in(0);
+    assert!(unavailable(&show().await), "fewer rights than yesterday's are no answer");
+    door.is_in(2);
+    show().await.unwrap();
+    assert_eq!(door.groups(fixture, alice.principal.id).await, ["cn=g2"]);
+    fixture.pass(GROUPS_LAST);
+    door.is(DISABLED);
+    assert!(matches!(show().await, Err(NotIdentified::Wrong)));
+    assert_eq!(fixture.accounts.principal(alice.principal.id).await.unwrap().unwrap().state, AccountState::Disabled);
 }

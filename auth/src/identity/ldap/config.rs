@@ -27,8 +27,36 @@ pub struct Config {
     pub template: Option<Template>,
     /// Whose entries are users'.
     pub users: Users,
+    /// Where their groups are; None: nobody asks for groups.
+    pub groups: Option<Groups>,
     /// How long it is waited for.
     pub limits: Limits,
+}
+
+/// Where groups are.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    /// Where they lie.
+    pub base: String,
+    /// Which entries there are groups.
+    pub filter: Filter,
+    /// Whether `memberOf` of a user counts too.
+    pub member_of: bool,
+    /// What becomes of groups in groups.
+    pub nested: Nested,
+}
+
+/// What becomes of groups in groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nested {
+    /// The directory follows them where it says that it can, or else we do.
+    Auto,
+    /// The directory follows them (Active Directory).
+    InChain,
+    /// We follow them, level by level.
+    Walk,
+    /// Nobody follows them.
+    No,
 }
 
 /// How long a directory is waited for.

@@ -58,7 +58,6 @@ pub(super) enum Reading {
     /// So many, in one answer. If there are more, the answer is incomplete.
     AtMost(i32),
     /// All of them, page by page.
-    #[cfg_attr(not(test), expect(dead_code, reason = "groups are read so, from the next step on"))]
     All,
 }
 

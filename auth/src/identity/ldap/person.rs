@@ -33,6 +33,10 @@ pub struct Person {
     pub disabled: bool,
     /// What changes when the password does, and says nothing about it; None where the directory does not tell.
     pub fingerprint: Option<String>,
+    /// `uid`, by which `posixGroup` names its members.
+    pub uid: Vec<String>,
+    /// `memberOf`, where it is asked for.
+    pub member_of: Vec<String>,
 }
 
 impl Person {
@@ -50,6 +54,8 @@ impl Person {
             display_name: entry.text(users.display.as_str()).unwrap_or_default().chars().take(200).collect(),
             disabled: is_disabled(entry),
             fingerprint: fingerprint(entry),
+            uid: entry.texts("uid").map(str::to_owned).collect(),
+            member_of: entry.texts("memberOf").map(str::to_owned).collect(),
         })
     }
 }
@@ -68,11 +74,18 @@ fn fingerprint(entry: &Entry) -> Option<String> {
 }
 
 /// What is read of users.
-pub(super) fn attributes(users: &Users) -> Vec<String> {
+pub(super) fn attributes(config: &Config) -> Vec<String> {
+    let users = &config.users;
+    let groups: &[&str] = match &config.groups {
+        Some(groups) if groups.member_of => &["uid", "memberOf"],
+        Some(_) => &["uid"],
+        None => &[],
+    };
     let mut attributes: Vec<String> = [users.name.as_str(), users.display.as_str(), users.id.attribute()]
         .into_iter()
         .chain(STATE)
         .chain(PASSWORD_CHANGED)
+        .chain(groups.iter().copied())
         .map(str::to_owned)
         .collect();
     attributes.sort_unstable();
@@ -85,20 +98,26 @@ pub(super) fn called(config: &Config, name: &str) -> Search {
     let users = &config.users;
     let names: Vec<Filter> =
         users.login.iter().map(|attribute| Filter::equals(attribute.as_str(), name.as_bytes())).collect();
-    among_users(users, &Filter::any(&names))
+    among_users(config, &Filter::any(&names), Reading::AtMost(2))
 }
 
 /// The one with that id.
 pub(super) fn with_id(config: &Config, external_id: &str) -> Option<Search> {
-    Some(among_users(&config.users, &config.users.id.filter_of(external_id)?))
+    Some(among_users(config, &config.users.id.filter_of(external_id)?, Reading::AtMost(2)))
 }
 
-fn among_users(users: &Users, filter: &Filter) -> Search {
+/// All of them.
+pub(super) fn everybody(config: &Config) -> Search {
+    among_users(config, &Filter::everything(), Reading::All)
+}
+
+fn among_users(config: &Config, filter: &Filter, reading: Reading) -> Search {
+    let users = &config.users;
     Search {
         base: users.base.clone(),
         scope: users.scope,
         filter: users.filter.and(filter),
-        attributes: attributes(users),
-        reading: Reading::AtMost(2),
+        attributes: attributes(config),
+        reading,
     }
 }

@@ -1,8 +1,9 @@
 //! What a directory gets to see and what becomes of what it says: by a directory that lies, and by a real one.
 
 pub(crate) mod fake;
-mod slapd;
+pub(crate) mod slapd;
 mod strange;
+mod true_groups;
 mod true_one;
 
 use super::{
@@ -29,6 +30,7 @@ pub(crate) fn config(urls: &[String]) -> Config {
             id: ExternalId::EntryUuid,
             display: "cn".parse().unwrap(),
         },
+        groups: None,
         limits: Limits::default(),
     }
 }

@@ -37,6 +37,11 @@ impl Drop for Fake {
 impl Fake {
     /// `answer` gets the number of the message and the tag of its operation.
     pub(crate) async fn start(answer: impl Fn(u8, u8) -> Does + Send + Sync + 'static) -> Self {
+        Self::reading(move |id, operation, _| answer(id, operation)).await
+    }
+
+    /// And the whole request.
+    pub(crate) async fn reading(answer: impl Fn(u8, u8, &[u8]) -> Does + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ldap://{}", listener.local_addr().unwrap());
         let requests: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
@@ -54,7 +59,7 @@ impl Fake {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(u8, u8) -> Does>, seen: Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(u8, u8, &[u8]) -> Does>, seen: Arc<Mutex<Vec<Vec<u8>>>>) {
     let mut bytes = Vec::new();
     loop {
         let whole = loop {
@@ -69,8 +74,9 @@ async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(u8, u8) -> Does>, seen
         };
         let request: Vec<u8> = bytes.drain(..whole).collect();
         let (id, operation) = head(&request);
+        let does = answer(id, operation, &request);
         seen.lock().unwrap().push(request);
-        match answer(id, operation) {
+        match does {
             Does::Says(answer) => stream.write_all(&answer).await.unwrap_or(()),
             Does::Stalls => {}
             Does::SaysAndLeaves(answer) => {
@@ -108,6 +114,14 @@ pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
 pub(crate) fn result(id: u8, tag: u8, code: u8) -> Vec<u8> {
     let result = tlv(tag, &[tlv(0x0a, &[code]), tlv(0x04, b""), tlv(0x04, b"as you wish")].concat());
     tlv(0x30, &[tlv(0x02, &[id]), result].concat())
+}
+
+/// The end of the last page of a search.
+pub(crate) fn last_page(id: u8) -> Vec<u8> {
+    let done = tlv(0x65, &[tlv(0x0a, &[0]), tlv(0x04, b""), tlv(0x04, b"")].concat());
+    let mark = tlv(0x30, &[tlv(0x02, &[0]), tlv(0x04, b"")].concat());
+    let control = tlv(0x30, &[tlv(0x04, b"1.2.840.113556.1.4.319"), tlv(0x04, &mark)].concat());
+    tlv(0x30, &[tlv(0x02, &[id]), done, tlv(0xa0, &control)].concat())
 }
 
 pub(crate) fn entry(id: u8, name: &str, attributes: &[(&str, &[u8])]) -> Vec<u8> {

@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use super::config;
 use crate::identity::ldap::config::{Config, Password, Searcher, Server};
 
-pub(super) const SUFFIX: &str = "dc=corp,dc=test";
-pub(super) const READER: &str = "cn=reader,dc=corp,dc=test";
-pub(super) const READERS: &str = "the reader's own";
+pub(crate) const SUFFIX: &str = "dc=corp,dc=test";
+pub(crate) const READER: &str = "cn=reader,dc=corp,dc=test";
+pub(crate) const READERS: &str = "the reader's own";
 
 /// The tree that every story begins with. Passwords are the user's name and `'s password`.
 const TREE: &str = "\
@@ -43,8 +43,8 @@ userPassword: the reader's own
 
 ";
 
-pub(super) struct Slapd {
-    pub(super) directory: TempDir,
+pub(crate) struct Slapd {
+    pub(crate) directory: TempDir,
     port: u16,
     tls_port: u16,
     child: Option<Child>,
@@ -59,12 +59,12 @@ impl Drop for Slapd {
 
 impl Slapd {
     /// Starts one with these people, and whatever else the LDIF says.
-    pub(super) fn start(people: &[&str], more: &str) -> Self {
+    pub(crate) fn start(people: &[&str], more: &str) -> Self {
         Self::with(people, more, "")
     }
 
     /// The same, with more lines of configuration for the database.
-    pub(super) fn with(people: &[&str], more: &str, lines: &str) -> Self {
+    pub(crate) fn with(people: &[&str], more: &str, lines: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         certificates(path);
@@ -87,7 +87,7 @@ impl Slapd {
     }
 
     /// Starts it again after [`Self::stop`], on the same ports.
-    pub(super) fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let urls = format!("ldap://127.0.0.1:{} ldaps://127.0.0.1:{}", self.port, self.tls_port);
         let log = fs::File::create(self.directory.path().join("log")).unwrap();
         let child = Command::new("/usr/sbin/slapd")
@@ -106,7 +106,7 @@ impl Slapd {
         }
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -114,7 +114,7 @@ impl Slapd {
     }
 
     /// It keeps its connections, and says nothing any more.
-    pub(super) fn stall(&self) {
+    pub(crate) fn stall(&self) {
         self.signal(Signal::STOP);
     }
 
@@ -124,8 +124,18 @@ impl Slapd {
         }
     }
 
+    /// A group with these members, of the kind that names them by this attribute.
+    pub(crate) fn group(&self, name: &str, kind: &str, attribute: &str, members: &[&str]) {
+        let members: String = members.iter().map(|member| format!("{attribute}: {member}\n")).collect();
+        let number = if kind == "posixGroup" { "gidNumber: 4711\n" } else { "" };
+        self.modify(&format!(
+            "dn: {}\nchangetype: add\nobjectClass: {kind}\ncn: {name}\n{number}{members}",
+            group(name)
+        ));
+    }
+
     /// Changes the tree, as an administrator of the directory does.
-    pub(super) fn modify(&self, ldif: &str) {
+    pub(crate) fn modify(&self, ldif: &str) {
         let file = self.directory.path().join("change.ldif");
         fs::write(&file, ldif).unwrap();
         let changed = Command::new("ldapmodify")
@@ -138,20 +148,20 @@ impl Slapd {
         assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
     }
 
-    pub(super) fn plain(&self) -> String {
+    pub(crate) fn plain(&self) -> String {
         format!("ldap://localhost:{}", self.port)
     }
 
-    pub(super) fn tls(&self) -> String {
+    pub(crate) fn tls(&self) -> String {
         format!("ldaps://localhost:{}", self.tls_port)
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Over LDAPS, as the reader, under the test's CA.
-    pub(super) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = config(&[self.tls()]);
         config.servers = vec![Server::from_url(&self.tls(), false).unwrap()];
         config.tls.authorities = Some(self.file("ca.pem"));
@@ -160,7 +170,15 @@ impl Slapd {
     }
 }
 
-pub(super) fn person(name: &str) -> String {
+pub(crate) fn group(name: &str) -> String {
+    format!("cn={name},ou=groups,{SUFFIX}")
+}
+
+pub(crate) fn entry_of(name: &str) -> String {
+    format!("uid={name},ou=people,{SUFFIX}")
+}
+
+pub(crate) fn person(name: &str) -> String {
     format!(
         "dn: uid={name},ou=people,{SUFFIX}\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name} of Corp\nsn: {name}\n\
          mail: {name}@corp.test\nuserPassword: {name}'s password\n\n"

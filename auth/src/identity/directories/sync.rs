@@ -1,0 +1,157 @@
+//! What directories say about everybody, every quarter of an hour: who left loses access without signing in.
+//!
+//! Everything is read before anything is changed. An answer that is not whole changes nothing, and one that would take away too much at
+//! once is more likely a mistake in the directory than a truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use tracing::{error, info, warn};
+
+use super::super::{
+    NotIdentified, Parts,
+    ldap::{Ldap, Person},
+};
+use crate::accounts::{
+    self, PrincipalId, TeamId,
+    memberships::{Fed, Feeding},
+    principals::AccountState,
+};
+
+/// So many may always go at once.
+const FEW: usize = 5;
+/// And so many of a hundred.
+const PERCENT: usize = 30;
+
+/// What is to be done about one account.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is gone there, or disabled.
+    Leaves,
+    /// It is there, with these groups.
+    Has(BTreeSet<String>),
+}
+
+impl Parts {
+    /// Brings the accounts of every directory up to what it says now.
+    pub(in crate::identity) async fn sync(&self) {
+        for ldap in &self.providers.ldap {
+            match self.sync_one(ldap).await {
+                Ok(()) => {}
+                Err(NotIdentified::NotAsked(error)) => {
+                    warn!(%error, "a directory was not read; nobody loses anything by it");
+                }
+                Err(error) => error!(%error, provider = ldap.name(), "what a directory says was not written"),
+            }
+        }
+    }
+
+    async fn sync_one(&self, ldap: &Ldap) -> Result<(), NotIdentified> {
+        let fed = self.accounts.fed(ldap.provider()).await?;
+        if fed.is_empty() {
+            return Ok(());
+        }
+        let everybody = ldap.everybody().await?;
+        let people: BTreeMap<&str, &Person> = everybody
+            .iter()
+            .filter(|person| !person.disabled)
+            .map(|person| (person.external_id.as_str(), person))
+            .collect();
+        let mut fates = Vec::with_capacity(fed.len());
+        for fed in &fed {
+            fates.push(match people.get(fed.external_id.as_str()) {
+                None => Fate::Leaves,
+                Some(person) => Fate::Has(ldap.groups(person).await?.iter().map(ToString::to_string).collect()),
+            });
+        }
+        let feeding = self.accounts.feeding(ldap.provider()).await?;
+        if let Some((what, lost, of)) = too_many(&fed, &fates, &feeding) {
+            error!(
+                provider = ldap.name(),
+                what, lost, of, "a directory takes too many away at once: nothing was changed"
+            );
+            let details = json!({ "what": what, "would_lose": lost, "of": of });
+            return Ok(self.accounts.note_stopped_sync(ldap.name(), details).await?);
+        }
+        Ok(self.apply(ldap, &fed, fates, &feeding).await?)
+    }
+
+    async fn apply(
+        &self,
+        ldap: &Ldap,
+        fed: &[Fed],
+        fates: Vec<Fate>,
+        feeding: &Feeding,
+    ) -> Result<(), accounts::Error> {
+        let provider = ldap.provider();
+        let (mut unchanged, mut changed) = (Vec::new(), 0);
+        for (fed, fate) in fed.iter().zip(fates) {
+            match fate {
+                Fate::Leaves if fed.state == AccountState::Active => {
+                    changed += 1;
+                    self.accounts.disable_provided(provider, &fed.external_id).await?;
+                }
+                Fate::Leaves => {}
+                Fate::Has(groups) => {
+                    if fed.state == AccountState::Disabled {
+                        changed += 1;
+                        self.accounts.enable_provided(fed.principal).await?;
+                    }
+                    if !ldap.has_groups() {
+                        continue;
+                    }
+                    let follows = wanted(feeding, &groups) == current(feeding, fed.principal);
+                    if follows && fed.groups.as_ref() == Some(&groups) {
+                        unchanged.push(fed.external_id.clone());
+                    } else {
+                        changed += 1;
+                        self.accounts.set_groups(provider, &fed.external_id, groups).await?;
+                    }
+                }
+            }
+        }
+        self.accounts.confirm_groups(provider, &unchanged).await?;
+        info!(provider = ldap.name(), accounts = fed.len(), changed, "a directory was read");
+        Ok(())
+    }
+}
+
+/// What would be lost where that is more than [`FEW`] and more than [`PERCENT`] of it: members of a team, or accounts.
+fn too_many(fed: &[Fed], fates: &[Fate], feeding: &Feeding) -> Option<(String, usize, usize)> {
+    let exceeds = |lost: usize, of: usize| lost > FEW && lost * 100 > of * PERCENT;
+    let active = fed.iter().filter(|fed| fed.state == AccountState::Active).count();
+    let leaving =
+        fed.iter().zip(fates).filter(|(fed, fate)| fed.state == AccountState::Active && **fate == Fate::Leaves).count();
+    if exceeds(leaving, active) {
+        return Some(("accounts".to_owned(), leaving, active));
+    }
+    let fates: BTreeMap<PrincipalId, (&Fed, &Fate)> =
+        fed.iter().zip(fates).map(|(fed, fate)| (fed.principal, (fed, fate))).collect();
+    let mut teams: BTreeMap<TeamId, (usize, usize)> = BTreeMap::new();
+    for (team, member) in &feeding.members {
+        // Who is disabled already has lost the team long since.
+        let Some((fed, fate)) = fates.get(member).filter(|(fed, _)| fed.state != AccountState::Disabled) else {
+            continue;
+        };
+        let stays = match fate {
+            Fate::Leaves => fed.state != AccountState::Active,
+            Fate::Has(groups) => wanted(feeding, groups).contains(team),
+        };
+        let (lost, of) = teams.entry(*team).or_default();
+        *lost += usize::from(!stays);
+        *of += 1;
+    }
+    let (team, (lost, of)) = teams.into_iter().find(|(_, (lost, of))| exceeds(*lost, *of))?;
+    Some((format!("team {team}"), lost, of))
+}
+
+fn wanted(feeding: &Feeding, groups: &BTreeSet<String>) -> BTreeSet<TeamId> {
+    feeding.mappings.iter().filter(|(_, group)| groups.contains(group)).map(|(team, _)| *team).collect()
+}
+
+fn current(feeding: &Feeding, principal: PrincipalId) -> BTreeSet<TeamId> {
+    feeding.members.iter().filter(|(_, member)| *member == principal).map(|(team, _)| *team).collect()
+}
+
+#[cfg(test)]
+mod tests;
