@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::ROUTES;
-use crate::{server::Auth, settings::Settings};
+use crate::{accounts::providers::ProviderKind, server::Auth, settings::Settings};
 
 mod credentials;
 mod holders;
@@ -27,6 +27,7 @@ shared::on_both! {
     crate::http::admin::tests::Office:
     a_robot_for_pull_requests_is_made_granted_explained_and_rotated
     nothing_of_a_namespace_is_anybody_elses
+    a_namespaces_administrator_lets_a_directorys_group_feed_a_team
     who_may_look_changes_nothing
     the_log_is_read_by_those_whom_it_concerns
     only_bearer_credentials_with_a_level_are_let_in
@@ -222,6 +223,8 @@ impl Things {
             .replace("{robot}", "ci")
             .replace("{team}", "dev")
             .replace("{member}", "alice")
+            .replace("{provider}", "corp")
+            .replace("{group}", "cn=dev,dc=corp")
             .replace("{user}", "alice")
             .replace("{key}", &self.key["id"].to_string())
             .replace("{grant}", &self.grant["id"].to_string())
@@ -308,6 +311,30 @@ async fn nothing_of_a_namespace_is_anybody_elses(office: &Office) {
     for list in lists {
         assert_eq!(office.bearing(bob, "get", list, Value::Null).await.0, StatusCode::FORBIDDEN, "{list}");
     }
+}
+
+async fn a_namespaces_administrator_lets_a_directorys_group_feed_a_team(office: &Office) {
+    let alice = office.namespace("acme", "alice").await;
+    office.made("/api/v1/namespaces/acme/teams", json!({ "name": "dev" })).await;
+    office.auth.app().accounts.ensure_provider("corp", ProviderKind::Ldap).await.unwrap();
+    let mappings = "/api/v1/namespaces/acme/teams/dev/mappings";
+    let mapping = format!("{mappings}/corp/CN=Dev%5C,%20all,%20OU=a%2Fb");
+    for (method, path, expected) in [
+        ("put", &mapping, StatusCode::NO_CONTENT),
+        ("put", &mapping, StatusCode::NO_CONTENT),
+        ("put", &format!("{mappings}/corp/dev"), StatusCode::BAD_REQUEST),
+        ("put", &format!("{mappings}/nowhere/cn=dev"), StatusCode::BAD_REQUEST),
+        ("delete", &format!("{mappings}/corp/cn=dev"), StatusCode::NOT_FOUND),
+    ] {
+        let (status, answer) = office.bearing(&alice, method, path, Value::Null).await;
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+    }
+    let (_, listed) = office.bearing(&alice, "get", mappings, Value::Null).await;
+    assert_eq!(listed["items"], json!([{ "provider": "corp", "group": "cn=dev\\, all,ou=a/b" }]));
+    let (status, _) = office.bearing(&alice, "delete", &mapping.replace("CN=Dev", "cn=DEV"), Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "in any spelling");
+    let (_, listed) = office.bearing(&alice, "get", mappings, Value::Null).await;
+    assert_eq!(listed["items"], json!([]));
 }
 
 /// An auditor, with a credential that may write, and an administrator, with one that may not.
