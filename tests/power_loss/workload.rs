@@ -55,6 +55,8 @@ pub(super) struct Workload {
     pub(super) blobs: BTreeMap<String, Bytes>,
     /// How many answers of 201 the pushers of manifests got.
     pub(super) manifests_answered: usize,
+    /// And those of blobs.
+    pub(super) blobs_answered: usize,
     _room: TempDir,
 }
 
@@ -83,11 +85,11 @@ impl Workload {
         let images = push_all(&server).await;
         let deleted = push_and_delete(&server).await;
         stop(&data, &mut server);
-        let blobs = images.iter().chain(&deleted).flat_map(|image| &image.blobs);
-        let blobs = blobs.map(|blob| (blob.digest.clone(), blob.bytes.clone())).collect();
-        let manifests_answered = 2 * (images.len() + deleted.len());
+        let pushed = || images.iter().chain(&deleted).flat_map(|image| &image.blobs);
+        let blobs = pushed().map(|blob| (blob.digest.clone(), blob.bytes.clone())).collect();
+        let (manifests_answered, blobs_answered) = (2 * (images.len() + deleted.len()), pushed().count());
         let trace = fs::read_to_string(&trace).expect("a trace is text");
-        Self { data, trace, images, blobs, manifests_answered, _room: room }
+        Self { data, trace, images, blobs, manifests_answered, blobs_answered, _room: room }
     }
 }
 
