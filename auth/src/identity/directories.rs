@@ -96,10 +96,11 @@ impl Parts {
             }
             match verdict {
                 Verdict::Proved(person) => return Ok(Some((ldap, person))),
-                Verdict::Rejected => return Ok(None),
+                // Hashed like a name that nobody has: the time does not tell which names the directory knows.
+                Verdict::Rejected => break,
                 Verdict::Disabled(person) => {
                     self.accounts.disable_provided(ldap.provider(), &person.external_id).await?;
-                    return Ok(None);
+                    break;
                 }
                 Verdict::Unknown => {}
             }
