@@ -137,7 +137,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Whether there is room for so many bytes more, and for what deletions need; [`StoreError::NoSpace`] if not. Asked before they go into a database that
     /// lies beside the store.
-    fn room(&self, bytes: u64) -> Result<(), StoreError>;
+    fn room(&self, bytes: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The bytes of an upload. Its first step opens them, and answers why that failed if it did: what blocks is then one job and not two.
     fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload>;

@@ -134,10 +134,12 @@ fn document(event: &Value, items: &mut u64, repositories: &mut Vec<Value>, out: 
             *items += 1;
             write!(out, "{event}")?;
         }
-        "done" => {
+        // A run that failed has no totals; what it did until then is told all the same.
+        ending @ ("done" | "failed") => {
             let begin = if *items == 0 { "{\"items\":[" } else { "\n" };
             let repositories = Value::Array(std::mem::take(repositories));
-            writeln!(out, "{begin}],\n\"repositories\":{repositories},\n\"totals\":{}}}", without(event, ""))?;
+            let last = if ending == "done" { "totals" } else { "failed" };
+            writeln!(out, "{begin}],\n\"repositories\":{repositories},\n\"{last}\":{}}}", without(event, ""))?;
         }
         _ => {}
     }
@@ -207,5 +209,17 @@ mod tests {
         let document: Value = serde_json::from_str(&printed(true, &[swept, done])).unwrap();
         assert_eq!(document["repositories"], json!([{"name": "acme/web", "bytes": 9, "freed": 4}]));
         assert_eq!(document["items"], json!([]));
+    }
+
+    #[test]
+    fn what_failed_is_one_document_too() {
+        let failed = json!({"event": "failed", "detail": "the disk went away"});
+        for (told, items) in [(0, 0), (3, 2)] {
+            let events: Vec<Value> = events().into_iter().take(told).chain([failed.clone()]).collect();
+            let document: Value = serde_json::from_str(&printed(true, &events)).unwrap();
+            assert_eq!(document["items"].as_array().unwrap().len(), items);
+            assert_eq!(document["failed"]["detail"], "the disk went away");
+            assert!(document.get("totals").is_none());
+        }
     }
 }

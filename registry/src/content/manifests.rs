@@ -104,7 +104,7 @@ impl Content {
         let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
         // Payloads are rows. Those of an embedded database share the disk with the bytes, and what deletions need of it.
         if self.metadata.dialect() == Dialect::Sqlite {
-            self.store.room(put.payload.len() as u64)?;
+            self.store.room(put.payload.len() as u64).await?;
         }
         let push = put::Put::new(put, computed, manifest, self, put::Purpose::Push);
         for _ in 0..MAX_PURGES {

@@ -189,7 +189,7 @@ impl Store for Faulty {
         self.part_size.or(self.inner.part_size())
     }
 
-    fn room(&self, bytes: u64) -> Result<(), StoreError> {
+    fn room(&self, bytes: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.room(bytes)
     }
 

@@ -14,7 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use url::Url;
 
 mod buffers;
@@ -26,7 +29,7 @@ mod reserve;
 pub mod transfer;
 mod upload;
 
-use self::{buffers::Buffers, lane::Lane, upload::FileUpload};
+use self::{buffers::Buffers, lane::Lane, reserve::Plenty, upload::FileUpload};
 use super::{Found, Listed, OpenUpload, Reading, StorageKey, Store, StoreError};
 use crate::failpoints::{Point, reach};
 
@@ -46,6 +49,7 @@ pub struct Filesystem {
     pushes: Lane,
     pulls: Lane,
     buffers: Buffers,
+    plenty: Plenty,
 }
 
 impl Filesystem {
@@ -70,6 +74,7 @@ impl Filesystem {
             pushes: Lane::new(PUSH_JOBS),
             pulls: Lane::new(PULL_JOBS),
             buffers: Buffers::default(),
+            plenty: Plenty::default(),
         })
     }
 
@@ -98,9 +103,17 @@ impl Store for Filesystem {
         None
     }
 
-    fn room(&self, bytes: u64) -> Result<(), StoreError> {
-        let left = File::open(&self.root).and_then(|root| reserve::is_left_behind(bytes, root));
-        left.map_err(|error| StoreError::from_io(&StorageKey::stored(BLOBS), error))
+    fn room(&self, bytes: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.plenty.is_known() {
+            return ready(Ok(())).boxed();
+        }
+        let (root, plenty) = (Arc::clone(&self.root), self.plenty.clone());
+        async move {
+            // A disk that has gone away lets whoever opens it wait.
+            let looked = self.pushes.run(move || plenty.look(bytes, File::open(root)?)).await;
+            looked.map_err(|error| StoreError::from_io(&StorageKey::stored(BLOBS), error))
+        }
+        .boxed()
     }
 
     fn upload(&self, key: &StorageKey, found: Found) -> Box<dyn OpenUpload> {

@@ -1,5 +1,7 @@
 //! A stage for stories about bytes: content over either database, over a store that fails as asked, that can be started again.
 
+mod contents;
+
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;

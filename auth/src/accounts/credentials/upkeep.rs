@@ -19,7 +19,7 @@ use crate::{
 /// How long before its end a credential is warned of, once, in the audit.
 pub const EXPIRY_WARNING: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Most credentials that one look warns of.
+/// How many credentials one look warns of, but for those that end together with the last.
 const MAX_WARNINGS: u32 = 1000;
 
 /// Which credentials are wanted.
@@ -70,7 +70,11 @@ impl Accounts {
     /// # Errors
     /// The database did not answer.
     pub async fn warn_of_endings(&self) -> Result<(), Error> {
-        let warned = self.change(WarnOfEndings).await?;
+        self.warn_of_some(MAX_WARNINGS).await
+    }
+
+    pub(in crate::accounts) async fn warn_of_some(&self, most: u32) -> Result<(), Error> {
+        let warned = self.change(WarnOfEndings { most }).await?;
         if warned > 0 {
             warn!(credentials = warned, "credentials end within a week; the audit names them");
         }
@@ -79,7 +83,9 @@ impl Accounts {
 }
 
 /// How far warnings have come is one number for all processes: who has it locked, warns.
-struct WarnOfEndings;
+struct WarnOfEndings {
+    most: u32,
+}
 
 impl Operation for WarnOfEndings {
     type Output = usize;
@@ -93,17 +99,23 @@ impl Operation for WarnOfEndings {
         let (warned,): (i64,) = on!(tx, c => sqlx::query_as("UPDATE counter SET value = value WHERE name = 'endings_warned' RETURNING value")
             .fetch_one(c).await)?;
         let (from, until) = (warned.max(now.micros()), (now + EXPIRY_WARNING).micros());
+        // With the last of a full page all that end in the same moment, so that the next look can begin behind it.
         let rows: Vec<(i64, String, String, String, i64, i64)> = on!(tx, c => sqlx::query_as(
-            "SELECT c.id, c.kind, c.name, p.handle, p.namespace_id, c.expires_at FROM credential c JOIN principal p ON p.id = c.principal_id \
-             WHERE c.expires_at > $1 AND c.expires_at <= $2 AND c.kind IN ('pat', 'robot_key') AND c.revoked_at IS NULL \
-             AND p.state <> 'deleted' ORDER BY c.expires_at, c.id LIMIT $3")
-            .bind(from).bind(until).bind(i64::from(MAX_WARNINGS)).fetch_all(c).await)?;
+            "WITH ending AS (SELECT c.id, c.kind, c.name, p.handle, p.namespace_id, c.expires_at \
+              FROM credential c JOIN principal p ON p.id = c.principal_id WHERE c.expires_at > $1 AND c.expires_at <= $2 \
+              AND c.kind IN ('pat', 'robot_key') AND c.revoked_at IS NULL AND p.state <> 'deleted') \
+             SELECT id, kind, name, handle, namespace_id, expires_at FROM ending \
+             WHERE expires_at <= (SELECT max(expires_at) FROM (SELECT expires_at FROM ending ORDER BY expires_at LIMIT $3) AS page) \
+             ORDER BY expires_at, id")
+            .bind(from).bind(until).bind(i64::from(self.most)).fetch_all(c).await)?;
         for (id, kind, name, owner, namespace, ends) in &rows {
             let ends = Timestamp::from_micros(*ends).rfc3339();
             let event = Event::done(EventName::CredentialEnding, id.to_string()).within(NamespaceId(*namespace));
             let event = event.with(json!({ "owner": owner, "kind": kind, "name": name, "expires_at": ends }));
             record(tx, &Actor::system(), &event).await?;
         }
+        let full = rows.len() >= self.most as usize;
+        let until = rows.last().filter(|_| full).map_or(until, |(.., last)| *last);
         on!(tx, c => sqlx::query("UPDATE counter SET value = $1 WHERE name = 'endings_warned'").bind(until).execute(c).await.map(drop))?;
         Ok(rows.len())
     }

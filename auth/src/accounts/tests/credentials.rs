@@ -27,6 +27,7 @@ on_both! {
     the_least_recently_used_identity_token_goes_first
     an_identity_token_dies_when_idle_and_lives_when_used
     somebody_is_warned_once_before_a_credential_ends
+    many_endings_are_warned_of_in_their_order
     a_known_network_is_forgotten_after_its_time
     a_service_is_found_by_its_credential_and_named_once
 }
@@ -244,4 +245,20 @@ async fn somebody_is_warned_once_before_a_credential_ends(fixture: &Fixture) {
     assert_eq!(warned().await, 2);
     fixture.pass(DAY * 30);
     assert_eq!(warned().await, 2, "what has ended is no news");
+}
+
+async fn many_endings_are_warned_of_in_their_order(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    // The second, third and fourth end in one moment.
+    for hours in [1, 2, 2, 2, 3, 4] {
+        let expires_at = Some(fixture.clock.now() + DAY + Duration::from_secs(hours * 3600));
+        let new = NewCredential { expires_at, ..new_credential(alice.id) };
+        fixture.accounts.create_token(&fixture.actor, new).await.unwrap();
+    }
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        fixture.accounts.warn_of_some(2).await.unwrap();
+        counts.push(fixture.events().await.iter().filter(|event| *event == "credential.ending").count());
+    }
+    assert_eq!(counts, [4, 6, 6, 6], "none twice, none left out");
 }

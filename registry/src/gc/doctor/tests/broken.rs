@@ -52,7 +52,7 @@ fn forget(stage: &Stage) {
 
 /// Takes everything away: a stage of its own for each case would cost more than the case.
 pub(super) async fn empty(stage: &Stage) {
-    let tables = super::dry::tables(stage).await;
+    let tables = stage.tables().await;
     let clear: Vec<String> = tables.iter().map(|table| format!("DELETE FROM {table}")).collect();
     stage.tamper_behind(&clear.join("; ")).await;
     forget(stage);

@@ -1,11 +1,6 @@
 //! A run that only looks changes nothing: not a row, not a byte.
 
-use std::{collections::BTreeMap, fs, path::Path};
-
-use shared::{
-    database::Dialect,
-    digest::{Algorithm, Digest},
-};
+use std::fs;
 
 use super::cases::{CASES, prepare};
 use crate::{
@@ -16,48 +11,6 @@ use crate::{
 on_both! {
     a_run_that_only_looks_leaves_every_row_and_every_byte_as_they_are
     a_deep_run_writes_down_what_it_found_and_nothing_else
-}
-
-/// Every table but the one that says how far the doctor has come, and that of the migrations.
-pub(super) async fn tables(stage: &Stage) -> Vec<String> {
-    let select = match stage.content.metadata.dialect() {
-        Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
-        Dialect::Postgres => "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()",
-    };
-    let all = stage.texts(select).await;
-    all.into_iter().filter(|name| name != "examination" && !name.starts_with("_sqlx")).collect()
-}
-
-/// What every table holds.
-async fn rows(stage: &Stage) -> BTreeMap<String, Vec<String>> {
-    let mut rows = BTreeMap::new();
-    for table in tables(stage).await {
-        let row = match stage.content.metadata.dialect() {
-            Dialect::Postgres => "t::text".to_owned(),
-            Dialect::Sqlite => {
-                let columns = format!("SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('{table}')");
-                stage.texts(columns.leak()).await.join(" || ',' || ")
-            }
-        };
-        let select = format!("SELECT {row} FROM {table} AS t ORDER BY 1");
-        rows.insert(table, stage.texts(select.leak()).await);
-    }
-    rows
-}
-
-/// What every file below a directory hashes to.
-fn files(directory: &Path) -> BTreeMap<String, String> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(self::files(&path));
-        } else {
-            let digest = Digest::of(Algorithm::Sha256, &fs::read(&path).unwrap());
-            files.insert(path.display().to_string(), digest.to_string());
-        }
-    }
-    files
 }
 
 /// Runs, and gives what it found.
@@ -89,21 +42,21 @@ async fn prepare_broken(stage: &Stage) {
 
 async fn a_run_that_only_looks_leaves_every_row_and_every_byte_as_they_are(stage: &mut Stage) {
     prepare_broken(stage).await;
-    let before = (rows(stage).await, files(&stage.store_path()));
+    let before = (stage.rows().await, stage.bytes());
     assert!(before.0["blob"].len() > 3 && before.1.len() > 3);
     let (findings, _) = examine(stage, Depth::Sizes, Mode::Report, Begin::WhereEnded).await;
     assert_eq!(findings.len(), 4, "{findings:?}");
-    assert!((rows(stage).await, files(&stage.store_path())) == before);
+    assert!((stage.rows().await, stage.bytes()) == before);
     assert_eq!(stage.count("SELECT count(*) FROM examination").await, 1, "but for how far it has come");
 }
 
 async fn a_deep_run_writes_down_what_it_found_and_nothing_else(stage: &mut Stage) {
     prepare_broken(stage).await;
-    let (mut before, bytes) = (rows(stage).await, files(&stage.store_path()));
+    let (mut before, bytes) = (stage.rows().await, stage.bytes());
     let (findings, _) = examine(stage, Depth::Deep, Mode::Report, Begin::WhereEnded).await;
     assert_eq!(findings.len(), 5, "{findings:?}");
-    let mut after = rows(stage).await;
+    let mut after = stage.rows().await;
     assert!(before.remove("blob") != after.remove("blob"));
-    assert!(after == before && files(&stage.store_path()) == bytes);
+    assert!(after == before && stage.bytes() == bytes);
     assert_eq!(stage.texts("SELECT digest FROM blob WHERE state = 'damaged'").await.len(), 1);
 }
