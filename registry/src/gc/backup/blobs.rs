@@ -66,7 +66,9 @@ impl Making<'_> {
                 let done = done.collect::<std::io::Result<Vec<_>>>()?;
                 transfer.settle().map(|()| done)
             });
-            done.await?.into_iter().for_each(|(how, size)| brought.count(how, size));
+            // What is there was most likely brought a moment ago, as a blob, and has gone into the trash since: it is not counted twice.
+            let new = done.await?.into_iter().filter(|(how, _)| *how != Brought::Already);
+            new.for_each(|(how, size)| brought.count(how, size));
         }
     }
 
