@@ -1,10 +1,9 @@
-//! Eight pushers with overlapping layers, taggers, deleters, pullers, and four collectors with next to no grace, all at once for a while. Everything that is
-//! pulled meanwhile comes complete, and afterwards the disk holds what the tables speak of and not a byte more.
+//! Eight pushers with overlapping layers, taggers, deleters, pullers, two who run lifecycle rules, and four collectors with next to no grace, all at once for
+//! a while. Everything that is pulled meanwhile comes complete, and afterwards the disk holds what the tables speak of and not a byte more.
 //!
 //! `PORTREEVE_STRESS_SECONDS` says for how long; without it long enough to notice what is broken.
 
 use std::{
-    io::Write,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use model::announce;
+use serde_json::{Value, json};
 use shared::{digest::Digest, reference::Reference, repository::RepositoryName};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ use crate::{
         by_hand::{Deleted, Detail, Mode, Order, Totals, Untagged},
         doctor::{Depth, Doctor},
     },
+    lifecycle::rules::{self, About, Document, Expiry, set::Confirmed},
     store::Store,
 };
 
@@ -40,9 +41,12 @@ on_both! { what_is_pulled_while_garbage_is_collected_is_complete }
 
 const PUSHERS: u64 = 8;
 const REPOSITORIES: [&str; 4] = ["acme/web", "acme/api", "other/tool", "other/app"];
+const NAMESPACES: [&str; 2] = ["acme", "other"];
 const TAGS: [&str; 6] = ["latest", "v1", "v2", "pr-1", "pr-2", "pr-3"];
 const LAYERS: usize = 24;
 const LAYER_BYTES: usize = 16 * 1024;
+/// How long what nothing holds stays.
+const GRACE: Duration = Duration::from_millis(50);
 /// What broke off is looked at again so often before it counts: the image may have been deleted and pushed again in between.
 const LOOKS: u32 = 20;
 const COLLECTED: Order =
@@ -56,6 +60,9 @@ struct Counts {
     deletions: AtomicU64,
     pulls: AtomicU64,
     collections: AtomicU64,
+    runs: AtomicU64,
+    /// Tags and manifests that went by rules.
+    expired: AtomicU64,
     examinations: AtomicU64,
     violations: AtomicU64,
 }
@@ -212,8 +219,7 @@ fn blobs(manifest: &Value) -> Vec<Digest> {
 }
 
 fn collector(stage: &Stage) -> Collector {
-    let settings =
-        Settings { interval: Duration::from_millis(20), trash_wait: Duration::ZERO, grace: Duration::from_millis(50) };
+    let settings = Settings { interval: Duration::from_millis(20), trash_wait: Duration::ZERO, grace: GRACE };
     Collector::new(stage.content.metadata.clone(), Arc::new(stage.store.clone()), stage.clock.clone(), settings)
 }
 
@@ -229,6 +235,37 @@ async fn collect_by_hand(collector: Collector, counts: Arc<Counts>, stop: Cancel
     while !stop.is_cancelled() {
         collect(&collector).await;
         one_more(&counts.collections);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Tags of pull requests go as soon as they are seen, and untagged manifests with their grace.
+async fn expiring(stage: &Stage) -> Expiry {
+    let settings = rules::Settings { every: None, grace: GRACE, undelete: Duration::ZERO };
+    let expiry = Expiry::new(stage.content.metadata.clone(), stage.clock.clone(), settings);
+    let rules = [
+        json!({"expire": {"tags": "pr-*", "not_pushed_for": "0s"}}),
+        json!({"expire_untagged": {"after": "0s"}}),
+        json!({"keep": {"tags": "pr-3"}}),
+    ];
+    for namespace in NAMESPACES {
+        let document = Document { rules: rules.to_vec() };
+        expiry.set(&About::Namespace(name(namespace)), document, Confirmed::Yes, "ada").await.unwrap();
+    }
+    expiry
+}
+
+async fn run_rules(expiry: Expiry, counts: Arc<Counts>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        for namespace in NAMESPACES.map(name) {
+            let progress = match expiry.begin(&namespace, "ada", None).await {
+                Ok(run) => run.go(&CancellationToken::new()).await.unwrap(),
+                Err(rules::Error::Running { .. }) => continue,
+                Err(error) => panic!("{error}"),
+            };
+            one_more(&counts.runs);
+            counts.expired.fetch_add(progress.expired + progress.manifests, Ordering::Relaxed);
+        }
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -249,7 +286,8 @@ async fn on_disk(stage: &Stage) -> u64 {
 
 async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage) {
     let seconds = std::env::var("PORTREEVE_STRESS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
-    stage.restart_with(Lives { grace: Duration::from_millis(50), ..Lives::default() }).await;
+    stage.restart_with(Lives { grace: GRACE, ..Lives::default() }).await;
+    let expiry = expiring(stage).await;
     let (counts, stop, mut tasks) = (Arc::new(Counts::default()), CancellationToken::new(), JoinSet::new());
     let actor = |number: u64| Actor {
         content: stage.content.clone(),
@@ -266,6 +304,7 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
         tasks.spawn(actor(number + 20).pull(Chance::seeded(number + 20)));
         tasks.spawn(collector(stage).run(stop.clone()));
         tasks.spawn(collect_by_hand(collector(stage), Arc::clone(&counts), stop.clone()));
+        tasks.spawn(run_rules(expiry.clone(), Arc::clone(&counts), stop.clone()));
     }
     tasks.spawn(examine(stage.doctor(), Arc::clone(&counts), stop.clone()));
     sleep(Duration::from_secs(seconds)).await;
@@ -277,10 +316,13 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     stage.pass(Duration::from_secs(1));
     collect(&collector(stage)).await;
     let after = on_disk(stage).await;
-    tell(stage, &counts, left, (before, after));
+    let findings = stage.doctor().findings(Depth::Deep).await.unwrap();
+    tell(stage, &counts, left, (before, after), findings.len());
+    assert!(findings.is_empty(), "{findings:#?}");
     assert_eq!(counts.violations.load(Ordering::Relaxed), 0);
-    assert!(counts.pulls.load(Ordering::Relaxed) > 0 && counts.collections.load(Ordering::Relaxed) > 0);
-    assert!(counts.examinations.load(Ordering::Relaxed) > 0);
+    for done in [&counts.pulls, &counts.collections, &counts.expired, &counts.examinations] {
+        assert!(done.load(Ordering::Relaxed) > 0, "everybody has had a turn");
+    }
     let known = stage.count("SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM blob").await;
     assert_eq!(after, u64::try_from(known).unwrap(), "bytes on disk are those of the blobs");
     stage.is_consistent().await;
@@ -302,26 +344,17 @@ async fn every_image_is_complete(stage: &Stage, actor: &Actor) -> usize {
     complete
 }
 
-fn tell(stage: &Stage, counts: &Counts, left: usize, (before, after): (u64, u64)) {
-    let [pushes, tags, deletions, pulls, collections, violations, examinations] = [
-        &counts.pushes,
-        &counts.tags,
-        &counts.deletions,
-        &counts.pulls,
-        &counts.collections,
-        &counts.violations,
-        &counts.examinations,
-    ]
-    .map(|counter| counter.load(Ordering::Relaxed));
+fn tell(stage: &Stage, counts: &Counts, left: usize, (before, after): (u64, u64), findings: usize) {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let [pushes, tags, deletions, pulls] = [&counts.pushes, &counts.tags, &counts.deletions, &counts.pulls].map(of);
+    let [collections, runs, expired, examinations, violations] =
+        [&counts.collections, &counts.runs, &counts.expired, &counts.examinations, &counts.violations].map(of);
+    let operations = pushes + tags + deletions + pulls + collections + runs + examinations;
     let database = stage.content.metadata.dialect();
-    let line = format!(
-        "garbage stress ({database:?}): {pushes} pushes, {tags} tags, {deletions} deletions, {collections} collections by hand, \
-         {examinations} examinations without a finding; \
-         {pulls} pulls verified, {left} images left and verified, {violations} violations; {before} bytes before, {after} after"
-    );
-    writeln!(std::io::stdout(), "{line}").unwrap();
-    if let Some(report) = std::env::var_os("PORTREEVE_TEST_REPORT") {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(report).unwrap();
-        writeln!(file, "{line}").unwrap();
-    }
+    announce(&format!(
+        "garbage stress ({database:?}): {operations} operations: {pushes} pushes, {tags} tags, {deletions} deletions, {collections} collections by hand, \
+         {runs} runs of rules that took {expired} tags and manifests, {examinations} examinations without a finding; \
+         {pulls} pulls verified, {left} images left and verified, {violations} violations; {before} bytes before, {after} after, \
+         {findings} findings of the doctor at the end"
+    ));
 }
