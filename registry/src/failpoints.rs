@@ -1,4 +1,5 @@
-//! Places where a test makes the program die, fail or wait: one at each boundary between two steps of a push, a mount, a deletion and a collection.
+//! Places where a test makes the program die, fail or wait: one at each boundary between two steps of a push, a mount, a deletion, an expiry, a
+//! restoration and a collection.
 //!
 //! A program built with debug assertions looks into the file that `PORTREEVE_FAILPOINT` names whenever it comes to such a place. If the file says
 //! `BlobInserted die`, `BlobInserted fail` or `BlobInserted wait 300` (milliseconds; it holds the thread), the first who comes there takes the file away and
@@ -137,6 +138,52 @@ points! {
     ManifestPurged,
     /// A purge: committed.
     PurgeCommitted,
+    /// An upload into a namespace with a quota: its row says what it reserves, the namespace's does not.
+    UploadReserves,
+    /// An upload into a namespace with a quota: both say so.
+    BytesReserved,
+    /// The end of such an upload: what it had reserved is given back.
+    ReserveReleased,
+    /// A run of lifecycle rules: the namespace is taken.
+    RunTaken,
+    /// A run of lifecycle rules: committed.
+    RunBegun,
+    /// Tags that go by a rule or by a pattern: they point nowhere.
+    TagsRemoved,
+    /// The same: manifests that have lost a tag have their expiry.
+    TagsSettled,
+    /// Tags that go by a rule: how far the run has come is written.
+    RunAdvanced,
+    /// Tags that go by a rule: committed.
+    TagsExpired,
+    /// An untagged manifest that goes by a rule: it is hidden.
+    LooseHidden,
+    /// An untagged manifest that goes by a rule: committed.
+    LooseExpired,
+    /// A run of lifecycle rules: its end is written.
+    RunEnded,
+    /// Tags that go by a pattern: committed.
+    TagsDeleted,
+    /// A manifest comes back: its row is as it was.
+    ManifestRevived,
+    /// A manifest comes back: committed.
+    ManifestRestored,
+    /// DELETE of a repository: nobody sees it.
+    RepositoryHidden,
+    /// DELETE of a repository: committed.
+    RepositoryDeleted,
+    /// A repository comes back: everybody sees it.
+    RepositoryShown,
+    /// A repository comes back: committed.
+    RepositoryRestored,
+    /// Purging a repository: it cannot come back any more.
+    RepositoryCondemned,
+    /// Purging a repository: some of its manifests are gone.
+    RepositoryEmptied,
+    /// Purging a repository: a step is committed.
+    RepositoryPurged,
+    /// Purging a repository: its row is gone.
+    RepositoryErased,
 }
 
 /// A test has asked for a failure. No other build has a value of this.

@@ -9,7 +9,7 @@ const DIRECTIONS: [(&str, &str, &[&str]); 27] = [
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store", "failpoints"]),
     ("registry", "gc", &["metadata", "store", "failpoints"]),
-    ("registry", "lifecycle", &["metadata", "store"]),
+    ("registry", "lifecycle", &["metadata", "store", "failpoints"]),
     // Keys and digests of bytes are written down; the bytes are the store's alone.
     ("registry", "metadata", &["store", "failpoints"]),
     ("registry", "store", &["failpoints"]),

@@ -3,10 +3,13 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{Collector, Error, pace::Pace};
-use crate::metadata::{
-    RepositoryId,
-    links::collect::{self, Collected, LinkDue, Loose},
-    repositories::deletion::{PurgeRepository, RepositoryDue, Step, purgeable},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        RepositoryId,
+        links::collect::{self, Collected, LinkDue, Loose},
+        repositories::deletion::{PurgeRepository, RepositoryDue, Step, purgeable},
+    },
 };
 
 /// How many repositories one batch looks at.
@@ -76,7 +79,9 @@ impl Collector {
         due: RepositoryDue,
         pace: &mut Pace,
     ) -> Result<Progress, Error> {
-        match self.metadata.write(PurgeRepository { repository, due, batch: ROWS }).await? {
+        let step = self.metadata.write(PurgeRepository { repository, due, batch: ROWS }).await?;
+        reach(Point::RepositoryPurged)?;
+        match step {
             Step::Removed { manifests, bytes } => {
                 self.counts.removed(super::Of::Manifests, usize::try_from(manifests).unwrap_or(usize::MAX));
                 Ok(Progress::Goes(Freed { manifests, bytes, ..Freed::default() }))

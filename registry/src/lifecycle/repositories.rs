@@ -11,13 +11,16 @@ use shared::{
 };
 
 use super::Lifecycle;
-use crate::metadata::{
-    blobs::HotBlobs,
-    events::{self, Event},
-    immutable::{Force, Held, Written},
-    manifests::Remembered,
-    quotas::Exceeded,
-    repositories::{Repository, deletion},
+use crate::{
+    failpoints::{Failed, Point, reach},
+    metadata::{
+        blobs::HotBlobs,
+        events::{self, Event},
+        immutable::{Force, Held, Written},
+        manifests::Remembered,
+        quotas::Exceeded,
+        repositories::{Repository, deletion},
+    },
 };
 
 pub use crate::metadata::RepositoryId;
@@ -69,6 +72,12 @@ pub enum Error {
     Unavailable(#[from] DatabaseError),
 }
 
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        Self::Unavailable(failed.into())
+    }
+}
+
 impl From<WriteError<Self>> for Error {
     fn from(error: WriteError<Self>) -> Self {
         match error {
@@ -86,7 +95,8 @@ impl Lifecycle {
     /// There is none, or one of its tags has to stay.
     pub async fn delete_repository(&self, delete: DeleteRepository) -> Result<(), Error> {
         let operation = Delete { delete, window: self.undelete_window, memory: self.memory() };
-        Ok(self.metadata.write(operation).await?)
+        self.metadata.write(operation).await?;
+        Ok(reach(Point::RepositoryDeleted)?)
     }
 
     /// Brings a deleted repository back as it was.
@@ -95,7 +105,9 @@ impl Lifecycle {
     /// None can come back, another one has the name, or the namespace may not have so much.
     pub async fn restore_repository(&self, restore: RestoreRepository) -> Result<RepositoryId, Error> {
         let operation = Restore { restore, window: self.undelete_window, memory: self.memory() };
-        Ok(self.metadata.write(operation).await?)
+        let id = self.metadata.write(operation).await?;
+        reach(Point::RepositoryRestored)?;
+        Ok(id)
     }
 
     fn memory(&self) -> Memory {
@@ -160,6 +172,7 @@ impl Operation for Restore {
             (None, _) => {}
         }
         deletion::show(tx, &found).await?;
+        reach(Point::RepositoryShown)?;
         events::record(tx, &Event::RepositoryRestored { repository: name, id: found.id.0, actor }).await?;
         Ok(found.id)
     }
@@ -183,5 +196,6 @@ async fn hide(
     }
     let until = tx.now() + window;
     deletion::hide(tx, repository.id, until, actor).await?;
+    reach(Point::RepositoryHidden)?;
     Ok(events::record(tx, &Event::RepositoryDeleted { repository: name, id: repository.id.0, until, actor }).await?)
 }

@@ -31,7 +31,10 @@ use shared::{
 };
 
 use self::counts::Counts;
-use crate::metadata::{Metadata, manifests::MANIFEST_GRACE};
+use crate::{
+    failpoints::Failed,
+    metadata::{Metadata, manifests::MANIFEST_GRACE},
+};
 
 pub use self::{
     counts::Counted,
@@ -107,6 +110,12 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Unavailable(#[from] DatabaseError),
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        Self::Unavailable(failed.into())
+    }
 }
 
 impl From<WriteError<Infallible>> for Error {

@@ -175,6 +175,7 @@ impl Put {
         };
         if held.deleted {
             manifests::revive(tx, held.id).await?;
+            reach(Point::ManifestRevived)?;
         } else {
             manifests::touch(tx, held.id).await?;
         }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     content::{Content, Error, Force, manifest::Manifest, undelete::NotRestorable},
+    failpoints::{Point, reach},
     metadata::tags::State,
 };
 
@@ -24,7 +25,10 @@ impl Content {
     ) -> Result<Stored, Error> {
         let manifest = Manifest::parse(put.media_type.as_ref(), &put.payload)?;
         match self.metadata.write(Put::new(put, digest, manifest, self, Purpose::Restore(force))).await? {
-            Pushed::Stored(stored) => Ok(stored),
+            Pushed::Stored(stored) => {
+                reach(Point::ManifestRestored)?;
+                Ok(stored)
+            }
             // The row has the type that was just read from it; another one came in between.
             Pushed::PurgeFirst(_) => Err(Error::Busy),
         }

@@ -19,12 +19,15 @@ use super::{
     ground::PAGE,
     removal::{BATCH, Wanted, take_away},
 };
-use crate::metadata::{
-    RepositoryId,
-    immutable::{Immutable, Rule},
-    manifests::Remembered,
-    repositories,
-    rules::pages::{self, RepositoryFound, TagRange},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        RepositoryId,
+        immutable::{Immutable, Rule},
+        manifests::Remembered,
+        repositories,
+        rules::pages::{self, RepositoryFound, TagRange},
+    },
 };
 
 pub use super::document::{repository_pattern, tag_pattern};
@@ -239,6 +242,7 @@ impl Expiry {
             remembered: self.metadata().manifests().clone(),
         };
         let gone = self.metadata().write(delete).await?;
+        reach(Point::TagsDeleted)?;
         tally.deleted += gone.len() as u64;
         for Wanted { tag, .. } in batch.iter().filter(|wanted| !gone.contains(&wanted.tag)) {
             tally.stays(tag, || rule_for(tag).map_or_else(|| "it moved meanwhile".to_owned(), immutable_by));

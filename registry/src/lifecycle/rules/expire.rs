@@ -11,14 +11,17 @@ use shared::{
 };
 
 use super::removal::{Wanted, take_away};
-use crate::metadata::{
-    RepositoryId,
-    events::{self, Event},
-    manifests::{self, Affected, Deletion, Remembered},
-    repositories,
-    rules::{
-        LooseFacts,
-        runs::{self, Held, Interrupted, Progress},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        RepositoryId,
+        events::{self, Event},
+        manifests::{self, Affected, Deletion, Remembered},
+        repositories,
+        rules::{
+            LooseFacts,
+            runs::{self, Held, Interrupted, Progress},
+        },
     },
 };
 
@@ -66,6 +69,7 @@ impl Operation for ExpireTags {
         progress.expired += tags.len() as u64;
         progress.moved += (self.wanted.len() - tags.len()) as u64;
         runs::advance(tx, held, &progress).await?;
+        reach(Point::RunAdvanced)?;
         Ok(Expired { tags, progress })
     }
 
@@ -134,6 +138,7 @@ impl ExpireLoose {
                 manifests::delete(tx, *manifest, &deletion).await?;
             }
         }
+        reach(Point::LooseHidden)?;
         self.record(tx, digest).await?;
         Ok(true)
     }

@@ -8,12 +8,15 @@ use std::{
 use shared::{clock::Timestamp, database::Transaction, repository::RepositoryName, tag::Tag};
 use sqlx::Error;
 
-use crate::metadata::{
-    RepositoryId,
-    events::{self, Event},
-    immutable::Written,
-    manifests::{self, Affected},
-    tags::{self, Removal, State, Target},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        RepositoryId,
+        events::{self, Event},
+        immutable::Written,
+        manifests::{self, Affected},
+        tags::{self, Removal, State, Target},
+    },
 };
 
 /// How many tags go in one operation: a few milliseconds, and as many locks on PostgreSQL.
@@ -64,9 +67,11 @@ pub(super) async fn take_away(
         .map(|(wanted, _)| Removal { tag: &wanted.tag, version: wanted.version, actor: &wanted.actor })
         .collect();
     tags::remove(tx, repository, &removals).await?;
+    reach(Point::TagsRemoved)?;
     let let_go: Vec<_> = standing.values().map(|(_, target)| target.manifest).collect();
     let until = tx.now() + grace;
     manifests::settle(tx, &let_go, until).await?;
+    reach(Point::TagsSettled)?;
     let events: Vec<Event<'_>> = standing
         .iter()
         .map(|(tag, (wanted, target))| Event::TagDeleted {

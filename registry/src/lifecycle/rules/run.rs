@@ -12,9 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Error, Expiry, set::Loaded};
-use crate::metadata::rules::{
-    previews::{self, Preview},
-    runs::{Asked, BeginRun, Begun, Held, Interrupted, NotBegun, NoteRun, Progress, State},
+use crate::{
+    failpoints::{Failed, Point, reach},
+    metadata::rules::{
+        previews::{self, Preview},
+        runs::{Asked, BeginRun, Begun, Held, Interrupted, NotBegun, NoteRun, Progress, State},
+    },
 };
 
 /// What a run tells as it goes.
@@ -97,6 +100,12 @@ impl From<Error> for Broken {
     }
 }
 
+impl From<Failed> for Broken {
+    fn from(failed: Failed) -> Self {
+        Self::Left(failed.into())
+    }
+}
+
 impl From<WriteError<Interrupted>> for Broken {
     fn from(error: WriteError<Interrupted>) -> Self {
         match error {
@@ -143,6 +152,7 @@ impl Expiry {
                 WriteError::Refused(NotBegun::RulesChanged) => Error::RulesChanged,
                 WriteError::Unavailable(error) => error.into(),
             })?;
+        reach(Point::RunBegun)?;
         let confined = match preview {
             // One whose rows have gone shows nothing, so nothing goes.
             Some(id) => previews::read(&mut self.metadata().read().await?, id).await?.or(Some(Preview {

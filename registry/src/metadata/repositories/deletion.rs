@@ -16,12 +16,15 @@ use shared::{
 use sqlx::Error;
 
 use super::Repository;
-use crate::metadata::{
-    NamespaceId, RepositoryId,
-    immutable::{Held, Written},
-    json_list, locking, parse_bytes, parse_digest,
-    quotas::Exceeded,
-    usage,
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        NamespaceId, RepositoryId,
+        immutable::{Held, Written},
+        json_list, locking, parse_bytes, parse_digest,
+        quotas::Exceeded,
+        usage,
+    },
 };
 
 /// Whether a repository `r` is being purged, or is to be with nothing to wait for: its first step says so, and what is left behind each step is no whole.
@@ -203,6 +206,7 @@ impl Operation for PurgeRepository {
         // From its first step on there is no way back.
         let sql = "UPDATE repository SET expires_at = deleted_at WHERE id = $1 AND expires_at <> deleted_at";
         on!(tx, c => sqlx::query(sql).bind(repository.id).execute(c).await.map(drop))?;
+        reach(Point::RepositoryCondemned)?;
         for sql in NAMED {
             if self.remove_named(tx, sql).await? > 0 {
                 return Ok(Step::Removed { manifests: 0, bytes: 0 });
@@ -210,11 +214,16 @@ impl Operation for PurgeRepository {
         }
         let (manifests, bytes) = self.remove_manifests(tx).await?;
         if manifests > 0 {
+            reach(Point::RepositoryEmptied)?;
             usage::relieve(tx, repository.namespace, bytes).await?;
             return Ok(Step::Removed { manifests, bytes: parse_bytes(bytes) });
         }
         expire_uploads(tx, repository.id).await?;
-        Ok(if self.remove_row(tx).await? { Step::Gone } else { Step::Emptied })
+        if !self.remove_row(tx).await? {
+            return Ok(Step::Emptied);
+        }
+        reach(Point::RepositoryErased)?;
+        Ok(Step::Gone)
     }
 }
 

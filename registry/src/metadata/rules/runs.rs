@@ -13,9 +13,12 @@ use shared::{
 };
 use sqlx::Error;
 
-use crate::metadata::{
-    NamespaceId, locking, parse_json,
-    rules::previews::{Preview, PreviewId},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        NamespaceId, locking, parse_json,
+        rules::previews::{Preview, PreviewId},
+    },
 };
 
 /// For how long a run that says nothing counts as alive.
@@ -228,7 +231,9 @@ impl Operation for BeginRun {
         let preview = self.asked.preview().map(|preview| preview.id);
         // What a run is confined to, it stays confined to, whoever goes on with it.
         let goes_on = running && (self.asked == Asked::BySchedule || preview == row.preview);
-        if goes_on { self.take_over(tx, row).await } else { self.start(tx, row.run + 1, preview).await }
+        let begun = if goes_on { self.take_over(tx, row).await? } else { self.start(tx, row.run + 1, preview).await? };
+        reach(Point::RunTaken)?;
+        Ok(begun)
     }
 }
 
@@ -371,6 +376,6 @@ impl Operation for NoteRun {
             "UPDATE lifecycle SET state = $2, ended_at = $3, holder = NULL, leased_until = 0 WHERE namespace_id = $1";
         let (namespace, now) = (self.held.namespace, tx.now());
         on!(tx, c => sqlx::query(sql).bind(namespace).bind(state.as_str()).bind(now).execute(c).await.map(drop))?;
-        Ok(())
+        Ok(reach(Point::RunEnded)?)
     }
 }

@@ -10,11 +10,14 @@ use shared::{
 };
 
 use super::refuse;
-use crate::metadata::{
-    NamespaceId, RepositoryId, locking, parse_bytes,
-    quotas::Exceeded,
-    stored_bytes,
-    uploads::{NotYours, UploadId},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        NamespaceId, RepositoryId, locking, parse_bytes,
+        quotas::Exceeded,
+        stored_bytes,
+        uploads::{NotYours, UploadId},
+    },
 };
 
 /// The most that an upload of unknown length reserves ahead of what has arrived, in bytes.
@@ -166,9 +169,11 @@ pub(in crate::metadata) async fn shrink(tx: &mut Transaction<'_>, id: UploadId, 
 async fn set(tx: &mut Transaction<'_>, upload: &Upload, reserved: u64) -> Result<(), sqlx::Error> {
     let update = "UPDATE upload SET reserved = $2 WHERE id = $1";
     on!(tx, c => sqlx::query(update).bind(upload.id.get()).bind(stored_bytes(reserved)).execute(c).await.map(drop))?;
+    reach(Point::UploadReserves)?;
     let change = stored_bytes(reserved) - stored_bytes(upload.reserved);
     let update = "UPDATE usage SET reserved = reserved + $2 WHERE namespace_id = $1";
-    on!(tx, c => sqlx::query(update).bind(upload.namespace).bind(change).execute(c).await.map(drop))
+    on!(tx, c => sqlx::query(update).bind(upload.namespace).bind(change).execute(c).await.map(drop))?;
+    Ok(reach(Point::BytesReserved)?)
 }
 
 /// Gives back what an upload of a repository had reserved; its row is gone.
@@ -181,5 +186,6 @@ pub async fn release(tx: &mut Transaction<'_>, repository: RepositoryId, reserve
     }
     let update = "UPDATE usage SET reserved = reserved - $2 \
                   WHERE namespace_id = (SELECT namespace_id FROM repository WHERE id = $1)";
-    on!(tx, c => sqlx::query(update).bind(repository).bind(reserved).execute(c).await.map(drop))
+    on!(tx, c => sqlx::query(update).bind(repository).bind(reserved).execute(c).await.map(drop))?;
+    Ok(reach(Point::ReserveReleased)?)
 }

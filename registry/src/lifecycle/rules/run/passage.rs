@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Broken, Run, Told};
 use crate::{
+    failpoints::{Point, reach},
     lifecycle::rules::{
         Error,
         evaluate::{Effective, Ranks},
@@ -136,6 +137,7 @@ impl Run {
         };
         let (expired, moved) = (self.progress.expired, self.progress.moved);
         self.progress = self.expiry.metadata().write(expire).await?.progress;
+        reach(Point::TagsExpired)?;
         self.noted = self.expiry.0.clock.now();
         self.expiry.0.counts.tags(self.progress.expired - expired, self.progress.moved - moved);
         Ok(())
@@ -182,6 +184,7 @@ impl Run {
             remembered: self.expiry.metadata().manifests().clone(),
         };
         let (progress, gone) = self.expiry.metadata().write(expire).await?;
+        reach(Point::LooseExpired)?;
         self.progress = progress;
         self.noted = self.expiry.0.clock.now();
         if gone {
