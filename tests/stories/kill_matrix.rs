@@ -1,9 +1,11 @@
-//! The server dies, fails or waits at every boundary between two steps of a push, a mount, a deletion and a collection, one after the other. Whatever it
-//! acknowledged is there afterwards, whatever was deleted stays deleted, cut uploads go on, and neither rows nor files tell of the accident.
+//! The server dies, fails or waits at every boundary between two steps of a push, a mount, a deletion, an expiry, a restoration and a collection, one after
+//! the other. Whatever it acknowledged is there afterwards, whatever was deleted stays deleted, cut uploads go on, a run of rules that was left lying is gone
+//! on with, and `portreeve registry doctor --deep` finds nothing.
 //!
 //! The points are `registry::failpoints::Point`; programs without debug assertions have none.
 
 mod ledger;
+mod office;
 mod story;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -11,8 +13,12 @@ use std::{fs, path::PathBuf, time::Duration};
 use registry::failpoints::Point;
 use serde_json::json;
 
-use self::{ledger::Ledger, story::Story};
-use super::facts::Facts;
+use self::{
+    ledger::Ledger,
+    office::{OLD, Office},
+    story::Story,
+};
+use super::facts::{self, Facts};
 use crate::{
     protocol::{
         answer::Failure,
@@ -82,6 +88,7 @@ fn order_file(data: &std::path::Path) -> PathBuf {
 struct Matrix {
     portreeve: Portreeve,
     client: Client,
+    office: Office,
     facts: Facts,
     ledger: Ledger,
     /// How often the story was told.
@@ -92,11 +99,12 @@ struct Matrix {
 impl Matrix {
     fn begin(launch: Launch, facts: Facts) -> Self {
         let portreeve = launch.start();
-        let client = client(&portreeve);
-        Self { portreeve, client, facts, ledger: Ledger::default(), told: 0, violations: Vec::new() }
+        let (client, office) = (client(&portreeve), Office::of(&portreeve));
+        Self { portreeve, client, office, facts, ledger: Ledger::default(), told: 0, violations: Vec::new() }
     }
 
     async fn run(mut self, database: &str) {
+        self.office.furnish().await.unwrap_or_else(|failure| panic!("at the beginning: {failure}"));
         for (round, accident) in rounds().iter().copied().enumerate() {
             // Every round meets what the one before left behind in another order.
             let first = round * Point::ALL.len() / rounds().len();
@@ -135,6 +143,7 @@ impl Matrix {
                 self.portreeve.dies();
                 self.portreeve.start_again();
                 self.client = client(&self.portreeve);
+                self.office = Office::of(&self.portreeve);
             }
             (Accident::Failure, Err(failure)) if !failure.to_string().contains("answered 5") => {
                 self.violation(&order, &format!("a client was told something else than a failure: {failure}"));
@@ -152,18 +161,17 @@ impl Matrix {
 
     async fn tell(&mut self) -> Result<(), Failure> {
         self.told += 1;
-        let (client, ledger) = (&self.client, &mut self.ledger);
-        Story { portreeve: &self.portreeve, client, facts: &self.facts, ledger, number: self.told }.tell().await
+        let Self { portreeve, client, office, facts, ledger, told, .. } = self;
+        Story { portreeve, client, office, facts, ledger, number: *told }.tell().await
     }
 
     /// The story, and beside it somebody who pushes the same layer elsewhere and collects all the time.
     async fn tell_beside_others(&mut self) -> Result<(), Failure> {
-        let (socket, number) = (story::socket(&self.portreeve), self.told + 1);
-        let other = client(&self.portreeve);
+        let (other, office, number) = (client(&self.portreeve), Office::of(&self.portreeve), self.told + 1);
         let beside = async {
             loop {
                 story::push_layer(&other, "other/beside", number).await?;
-                story::collect(&socket).await?;
+                office.collect_beside().await?;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -175,12 +183,25 @@ impl Matrix {
 
     /// Whatever is not as it should be becomes a violation.
     async fn look(&mut self, order: &str) {
+        if let Err(failure) = self.finish_a_run_of_rules().await {
+            self.violation(order, &failure.to_string());
+        }
         if let Err(failure) = self.ledger.recover(&self.client).await {
             self.violation(order, &failure.to_string());
         }
-        for what in self.facts.broken(&self.portreeve.data().join("root")).await {
-            self.violation(order, &what);
+        for found in facts::findings(&self.portreeve.data().join("root")).await {
+            self.violation(order, &found);
         }
+    }
+
+    /// A minute later somebody goes on with a run that was left lying.
+    async fn finish_a_run_of_rules(&mut self) -> Result<(), Failure> {
+        let minute = "UPDATE lifecycle SET leased_until = 0 WHERE state = 'running'";
+        if self.facts.change(minute).await == 0 {
+            return Ok(());
+        }
+        self.ledger.lets_go_all(OLD);
+        self.office.run_rules().await
     }
 
     /// Said at once: a run that hangs later has said it too.

@@ -64,6 +64,11 @@ impl Ledger {
         self.manifests.retain(|known| Some(known.digest()) != manifest);
     }
 
+    /// Tags with this prefix are about to go, all together.
+    pub(super) fn lets_go_all(&mut self, prefix: &str) {
+        self.tags.iter_mut().filter(|(tag, _)| tag.starts_with(prefix)).for_each(|(_, targets)| targets.push(None));
+    }
+
     /// The open upload was acknowledged as a blob.
     pub(super) fn finished(&mut self) {
         if let Some(open) = self.upload.take() {

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::ledger::{Ledger, Open};
+use super::{
+    ledger::{Ledger, Open},
+    office::{OLD, Office},
+};
 use crate::{
     protocol::{
         answer::{Answer, Failure},
@@ -27,23 +30,14 @@ pub(super) const REPOSITORY: &str = "acme/web";
 const SCRATCH: &str = "acme/scratch";
 /// Where uploads begin that nobody comes back for.
 const FORSAKEN: &str = "acme/forsaken";
-
-/// The data directory's socket, where whoever runs the server administers.
-pub(super) fn socket(portreeve: &Portreeve) -> PathBuf {
-    portreeve.data().join("root/portreeve.sock")
-}
-
-/// Collects by hand, and insists that the run came to its end.
-pub(super) async fn collect(socket: &std::path::Path) -> Result<(), Failure> {
-    let http = reqwest::Client::builder().unix_socket(socket).build().expect("a plain client can be built");
-    let ask = http.post("http://localhost/api/v1/registry/garbage-collect").header("content-type", "application/json");
-    let lost = |error: reqwest::Error| Failure::new(format!("collecting by hand: {error:?}"));
-    let told = ask.body(json!({"detail": false}).to_string()).send().await.map_err(lost)?.text().await.map_err(lost)?;
-    match told.lines().last().map(serde_json::from_str::<Value>) {
-        Some(Ok(last)) if last["event"] == "done" => Ok(()),
-        _ => Err(Failure::new(format!("collecting by hand answered 5xx, in its way: {told}"))),
-    }
-}
+/// Where a manifest is pushed that nothing holds.
+const LOOSE: &str = "acme/loose";
+/// What is deleted and comes back as a whole.
+const WHOLE: &str = "acme/whole";
+/// A repository whose namespace has a quota.
+const BOUNDED: &str = "bounded/app";
+/// Tags that go together when a pull request is closed.
+const PULL_REQUEST: &str = "pr-";
 
 /// A layer that every teller of round `number` pushes.
 fn layer(number: usize) -> Blob {
@@ -73,6 +67,7 @@ pub(super) async fn ask(request: Request<'_>) -> Result<Answer, Failure> {
 pub(super) struct Story<'s> {
     pub(super) portreeve: &'s Portreeve,
     pub(super) client: &'s Client,
+    pub(super) office: &'s Office,
     pub(super) facts: &'s Facts,
     pub(super) ledger: &'s mut Ledger,
     pub(super) number: usize,
@@ -83,7 +78,7 @@ impl Story<'_> {
         let number = self.number;
         let blob = |what: &str| Blob::of(Algorithm::Sha256, format!("{what} {number} ").repeat(200));
         let (layer, config, second) = (layer(number), blob("config"), blob("second layer"));
-        self.upload_in_two(&layer).await?;
+        self.upload_in_two(REPOSITORY, &layer).await?;
         self.keep(REPOSITORY, &config).await?;
         self.upload_over_remains(&second).await?;
         self.mount(&layer).await?;
@@ -93,10 +88,14 @@ impl Story<'_> {
         self.tag(&image, "latest").await?;
         self.promise(&layer).await?;
         self.delete_what_is_pushed(&config, &layer).await?;
+        self.close_a_pull_request(&image).await?;
+        self.let_go_by_rules(&config, &image).await?;
+        self.delete_and_restore_a_repository(&config, &layer).await?;
+        self.push_within_a_quota(&blob("bounded")).await?;
         self.lose_and_heal(&blob("lost")).await?;
         self.forget_uploads(&blob("forsaken")).await?;
-        self.delete_an_old_image().await?;
-        collect(&socket(self.portreeve)).await
+        self.delete_old_images().await?;
+        self.office.collect().await
     }
 
     fn request(&self, method: Method, path: &str) -> Request<'_> {
@@ -128,10 +127,10 @@ impl Story<'_> {
     }
 
     /// In two chunks and a closing request.
-    async fn upload_in_two(&mut self, blob: &Blob) -> Result<(), Failure> {
+    async fn upload_in_two(&mut self, repository: &'static str, blob: &Blob) -> Result<(), Failure> {
         let (half, whole) = (blob.bytes.len() / 2, blob.bytes.len());
-        let session = self.begin(REPOSITORY).await?;
-        let open = |received| Open { session: session.clone(), repository: REPOSITORY, blob: blob.clone(), received };
+        let session = self.begin(repository).await?;
+        let open = |received| Open { session: session.clone(), repository, blob: blob.clone(), received };
         self.ledger.upload = Some(open(0));
         self.patch(&session, 0, &blob.bytes.slice(..half)).await?;
         self.ledger.upload = Some(open(half));
@@ -193,11 +192,17 @@ impl Story<'_> {
     /// Pushes a manifest under a tag.
     async fn tag(&mut self, image: &Manifest, tag: &str) -> Result<(), Failure> {
         self.ledger.moving(tag, image.digest());
-        let put = self.request(Method::PUT, &format!("{REPOSITORY}/manifests/{tag}"));
-        let put = put.header("content-type", media::IMAGE).body(&image.blob.bytes);
-        ask(put).await?.status(&[201])?;
+        self.put_manifest(REPOSITORY, tag, image).await?;
         self.ledger.moved(tag, image);
         Ok(())
+    }
+
+    /// PUT, and the path of the manifest.
+    async fn put_manifest(&self, repository: &str, reference: &str, image: &Manifest) -> Result<String, Failure> {
+        let path = format!("{repository}/manifests/{reference}");
+        let put = self.request(Method::PUT, &path).header("content-type", media::IMAGE).body(&image.blob.bytes);
+        ask(put).await?.status(&[201])?;
+        Ok(path)
     }
 
     async fn delete(&mut self, path: &str) -> Result<(), Failure> {
@@ -206,7 +211,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// A tag, a manifest with its tag, and a blob: each is pushed and deleted.
+    /// A tag, a manifest with its tag that comes back in between, and a blob: each is pushed and deleted.
     async fn delete_what_is_pushed(&mut self, config: &Blob, layer: &Blob) -> Result<(), Failure> {
         let (number, brief) = (self.number, self.image(config, &[layer], "brief"));
         let (by_tag, by_digest) = (format!("brief-{number}"), format!("{REPOSITORY}/manifests/{}", brief.digest()));
@@ -215,10 +220,75 @@ impl Story<'_> {
         self.ledger.lets_go(&by_tag, None);
         self.delete(&format!("{REPOSITORY}/manifests/{by_tag}")).await?;
         self.ledger.lets_go("brief", Some(brief.digest()));
+        ask(self.request(Method::DELETE, &by_digest)).await?.status(&[202])?;
+        self.ledger.moving("brief", brief.digest());
+        let restore = format!("manifests:restore?repository={REPOSITORY}");
+        self.office.order(Method::POST, &restore, &json!({"digest": brief.digest(), "tags": true})).await?;
+        self.ledger.moved("brief", &brief);
+        self.ledger.lets_go("brief", Some(brief.digest()));
         self.delete(&by_digest).await?;
         let blob = Blob::of(Algorithm::Sha256, format!("scratch {number}"));
         push(self.client, SCRATCH, &blob).await?;
         self.delete(&format!("{SCRATCH}/blobs/{}", blob.digest)).await
+    }
+
+    /// Every tag of a closed pull request goes in one call.
+    async fn close_a_pull_request(&mut self, image: &Manifest) -> Result<(), Failure> {
+        let tag = format!("{PULL_REQUEST}{}", self.number);
+        self.tag(image, &tag).await?;
+        self.ledger.lets_go_all(PULL_REQUEST);
+        let closed = json!({"pattern": format!("{PULL_REQUEST}*"), "repositories": [REPOSITORY]});
+        self.office.order(Method::POST, "namespaces/acme/tags:delete", &closed).await?;
+        self.ledger.gone.push(format!("{REPOSITORY}/manifests/{tag}"));
+        Ok(())
+    }
+
+    /// A tag that nobody has pushed for years, and a manifest that nothing has held for as long.
+    async fn let_go_by_rules(&mut self, config: &Blob, image: &Manifest) -> Result<(), Failure> {
+        let (tag, loose) = (format!("{OLD}{}", self.number), self.image(config, &[], "loose"));
+        self.tag(image, &tag).await?;
+        push(self.client, LOOSE, config).await?;
+        let by_digest = self.put_manifest(LOOSE, loose.digest(), &loose).await?;
+        for years_pass in [
+            "UPDATE tag SET updated_at = 1000000000000000 WHERE name LIKE 'old-%' AND manifest_id IS NOT NULL",
+            "UPDATE manifest SET expires_at = 1000000000000000 WHERE deleted_at IS NULL AND expires_at IS NOT NULL \
+             AND repository_id IN (SELECT id FROM repository WHERE name = 'acme/loose')",
+        ] {
+            assert!(self.facts.change(years_pass).await > 0, "{years_pass}");
+        }
+        self.ledger.lets_go_all(OLD);
+        self.office.run_rules().await?;
+        self.ledger.gone.extend([format!("{REPOSITORY}/manifests/{tag}"), by_digest]);
+        Ok(())
+    }
+
+    /// With an image and an open upload in it; it ends deleted, and whoever collects purges it.
+    async fn delete_and_restore_a_repository(&mut self, config: &Blob, layer: &Blob) -> Result<(), Failure> {
+        let whole = self.image(config, &[layer], "whole");
+        for blob in [config, layer] {
+            push(self.client, WHOLE, blob).await?;
+        }
+        let by_tag = self.put_manifest(WHOLE, "v1", &whole).await?;
+        let session = self.begin(WHOLE).await?;
+        let (delete, nothing) = (format!("repositories?name={WHOLE}"), json!({}));
+        self.office.order(Method::DELETE, &delete, &nothing).await?;
+        for path in [&by_tag, &session] {
+            ask(self.request(Method::GET, path)).await?.status(&[404])?;
+        }
+        self.office.order(Method::POST, &format!("repositories:restore?name={WHOLE}"), &nothing).await?;
+        ask(self.request(Method::GET, &by_tag)).await?.status(&[200])?.body_is(&whole.blob.bytes)?;
+        self.office.order(Method::DELETE, &delete, &nothing).await?;
+        self.ledger.gone.push(by_tag);
+        Ok(())
+    }
+
+    /// One upload uses what it has reserved, another gives it back.
+    async fn push_within_a_quota(&mut self, blob: &Blob) -> Result<(), Failure> {
+        self.upload_in_two(BOUNDED, blob).await?;
+        let session = self.begin(BOUNDED).await?;
+        self.patch(&session, 0, &blob.bytes).await?;
+        ask(self.request(Method::DELETE, &session)).await?.status(&[204])?;
+        Ok(())
     }
 
     /// A disk loses bytes, a reader notices, a push heals.
@@ -245,9 +315,11 @@ impl Story<'_> {
     }
 
     /// What is two stories old goes, so that the registry does not grow for ever.
-    async fn delete_an_old_image(&mut self) -> Result<(), Failure> {
-        let Some(old) = self.ledger.take_an_old_image(2) else { return Ok(()) };
-        self.delete(&format!("{REPOSITORY}/manifests/{old}")).await
+    async fn delete_old_images(&mut self) -> Result<(), Failure> {
+        while let Some(old) = self.ledger.take_an_old_image(2) {
+            self.delete(&format!("{REPOSITORY}/manifests/{old}")).await?;
+        }
+        Ok(())
     }
 }
 
