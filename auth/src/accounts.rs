@@ -19,6 +19,7 @@ mod recent;
 pub mod revocations;
 pub mod rules;
 pub mod services;
+pub mod signing;
 pub(crate) mod stored;
 pub mod teams;
 #[cfg(test)]
@@ -151,6 +152,12 @@ pub enum Refusal {
     /// No such grant.
     #[error("there is no such grant")]
     GrantUnknown,
+    /// No such signing key.
+    #[error("there is no such signing key")]
+    KeyUnknown,
+    /// Somebody else turned the keys meanwhile.
+    #[error("another process has just turned the signing keys: look again")]
+    KeysChanged,
     /// No such service.
     #[error("there is no such service")]
     ServiceUnknown,

@@ -25,7 +25,8 @@ use crate::{
     settings::{ProcessSettings, Settings, SettingsError},
 };
 use arguments::{
-    AuditCommand, GrantCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand, UserCommand,
+    AuditCommand, GrantCommand, KeysCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand,
+    UserCommand,
 };
 use request::Request;
 pub use target::Target;
@@ -93,6 +94,9 @@ pub enum Command {
     /// The registries that tokens are made for.
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// The keys that sign tokens.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// What happened, who did it, and whether the trail is whole.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -219,6 +223,7 @@ impl Command {
                 .asking("principal", &principal)
                 .asking("scope", &scope)),
             Self::Service(command) => Ok(command.request()),
+            Self::Keys(command) => Ok(command.request()),
         }
     }
 }

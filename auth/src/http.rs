@@ -20,7 +20,10 @@ use axum::{
 };
 use shared::clock::Clock;
 
-use crate::{accounts::Accounts, first_start::FirstPassword, identity::Identities, sealing::Sealing, tokens::Tokens};
+use crate::{
+    accounts::Accounts, first_start::FirstPassword, identity::Identities, sealing::Sealing, signing::Signing,
+    tokens::Tokens,
+};
 pub(crate) use health::router as health_router;
 pub use peer::Proxies;
 
@@ -36,6 +39,8 @@ pub struct App {
     pub identities: Identities,
     /// What is granted, and signed.
     pub tokens: Tokens,
+    /// Which key signs.
+    pub signing: Signing,
     /// The audit's chain.
     pub sealing: Sealing,
     /// What registries are to trust, in PEM.

@@ -14,4 +14,5 @@ pub mod sealing;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+pub mod signing;
 pub mod tokens;

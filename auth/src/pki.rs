@@ -135,7 +135,78 @@ impl TokenAuthority {
         at(path, key_files::publish(path, self.bundle().as_bytes()))
     }
 
-    /// The keys to sign with now. A leaf that is due is replaced first; another process may have done so already.
+    /// Whether the operator brings the key that signs.
+    #[must_use]
+    pub fn is_brought(&self) -> bool {
+        matches!(self.key, TokenKey::Brought(_))
+    }
+
+    /// A new key with a leaf of its own.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`]
+    pub fn make(&self, now: Timestamp) -> Result<Leaf, PkiError> {
+        self.leaf_of(&KeyPair::generate()?, now)
+    }
+
+    /// A key that was made before, with a leaf that begins now.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`]
+    pub fn certify(&self, pkcs8: &[u8], now: Timestamp) -> Result<Leaf, PkiError> {
+        self.leaf_of(&KeyPair::try_from(pkcs8)?, now)
+    }
+
+    fn leaf_of(&self, key: &KeyPair, now: Timestamp) -> Result<Leaf, PkiError> {
+        let certificate = self.authority.sign(&leaf_params(now), key)?.0;
+        Ok(Leaf { pkcs8: Zeroizing::new(key.serialize_der()), certificate })
+    }
+
+    /// The key that earlier releases kept in a file, if it still signs.
+    ///
+    /// # Errors
+    /// [`PkiError`]
+    pub fn adopt(&self, now: Timestamp) -> Result<Option<Leaf>, PkiError> {
+        let kept = Entry::read(&self.directory.join(LEAF))?.filter(|leaf| self.is_current(leaf, None, now));
+        Ok(kept.and_then(|leaf| Some(Leaf { pkcs8: leaf.key?, certificate: leaf.certificate.0 })))
+    }
+
+    /// Removes what earlier releases kept in files. One that is started again makes a leaf of its own, under the same authority.
+    ///
+    /// # Errors
+    /// [`PkiError::File`]
+    pub fn remove_leaf_files(&self) -> Result<(), PkiError> {
+        for name in [LEAF, PREVIOUS_LEAF] {
+            let path = self.directory.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(PkiError::File { path, error }),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this authority signed the leaf and it holds now.
+    #[must_use]
+    pub fn vouches_for(&self, leaf: &[u8], now: Timestamp) -> bool {
+        let leaf = Certificate(leaf.to_vec());
+        leaf.validity().is_some_and(|(begin, end)| begin <= now && now < end)
+            && leaf.is_signed_by(&self.authority.certificate)
+    }
+
+    /// When a leaf was made: a day after it begins.
+    #[must_use]
+    pub fn began(&self, leaf: &[u8]) -> Option<Timestamp> {
+        Certificate(leaf.to_vec()).validity().map(|(begin, _)| begin + BACKDATED)
+    }
+
+    /// When a leaf ends.
+    #[must_use]
+    pub fn ends(&self, leaf: &[u8]) -> Option<Timestamp> {
+        Certificate(leaf.to_vec()).validity().map(|(_, end)| end)
+    }
+
+    /// The keys to sign with now, from files: those of a key that is brought, and of earlier releases. A leaf that is due is replaced first; another process may have done so already.
     ///
     /// # Errors
     /// [`PkiError`]
@@ -184,10 +255,7 @@ impl TokenAuthority {
     }
 
     fn make_leaf(&self, brought: Option<&KeyPair>, now: Timestamp) -> Result<Entry, PkiError> {
-        let mut params = params("Portreeve token signer", now, LEAF_LIFE);
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
+        let params = leaf_params(now);
         if let Some(key) = brought {
             return Ok(Entry { key: None, certificate: self.authority.sign(&params, key)? });
         }
@@ -201,6 +269,28 @@ impl TokenAuthority {
         let lasting = previous.filter(|one| one.validity().is_some_and(|(_, end)| now <= end));
         Ok(lasting.iter().filter_map(|one| PublicKey::of_certificate(&one.0).ok()).collect())
     }
+}
+
+/// A key that signs tokens, with its certificate.
+pub struct Leaf {
+    /// The private half, PKCS #8 in DER.
+    pub pkcs8: Zeroizing<Vec<u8>>,
+    /// The certificate, in DER.
+    pub certificate: Vec<u8>,
+}
+
+impl std::fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaf").finish_non_exhaustive()
+    }
+}
+
+fn leaf_params(now: Timestamp) -> CertificateParams {
+    let mut params = params("Portreeve token signer", now, LEAF_LIFE);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    params
 }
 
 /// The files of a development server.

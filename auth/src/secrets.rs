@@ -5,6 +5,7 @@
 //! and checksum. What is stored is an HMAC under a key that is not in the database (see [`MasterKeys`]).
 
 mod master;
+mod sealed;
 
 pub use master::{MasterKey, MasterKeyError, MasterKeys, Purpose};
 

@@ -4,7 +4,6 @@ use std::{
     future::pending,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -33,11 +32,11 @@ use crate::{
         ldap::{Ldap, NotAsked},
         queue::Queue,
     },
-    issuer::Issuer,
     pki::{PkiError, TokenAuthority},
     sealing::Sealing,
     secrets::{MasterKeyError, MasterKeys},
     settings::{ProcessSettings, Settings},
+    signing::{Signing, SigningError},
     tokens::Tokens,
 };
 
@@ -49,8 +48,8 @@ const WRITE_EVENTS: Duration = Duration::from_secs(1);
 const RECONCILE: Duration = Duration::from_secs(5);
 /// How often directories are asked about everybody.
 const SYNC: Duration = Duration::from_secs(15 * 60);
-/// How often it is asked whether the signing leaf is due.
-const ROTATE: Duration = Duration::from_secs(600);
+/// How often it is asked whether a signing key is due, and whether another process has turned them.
+const ROTATE: Duration = Duration::from_secs(2);
 /// How often what has become too old is removed: revocations, known networks, events of tokens and failed logins.
 const FORGET: Duration = Duration::from_secs(3600);
 
@@ -69,6 +68,9 @@ pub enum StartError {
     /// The keys that sign tokens cannot be had.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// No key can sign.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -108,7 +110,6 @@ pub enum StartError {
 pub struct Auth {
     app: App,
     proxies: Proxies,
-    authority: Arc<TokenAuthority>,
     /// True if this start made the first administrator.
     pub made_administrator: bool,
 }
@@ -126,11 +127,13 @@ impl Auth {
         if let Some(path) = &settings.bundle {
             authority.publish_bundle(path)?;
         }
-        let issuer = Issuer::new(&settings.issuer, authority.keys(clock.now())?);
         let accounts = Accounts::open(&settings.location(data), clock.clone()).await?;
         if let Some(known) = accounts.master_ids().await?.into_iter().find(|id| master.named(id).is_none()) {
             return Err(StartError::OtherMasterKey { known });
         }
+        let signing =
+            Signing::open(&settings.issuer, accounts.clone(), authority, master.clone(), clock.clone()).await?;
+        let issuer = signing.issuer().clone();
         for (name, catalog) in &settings.services {
             accounts.ensure_service(name.clone(), *catalog).await?;
         }
@@ -155,10 +158,10 @@ impl Auth {
         let first_password = FirstPassword::in_directory(data);
         let made_administrator = first_password.make(&accounts, identities.passwords()).await?;
         let tokens = Tokens::new(accounts.clone(), identities.clone(), issuer, settings.token_life, clock.clone());
-        let bundle = authority.bundle().into();
-        let app = App { accounts, identities, tokens, sealing, bundle, first_password, clock };
+        let bundle = signing.bundle().into();
+        let app = App { accounts, identities, tokens, signing, sealing, bundle, first_password, clock };
         let proxies = Proxies::trusting(settings.trusted_proxies.clone());
-        Ok(Self { app, proxies, authority: Arc::new(authority), made_administrator })
+        Ok(Self { app, proxies, made_administrator })
     }
 
     /// What handlers share, for a registry in the same process.
@@ -277,11 +280,8 @@ impl Auth {
         let mut ticks = ticks(ROTATE);
         loop {
             ticks.tick().await;
-            let (authority, now) = (self.authority.clone(), self.app.clock.now());
-            match tokio::task::spawn_blocking(move || authority.keys(now)).await {
-                Ok(Ok(keys)) => self.app.tokens.issuer().rotate(keys),
-                Ok(Err(error)) => error!(%error, "the signing key was not looked after; the old one still signs"),
-                Err(error) => error!(%error, "the signing key was not looked after; the old one still signs"),
+            if let Err(error) = self.app.signing.tend().await {
+                error!(%error, "the signing keys were not looked after; the old one still signs");
             }
         }
     }

@@ -232,7 +232,7 @@ async fn the_keys_of_development_tls_sign_no_tokens() {
         let url = portreeve.url().join("/v2/acme/web/blobs/uploads/").unwrap();
         client.post(url).bearer_auth(token).send()
     };
-    assert_eq!(begin(by("signing.key", header)).await.unwrap().status(), StatusCode::ACCEPTED);
+    assert_eq!(begin(true_token.clone()).await.unwrap().status(), StatusCode::ACCEPTED);
     for (what, token) in [
         ("a server's key under the header of a true token", by("tls.pem", header)),
         ("a server's key with its chain", by("tls.pem", &json!({"alg": "ES256", "x5c": chain}))),

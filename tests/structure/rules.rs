@@ -4,7 +4,7 @@ use super::source::{SourceFile, mentions};
 
 /// Who may import whom within the registry and within auth: a module may name what follows it, and nothing else of its
 /// crate. Every module of the two stands here.
-const DIRECTIONS: [(&str, &str, &[&str]); 27] = [
+const DIRECTIONS: [(&str, &str, &[&str]); 28] = [
     ("registry", "http", &["access", "content", "gc", "lifecycle", "health", "settings"]),
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store", "failpoints"]),
@@ -34,6 +34,7 @@ const DIRECTIONS: [(&str, &str, &[&str]); 27] = [
             "pki",
             "sealing",
             "secrets",
+            "signing",
             "first_start",
         ],
     ),
@@ -45,6 +46,8 @@ const DIRECTIONS: [(&str, &str, &[&str]); 27] = [
     ("auth", "accounts", &["audit", "permissions"]),
     // What is known of the chain's end lies in a file beside the database.
     ("auth", "audit", &["accounts", "key_files"]),
+    // The keys that sign: rows, certificates, the issuer that is given them.
+    ("auth", "signing", &["accounts", "audit", "issuer", "pki", "secrets"]),
     // What keeps the audit while the server runs.
     ("auth", "sealing", &["accounts", "audit", "secrets"]),
     // A token: who asks, what they may do, the signature.

@@ -23,6 +23,15 @@ pub const MAX_FEED_ROWS: u32 = 1000;
 /// which is what keeps numbers without gaps and without late comers.
 pub(super) async fn revoke(tx: &mut Transaction<'_>, subject: &Revoked) -> Result<(), sqlx::Error> {
     let until = tx.now() + REVOCATION_LIFE;
+    revoke_until(tx, subject, until).await
+}
+
+/// The same for a row that matters longer: a leaf that was stolen signs until its certificate ends.
+pub(super) async fn revoke_until(
+    tx: &mut Transaction<'_>,
+    subject: &Revoked,
+    until: Timestamp,
+) -> Result<(), sqlx::Error> {
     let (kind, subject) = words(subject);
     let (seq,): (i64,) = on!(tx, c => sqlx::query_as(
         "UPDATE counter SET value = value + 1 WHERE name = 'revocation' RETURNING value").fetch_one(c).await)?;
@@ -77,35 +86,12 @@ impl Accounts {
         self.changes.subscribe()
     }
 
-    /// Refuses every token that a signing leaf made.
-    ///
-    /// # Errors
-    /// The database did not answer.
-    pub async fn revoke_leaf(&self, key_id: &str) -> Result<(), Error> {
-        self.change(RevokeLeaf { key_id: key_id.to_owned() }).await
-    }
-
     /// Removes rows that no living token can be older than.
     ///
     /// # Errors
     /// The database did not answer.
     pub async fn forget_old_revocations(&self) -> Result<u64, Error> {
         self.change(Forget).await
-    }
-}
-
-struct RevokeLeaf {
-    key_id: String,
-}
-
-impl shared::database::Operation for RevokeLeaf {
-    type Output = ();
-    type Refusal = super::Refusal;
-    const NAME: &'static str = "revoke_leaf";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), super::Failure> {
-        revoke(tx, &Revoked::Leaf(self.key_id.clone())).await?;
-        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use super::{CliError, request::Request};
 mod audit;
 mod bounds;
 mod grants;
+mod keys;
 mod namespaces;
 mod robots;
 mod services;
@@ -22,6 +23,7 @@ mod users;
 pub(super) use self::{
     audit::{AuditCommand, AuditFilter},
     grants::GrantCommand,
+    keys::KeysCommand,
     namespaces::NamespaceCommand,
     robots::RobotCommand,
     services::ServiceCommand,

@@ -9,6 +9,7 @@ mod credentials;
 mod explain;
 mod grants;
 mod holders;
+mod keys;
 mod me;
 mod namespaces;
 mod output;
@@ -90,6 +91,9 @@ routes! {
     "/api/v1/services" => get(services::list), post(services::add);
     "/api/v1/audit" => get(audit::list);
     "/api/v1/audit/trail" => get(audit::trail);
+    "/api/v1/keys" => get(keys::list);
+    "/api/v1/keys/rotate" => post(keys::rotate);
+    "/api/v1/keys/{key}" => delete(keys::revoke);
     "/api/v1/explain" => get(explain::explain);
 }
 

@@ -14,6 +14,7 @@ use crate::{
     accounts::{self, Refusal, names::NameError, networks::NetworkError},
     identity::{NotIdentified, passwords::UnfitPassword, queue::Busy},
     permissions::NotGiven,
+    signing::SigningError,
 };
 
 /// Why the admin API did not do what was asked.
@@ -67,6 +68,9 @@ pub enum ApiError {
     /// The database did not answer.
     #[error("the accounts cannot be reached at the moment")]
     Unavailable(#[source] DatabaseError),
+    /// A signing key was not made, or what is stored cannot sign.
+    #[error("the signing keys could not be turned; look for this request in the server's log")]
+    NoKey(#[source] SigningError),
 }
 
 impl From<accounts::Error> for ApiError {
@@ -109,7 +113,7 @@ impl ApiError {
             Self::Refused(refusal) => refused(refusal),
             Self::NotIdentified(error) => not_identified(error),
             Self::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::NoKey(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -136,6 +140,7 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::TooManyKeys { .. }
         | Refusal::TooManyTokens { .. }
         | Refusal::LastAdministrator
+        | Refusal::KeysChanged
         | Refusal::RobotInAdminTeam
         | Refusal::AlreadyStarted
         | Refusal::ForeignPassword(_) => StatusCode::CONFLICT,
@@ -145,7 +150,8 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::TeamUnknown
         | Refusal::MappingUnknown
         | Refusal::GrantUnknown
-        | Refusal::ServiceUnknown => StatusCode::NOT_FOUND,
+        | Refusal::ServiceUnknown
+        | Refusal::KeyUnknown => StatusCode::NOT_FOUND,
     }
 }
 

@@ -16,11 +16,12 @@ use crate::{
     },
     first_start::FirstPassword,
     identity::{Identities, Peer, Providers, queue::Queue},
-    issuer::{DEFAULT_LIFE, Issuer},
+    issuer::DEFAULT_LIFE,
     permissions::{Catalog, Subject},
     pki::{TokenAuthority, TokenKey},
     sealing::{Retention, Sealing},
     secrets::{MasterKey, MasterKeys, SecretKind, mint},
+    signing::Signing,
     tokens::{Shown, TokenRequest, Tokens},
 };
 
@@ -44,14 +45,15 @@ impl House {
         }
         let keys = tempfile::tempdir().unwrap();
         let authority = TokenAuthority::open(keys.path(), TokenKey::Own, clock.now()).unwrap();
-        let issuer = Issuer::new("https://auth.test", authority.keys(clock.now()).unwrap());
         let master = MasterKeys::of(MasterKey::from_bytes(&Secret::new([7; 32])), None);
+        let signing = Signing::open("https://auth.test", accounts.clone(), authority, master.clone(), clock.clone());
+        let signing = signing.await.unwrap();
+        let (issuer, bundle) = (signing.issuer().clone(), signing.bundle());
         let identities = Identities::new(accounts.clone(), master, Queue::new(2, 64), providers, clock.clone());
         let sealing = Sealing::new(&accounts, identities.keys(), keys.path(), Retention::default()).unwrap();
         let tokens = Tokens::new(accounts.clone(), identities.clone(), issuer, DEFAULT_LIFE, clock.clone());
         let first_password = FirstPassword::in_directory(keys.path());
-        let app =
-            App { accounts, identities, tokens, sealing, bundle: authority.bundle().into(), first_password, clock };
+        let app = App { accounts, identities, tokens, signing, sealing, bundle: bundle.into(), first_password, clock };
         Self { app, _keys: keys }
     }
 

@@ -51,7 +51,7 @@ impl Revocations {
     /// Whether a token is revoked for operations in these namespaces.
     ///
     /// A token without an epoch is older than every row: who signs for us and sends no epoch cannot tell that it
-    /// has seen the change.
+    /// has seen the change. A leaf is revoked because its key is not trusted any more, and then its epochs are not either.
     pub fn refuse<'a>(&self, token: &VerifiedToken, namespaces: impl Iterator<Item = &'a str>) -> bool {
         let rows = self.rows.load();
         if rows.is_empty() {
@@ -62,7 +62,8 @@ impl Revocations {
         let revoked = |subject| rows.get(&subject).is_some_and(|row| epoch < row.seq);
         claims.credential.map(Revoked::Credential).is_some_and(revoked)
             || claims.principal.map(Revoked::Principal).is_some_and(revoked)
-            || token.leaf.as_ref().is_some_and(|leaf| revoked(Revoked::Leaf(leaf.to_string())))
+            // Whoever has stolen a key writes whatever epoch they like.
+            || token.leaf.as_ref().is_some_and(|leaf| rows.contains_key(&Revoked::Leaf(leaf.to_string())))
             || revoked(Revoked::Everyone)
             || namespaces.map(|namespace| Revoked::Namespace(namespace.to_owned())).any(revoked)
     }
