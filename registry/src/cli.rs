@@ -136,7 +136,9 @@ pub enum CommandError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The facts that belong to the data directory lie in a database that the command was not told of.
-    #[error("what {} holds is not in its registry.db: name the configuration that its server runs with", .0.display())]
+    #[error(
+        "what {} holds is not in its registry.db: name the configuration that its server runs with (`reindex --database-lost` begins a new database)", .0.display()
+    )]
     Elsewhere(PathBuf),
     /// There is no answer to print.
     #[error(transparent)]

@@ -118,6 +118,14 @@ impl StoreError {
     }
 }
 
+/// Whether any bytes at all are to be seen. A disk that is not mounted shows none: what is missing then is no word about a blob.
+///
+/// # Errors
+/// The store cannot be listed.
+pub(crate) async fn is_there(store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(!store.list(None, 1).await?.is_empty())
+}
+
 /// Bytes that a listing found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {

@@ -271,7 +271,11 @@ async fn bytes_without_a_database_are_blobs_again() {
     for name in ["registry.db", "registry.db-wal", "registry.db-shm"] {
         let _ = fs::remove_file(portreeve.data().join(name));
     }
-    let found = json_of(&reindex(&portreeve).succeeds().await);
+    // It could be a registry whose facts are in PostgreSQL.
+    reindex(&portreeve).fails().await.says("is not in its registry.db").says("--database-lost");
+    assert!(!portreeve.data().join("registry.db").exists());
+    let lost = portreeve.command(&["registry", "reindex", "--database-lost", "--json"]);
+    let found = json_of(&lost.succeeds().await);
     let blobs = found["reindexed"]["blobs"].as_u64().unwrap();
     assert!(blobs >= 3 * before.len() as u64, "{found}");
     assert_eq!(

@@ -99,11 +99,16 @@ impl Where {
         Ok((settings, held))
     }
 
-    /// The same for a directory that must hold bytes already: a mistyped name makes nothing.
-    pub(super) fn claim_blobs(&self) -> Result<(Settings, DataDirectory), CommandError> {
-        let data = self.directory(self.settings()?.as_ref());
+    /// The same for a directory that must hold bytes already: a mistyped name makes nothing. Without a configuration its facts must lie in it, unless
+    /// they are `lost`: a directory whose facts are in PostgreSQL looks the same, and a database begun beside it would know nothing of what is live.
+    pub(super) fn claim_blobs(&self, lost: bool) -> Result<(Settings, DataDirectory), CommandError> {
+        let configured = self.settings()?;
+        let data = self.directory(configured.as_ref());
         if !data.join("blobs").is_dir() {
             return Err(DataDirectoryError::NotOne { path: data }.into());
+        }
+        if configured.is_none() && !lost {
+            check_facts(&data)?;
         }
         self.claim()
     }

@@ -26,6 +26,9 @@ pub struct Reindex {
     /// For how many days it holds it; what nobody has pushed by then is collected.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
+    /// There is no database any more, neither here nor in PostgreSQL: begin one in the data directory.
+    #[arg(long)]
+    database_lost: bool,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -37,7 +40,7 @@ impl Reindex {
     /// # Errors
     /// [`CommandError`], to be printed.
     pub async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
-        let (settings, held) = self.registry.claim_blobs()?;
+        let (settings, held) = self.registry.claim_blobs(self.database_lost)?;
         let holding = Holding { repository: self.repository.clone(), life: DAY * self.days };
         let (mut printed, mut files) = (Ok(()), Vec::new());
         let mut tell = |event: ReindexEvent| match event {

@@ -44,7 +44,7 @@ impl Restore {
         let source = self.source()?;
         let (settings, held) = match source {
             Source::Backup(_) => self.registry.claim()?,
-            Source::DatabaseRestored => self.registry.claim_blobs()?,
+            Source::DatabaseRestored => self.registry.claim_blobs(false)?,
         };
         let over = if self.force { Over::WhatIsThere } else { Over::Nothing };
         let mut printer = Printer::new(self.json);

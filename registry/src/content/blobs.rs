@@ -12,7 +12,7 @@ use crate::{
         links::Lease,
         manifests::{Due, ManifestId, Purge},
     },
-    store::{Reading, StorageKey, StoreError},
+    store::{self, Reading, StorageKey, StoreError},
 };
 
 /// How often a deletion purges manifests that were deleted while it went on.
@@ -67,12 +67,15 @@ impl Content {
     /// Streams a range of a blob's bytes; the range lies within its size.
     ///
     /// # Errors
-    /// [`Error::BlobDamaged`] if the bytes are missing or too few. The blob is marked, so that the next push of it heals.
+    /// [`Error::BlobDamaged`] if the bytes are missing or too few. The blob is marked, so that the next push of it heals; not where no bytes at all
+    /// are to be seen, because that is a disk that is not mounted.
     pub async fn read_blob(&self, blob: &Blob, range: Range<u64>) -> Result<Reading, Error> {
         match self.store.read(&blob.held.key, range).await {
             Ok(reading) => Ok(reading),
             Err(source @ (StoreError::NotFound(_) | StoreError::TooShort { .. })) => {
-                self.mark_damaged(blob).await?;
+                if store::is_there(&*self.store).await? {
+                    self.mark_damaged(blob).await?;
+                }
                 Err(Error::BlobDamaged { digest: blob.digest, source })
             }
             Err(error) => Err(error.into()),

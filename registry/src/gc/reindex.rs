@@ -135,26 +135,35 @@ async fn hash(store: &dyn Store, stray: &Listed) -> Result<Option<Digest>, Error
     }
 }
 
+/// A row that says it has the bytes already is believed when they are where it says.
 async fn index(
     metadata: &Metadata,
     store: &dyn Store,
     holding: &Holding,
     (stray, digest): (&Listed, Digest),
 ) -> Result<Became, Error> {
-    let index = IndexBytes {
+    let mut index = IndexBytes {
         place: Place { key: stray.key.clone(), store: store.name().to_owned() },
         digest,
         size: stray.size,
         repository: holding.repository.clone(),
         life: holding.life,
+        missing: None,
         hot: metadata.blobs().clone(),
     };
-    match metadata.write(index).await {
-        Ok(Indexed::New) => Ok(Became::Blob),
-        Ok(Indexed::Healed) => Ok(Became::Healed),
-        Ok(Indexed::Surplus) => Ok(Became::Surplus),
-        Err(WriteError::Refused(exceeded)) => Err(Error::DoesNotFit(exceeded)),
-        Err(WriteError::Unavailable(error)) => Err(error.into()),
+    loop {
+        let known = match metadata.write(index.clone()).await {
+            Ok(Indexed::New) => return Ok(Became::Blob),
+            Ok(Indexed::Healed) => return Ok(Became::Healed),
+            Ok(Indexed::Surplus(known)) => known,
+            Err(WriteError::Refused(exceeded)) => return Err(Error::DoesNotFit(exceeded)),
+            Err(WriteError::Unavailable(error)) => return Err(error.into()),
+        };
+        // What lies in another store cannot be looked at from here.
+        if known.store != store.name() || store.size(&known.key).await? == Some(stray.size) {
+            return Ok(Became::Surplus);
+        }
+        index.missing = Some(known.key);
     }
 }
 

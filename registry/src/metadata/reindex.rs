@@ -21,12 +21,13 @@ use super::{
     trash::{self, Place},
     usage,
 };
+use crate::store::StorageKey;
 
 /// What the rows call whoever holds the found blobs.
 const HOLDER: &str = "reindex";
 
 /// Gives found bytes a row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IndexBytes {
     /// Where they lie.
     pub place: Place,
@@ -38,19 +39,21 @@ pub struct IndexBytes {
     pub repository: RepositoryName,
     /// For how long, if nobody pushes them.
     pub life: Duration,
+    /// Where the registry says that it has them, and they were looked for in vain.
+    pub missing: Option<StorageKey>,
     /// Where answers about blobs may be kept.
     pub hot: HotBlobs,
 }
 
 /// What became of found bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Indexed {
     /// They are a blob now.
     New,
     /// They took the place of damaged ones.
     Healed,
-    /// The registry has them under another key: these have no row still.
-    Surplus,
+    /// The registry says that it has them in this other place: these have no row still. Whether they are there is for the store to say.
+    Surplus(Place),
 }
 
 impl Operation for IndexBytes {
@@ -61,7 +64,9 @@ impl Operation for IndexBytes {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Indexed, Failure<Exceeded>> {
         let repository = repositories::ensure(tx, &self.repository).await?;
         match blobs::lock(tx, &self.digest).await? {
-            Some(known) if known.is_live() => Ok(Indexed::Surplus),
+            Some(known) if known.is_live() && self.missing.as_ref() != Some(&known.place.key) => {
+                Ok(Indexed::Surplus(known.place))
+            }
             Some(damaged) => self.heal(tx, &damaged).await.map(|()| Indexed::Healed),
             None => self.insert(tx, repository).await.map(|()| Indexed::New),
         }

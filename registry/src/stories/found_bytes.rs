@@ -21,6 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 on_both! {
     found_bytes_are_held_until_somebody_pushes_them_or_their_time_is_over
     what_a_damaged_blob_is_waiting_for_heals_it
+    what_a_row_misses_is_not_put_aside
     what_cannot_be_read_lies_where_it_lay
     a_quota_that_is_too_small_is_said
 }
@@ -101,6 +102,24 @@ async fn what_a_damaged_blob_is_waiting_for_heals_it(stage: &mut Stage) {
 /// The end of a line about five bytes.
 fn written(key: &StorageKey, digest: &Digest) -> String {
     format!(" {key} 5 {digest}")
+}
+
+async fn what_a_row_misses_is_not_put_aside(stage: &mut Stage) {
+    let digest = stage.push("acme/web", "the only copy").await.unwrap();
+    stage.push("acme/web", "another blob").await.unwrap();
+    // Nobody has read it since: its row still says that it is there.
+    let row = "SELECT storage_key FROM blob WHERE size = 13";
+    std::fs::remove_file(stage.file(row).await).unwrap();
+    let found = find(stage, "the only copy").await;
+    let (reindexed, _) = index(stage).await.unwrap();
+    assert_eq!(reindexed, Reindexed { healed: 1, ..Reindexed::default() });
+    assert_eq!(stage.store.size(&found).await.unwrap(), Some(13));
+    assert_eq!(stage.pull("acme/web", &digest).await.unwrap(), "the only copy");
+    // With bytes under both keys the row is right, and the others are surplus.
+    let surplus = find(stage, "the only copy").await;
+    let (reindexed, _) = index(stage).await.unwrap();
+    assert_eq!(reindexed, Reindexed { surplus: 1, ..Reindexed::default() });
+    assert_eq!(stage.store.size(&surplus).await.unwrap(), None);
 }
 
 async fn what_cannot_be_read_lies_where_it_lay(stage: &mut Stage) {

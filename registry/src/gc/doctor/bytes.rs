@@ -17,7 +17,7 @@ use crate::{
         },
         repair::MarkVerified,
     },
-    store::{StorageKey, StoreError},
+    store::{self, StorageKey, StoreError},
 };
 
 /// How many blobs are hashed for one word in the database,
@@ -80,13 +80,18 @@ impl Doctor {
         Ok(Looked { bytes: pace.bytes(), rested: pace.rested(), ..looked })
     }
 
+    /// Writes down that bytes are damaged, where that is certain.
     async fn damaged(&self, row: &Row, fault: Fault) -> Result<Fault, Error> {
-        // A store that cannot be listed is not there at all: that is no word about a blob.
-        self.store.list(None, 1).await?;
-        if row.live {
+        if row.live && self.is_damage(&fault).await? {
             self.mark_damaged(&row.of()).await?;
         }
         Ok(fault)
+    }
+
+    /// Whether what is wrong is the blob's. What cannot be read now may be read tomorrow, and where nothing is to be seen at all, no disk is mounted.
+    pub(super) async fn is_damage(&self, fault: &Fault) -> Result<bool, Error> {
+        let unreadable = matches!(fault, Fault::BytesUnreadable { .. });
+        Ok(!unreadable && store::is_there(&*self.store).await?)
     }
 
     /// A blob whose bytes seem wrong counts if its row still says that they are under this key: under a key bytes never change, and they go after the row.

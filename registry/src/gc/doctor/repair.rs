@@ -24,6 +24,9 @@ use crate::{
 /// What only a client has.
 const PUSH_IT: &str = "push it again: that heals it";
 
+const LOOK_AT_THE_DISK: &str =
+    "that is the disk's and not the blob's: look whether it is mounted, and whether it can be read";
+
 const SOMEBODY_WRITES: &str = "somebody writes it now";
 
 impl Doctor {
@@ -34,8 +37,9 @@ impl Doctor {
             | Fault::BytesWrongSize { of, .. }
             | Fault::BytesDiffer { of, .. }
             | Fault::BytesUnreadable { of, .. } => {
-                // A store that cannot be listed is not there at all: that is no word about a blob.
-                self.store.list(None, 1).await?;
+                if !self.is_damage(fault).await? {
+                    return Ok(left(LOOK_AT_THE_DISK));
+                }
                 self.mark_damaged(of).await?;
                 Ok(left(PUSH_IT))
             }

@@ -327,7 +327,20 @@ async fn a_repeated_push_heals_damaged_bytes(stage: &mut Stage) {
 async fn a_pull_of_missing_bytes_says_so_once(stage: &mut Stage) {
     let digest = stage.push("acme/web", "fragile").await.unwrap();
     assert!(stage.holds("acme/web", &digest).await);
-    fs::remove_file(stage.file(BLOB).await).unwrap();
+    let file = stage.file(BLOB).await;
+    let away = stage.store_path().join("away");
+    fs::rename(&file, &away).unwrap();
+    for _ in 0..2 {
+        let damaged = stage.pull("acme/web", &digest).await;
+        assert!(
+            matches!(damaged, Err(Error::BlobDamaged { .. })),
+            "no bytes at all are a disk that is away: {damaged:?}"
+        );
+    }
+    fs::rename(&away, &file).unwrap();
+    assert_eq!(stage.pull("acme/web", &digest).await.unwrap(), "fragile");
+    stage.push("acme/web", "another").await.unwrap();
+    fs::remove_file(&file).unwrap();
     let damaged = stage.pull("acme/web", &digest).await;
     assert!(matches!(damaged, Err(Error::BlobDamaged { .. })), "{damaged:?}");
     let unknown = stage.pull("acme/web", &digest).await;

@@ -5,6 +5,7 @@ use std::fs;
 use super::cases::{CASES, Case, TWICE, prepare};
 use crate::{
     gc::doctor::{Depth, Finding},
+    metadata::examine::fault::Fault,
     stories::stage::{Stage, digest, name, on_both},
 };
 use shared::database::Dialect;
@@ -120,6 +121,11 @@ async fn a_disk_that_is_away_is_no_word_about_a_blob(stage: &mut Stage) {
     let (blobs, away) = (stage.store_path().join("blobs"), stage.store_path().join("away"));
     fs::rename(&blobs, &away).unwrap();
     stage.doctor().findings(Depth::Deep).await.unwrap_err();
+    // Where the disk is mounted on `blobs`, what is there without it is an empty directory.
+    fs::create_dir(&blobs).unwrap();
+    let findings = stage.doctor().findings(Depth::Deep).await.unwrap();
+    assert!(findings.iter().any(|finding| matches!(finding.fault, Fault::BytesMissing(_))), "{findings:?}");
+    fs::remove_dir(&blobs).unwrap();
     fs::rename(&away, &blobs).unwrap();
     stage.is_healthy().await;
 }
