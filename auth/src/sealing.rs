@@ -49,7 +49,7 @@ pub struct Sealing(Arc<Parts>);
 struct Parts {
     accounts: Accounts,
     sealer: Sealer,
-    keys: Vec<PublicKey>,
+    keys: Arc<[PublicKey]>,
     witness: Witness,
     known: Mutex<Option<Head>>,
     retention: Retention,
@@ -123,7 +123,8 @@ impl Sealing {
         let Retention { changes: long, tokens: short } = self.0.retention;
         let mut removed = 0;
         loop {
-            let remove = Remove { sealer: self.0.sealer.clone(), long, short };
+            let (sealer, keys) = (self.0.sealer.clone(), self.0.keys.clone());
+            let remove = Remove { sealer, keys, long, short };
             let (events, more) = self.0.accounts.remove_events(remove).await?;
             removed += events;
             if !more {

@@ -17,6 +17,8 @@ use crate::audit::{
 
 /// Most rows that one page looks at. One that finds less than it may is short, and says where to go on.
 const LOOKED_AT: i64 = 5_000;
+/// Most bodies that are read at once: one may have some kilobytes.
+const BODIES: i64 = 200;
 /// Most rows of one part of the trail.
 const PART: i64 = 1_000;
 /// Events are written within seconds of what they tell; a page that has come so far before `since` is the last.
@@ -113,18 +115,25 @@ impl Accounts {
         let floor: Option<(i64, i64)> = on!(reader, c => sqlx::query_as(
             "SELECT id, at FROM audit WHERE id < $1 ORDER BY id DESC LIMIT 1 OFFSET $2")
             .bind(after).bind(LOOKED_AT - 1).fetch_optional(c).await)?;
-        let rows = matching(&mut reader, wanted, floor.map_or(0, |(id, _)| id), after).await?;
-        let mut events = Vec::new();
-        for row in rows {
-            // What somebody has damaged is listed as it stands.
-            let body: Value = serde_json::from_str(&row.body).unwrap_or(Value::String(row.body));
-            if !is_by(wanted, &body) {
-                continue;
+        let (lowest, mut before, mut events) = (floor.map_or(0, |(id, _)| id), after, Vec::new());
+        loop {
+            let rows = matching(&mut reader, wanted, lowest, before).await?;
+            let full = rows.len() as i64 == BODIES;
+            before = rows.last().map_or(before, |row| row.id);
+            for row in rows {
+                // What somebody has damaged is listed as it stands.
+                let body: Value = serde_json::from_str(&row.body).unwrap_or(Value::String(row.body));
+                if !is_by(wanted, &body) {
+                    continue;
+                }
+                if events.len() == limit {
+                    return Ok(Events { next: events.last().map(|event: &Listed| event.id), events });
+                }
+                events.push(Listed { id: row.id, seq: row.seq, namespace: row.namespace, body });
             }
-            if events.len() == limit {
-                return Ok(Events { next: events.last().map(|event: &Listed| event.id), events });
+            if !full {
+                break;
             }
-            events.push(Listed { id: row.id, seq: row.seq, namespace: row.namespace, body });
         }
         let older =
             |(_, at): &(i64, i64)| wanted.since.is_none_or(|since| since - WRITTEN_LATE <= Timestamp::from_micros(*at));
@@ -221,7 +230,7 @@ async fn matching(
     on!(reader, c => sqlx::query_as(text)
         .bind(floor).bind(after)
         .bind(wanted.since.map_or(i64::MIN, Timestamp::micros)).bind(wanted.until.map_or(i64::MAX, Timestamp::micros))
-        .bind(wanted.outcome.map(Outcome::word)).bind(what).bind(namespaces)
+        .bind(wanted.outcome.map(Outcome::word)).bind(what).bind(namespaces).bind(BODIES)
         .fetch_all(c).await)
 }
 
@@ -229,12 +238,12 @@ const MATCHING_SQLITE: &str = "SELECT audit.id, audit.seq, namespace.name AS nam
     LEFT JOIN namespace ON namespace.id = audit.namespace_id AND namespace.id <> 0 \
     WHERE audit.id >= $1 AND audit.id < $2 AND audit.at >= $3 AND audit.at < $4 AND ($5 IS NULL OR audit.outcome = $5) \
     AND ($6 IS NULL OR audit.event IN (SELECT value FROM json_each($6))) \
-    AND ($7 IS NULL OR audit.namespace_id IN (SELECT value FROM json_each($7))) ORDER BY audit.id DESC";
+    AND ($7 IS NULL OR audit.namespace_id IN (SELECT value FROM json_each($7))) ORDER BY audit.id DESC LIMIT $8";
 const MATCHING_POSTGRES: &str = "SELECT audit.id, audit.seq, namespace.name AS namespace, audit.body FROM audit \
     LEFT JOIN namespace ON namespace.id = audit.namespace_id AND namespace.id <> 0 \
     WHERE audit.id >= $1 AND audit.id < $2 AND audit.at >= $3 AND audit.at < $4 AND ($5::text IS NULL OR audit.outcome = $5) \
     AND ($6::text IS NULL OR audit.event IN (SELECT json_array_elements_text($6::json))) \
-    AND ($7::text IS NULL OR audit.namespace_id::text IN (SELECT json_array_elements_text($7::json))) ORDER BY audit.id DESC";
+    AND ($7::text IS NULL OR audit.namespace_id::text IN (SELECT json_array_elements_text($7::json))) ORDER BY audit.id DESC LIMIT $8";
 
 fn json_list<T: serde::Serialize>(values: impl Iterator<Item = T>) -> Option<String> {
     serde_json::to_string(&values.collect::<Vec<_>>()).ok()

@@ -11,10 +11,11 @@ use shared::{
     database::{Dialect, Failure, Operation, Transaction},
     on,
 };
+use tracing::error;
 
 use super::{
     Actor, Event, EventName,
-    chain::{Checkpoint, CheckpointKey, Kept, Link, Removed, Signature},
+    chain::{Checkpoint, CheckpointKey, Kept, Link, PublicKey, Removed, Signature},
     record,
     verify::Head,
 };
@@ -178,6 +179,8 @@ async fn number(tx: &mut Transaction<'_>, rows: &Value) -> Result<u64, sqlx::Err
 /// Events of each kind that were sealed before their time are removed, whole batches only.
 pub(crate) struct Remove {
     pub(crate) sealer: Sealer,
+    /// What its checkpoints are signed with.
+    pub(crate) keys: Arc<[PublicKey]>,
     /// How long batches of each kind stay; None is for good.
     pub(crate) long: Option<Duration>,
     pub(crate) short: Option<Duration>,
@@ -199,28 +202,61 @@ impl Operation for Remove {
             "SELECT seq, hash, signature, at, first_seq, kept, removed_first, removed_at, removed_signature FROM audit_checkpoint ",
             "WHERE removed_at IS NULL AND ((kept = 'long' AND at < $1) OR (kept = 'short' AND at < $2)) ORDER BY seq LIMIT $3"))
             .bind(before(self.long)).bind(before(self.short)).bind(REMOVED_AT_ONCE).fetch_all(c).await)?;
-        let (mut events, batches) = (0, due.len());
-        for stored in due {
-            events += self.remove(tx, &stored.into(), now).await?;
+        let more = due.len() as i64 == REMOVED_AT_ONCE;
+        let (mut events, mut batches) = (0, 0);
+        for batch in due.into_iter().map(Checkpoint::from) {
+            // Whoever can write the database must not have the server remove, and sign away, what it would keep.
+            if self.is_as_sealed(tx, &batch).await? {
+                events += self.remove(tx, &batch, now).await?;
+                batches += 1;
+            } else {
+                error!(
+                    first = batch.first,
+                    last = batch.last,
+                    "a batch of the audit is not as it was sealed; it is not removed: verify tells what was changed"
+                );
+            }
         }
         if batches > 0 {
             let event =
                 Event::done(EventName::EventsRemoved, "audit").with(json!({ "batches": batches, "events": events }));
             record(tx, &Actor::system(), &event).await?;
         }
-        Ok((events, batches as i64 == REMOVED_AT_ONCE))
+        // Batches that stay would be looked at again and again.
+        Ok((events, more && batches > 0))
     }
 }
 
 impl Remove {
+    /// Whether checkpoint and rows say what was signed: how long they are kept and since when, and as many rows as there were.
+    async fn is_as_sealed(&self, tx: &mut Transaction<'_>, batch: &Checkpoint) -> Result<bool, sqlx::Error> {
+        if !batch.is_signed_by(&self.keys) {
+            return Ok(false);
+        }
+        let (rows,): (i64,) = on!(tx, c => sqlx::query_as("SELECT count(*) FROM audit WHERE seq BETWEEN $1 AND $2")
+            .bind(batch.first).bind(batch.last).fetch_one(c).await)?;
+        Ok(rows == batch.last - batch.first + 1)
+    }
+
+    /// The first of the removed rows just before, if that is signed too. Its checkpoint gives way: one is enough to go on from.
+    async fn removed_before(&self, tx: &mut Transaction<'_>, batch: &Checkpoint) -> Result<Option<i64>, sqlx::Error> {
+        let before: Option<StoredCheckpoint> = on!(tx, c => sqlx::query_as(concat!(
+            "SELECT seq, hash, signature, at, first_seq, kept, removed_first, removed_at, removed_signature FROM audit_checkpoint ",
+            "WHERE seq = $1 AND removed_at IS NOT NULL"))
+            .bind(batch.first - 1).fetch_optional(c).await)?;
+        let before = before.map(Checkpoint::from).filter(|before| before.is_signed_by(&self.keys));
+        let Some((last, removed)) = before.and_then(|before| Some((before.last, before.removed?))) else {
+            return Ok(None);
+        };
+        on!(tx, c => sqlx::query("DELETE FROM audit_checkpoint WHERE seq = $1").bind(last).execute(c).await.map(drop))?;
+        Ok(Some(removed.first))
+    }
+
     async fn remove(&self, tx: &mut Transaction<'_>, batch: &Checkpoint, now: Timestamp) -> Result<u64, sqlx::Error> {
         let events = on!(tx, c => sqlx::query("DELETE FROM audit WHERE seq BETWEEN $1 AND $2")
             .bind(batch.first).bind(batch.last).execute(c).await.map(|done| done.rows_affected()))?;
-        // The checkpoint of removed rows just before gives way: one is enough to go on from.
-        let before: Option<(i64,)> = on!(tx, c => sqlx::query_as(
-            "DELETE FROM audit_checkpoint WHERE seq = $1 AND removed_at IS NOT NULL RETURNING removed_first")
-            .bind(batch.first - 1).fetch_optional(c).await)?;
-        let removed = self.sealer.key.remove(batch, before.map_or(batch.first, |(first,)| first), now);
+        let before = self.removed_before(tx, batch).await?;
+        let removed = self.sealer.key.remove(batch, before.unwrap_or(batch.first), now);
         on!(tx, c => sqlx::query(
             "UPDATE audit_checkpoint SET removed_first = $2, removed_at = $3, removed_signature = $4 WHERE seq = $1")
             .bind(batch.last).bind(removed.first).bind(removed.at.micros()).bind(&removed.signature.0)

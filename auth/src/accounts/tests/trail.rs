@@ -28,6 +28,7 @@ on_both! {
     an_end_cut_off_under_a_running_server_becomes_an_event
     a_damaged_witness_is_not_taken_for_none
     what_is_old_goes_in_batches_and_the_trail_stays_whole
+    what_was_changed_is_not_removed_and_signed_away
     a_backlog_is_sealed_batch_by_batch
     events_are_found_by_who_what_where_and_when
 }
@@ -196,6 +197,30 @@ async fn what_is_old_goes_in_batches_and_the_trail_stays_whole(fixture: &Fixture
     let whole = verify(fixture, &office.sealing).await.unwrap();
     assert_eq!((whole.removed, whole.events), (5, 7));
     assert_eq!(whole.checkpoints, 6, "three changes' batches, what is left of removed ones, and two that tell of it");
+}
+
+/// Who can write the database can tell the server that something is old.
+async fn what_was_changed_is_not_removed_and_signed_away(fixture: &Fixture) {
+    let office = sealed(fixture).await;
+    let whole = verify(fixture, &office.sealing).await.unwrap();
+    save(fixture).await;
+    // Changes are kept for good, and a moment later the checkpoint says again what was signed.
+    fixture.tamper("UPDATE audit_checkpoint SET kept = 'short', at = 0 WHERE seq = 4").await;
+    assert_eq!(office.sealing.remove_old().await.unwrap(), 0);
+    let signed = "SELECT at FROM saved_checkpoint AS saved WHERE saved.seq = audit_checkpoint.seq";
+    fixture.tamper(&format!("UPDATE audit_checkpoint SET kept = 'long', at = ({signed}) WHERE seq = 4")).await;
+    assert_eq!(verify(fixture, &office.sealing).await.unwrap(), whole, "nothing has gone");
+    // Some of a batch whose time comes.
+    fixture.tamper("DELETE FROM audit WHERE seq = 6").await;
+    fixture.pass(TOKENS_KEPT + Duration::from_secs(60));
+    assert_eq!(office.sealing.remove_old().await.unwrap(), 0);
+    assert_eq!(verify(fixture, &office.sealing).await, Err(Break::Missing { from: 6, to: 6 }));
+    restore(fixture).await;
+    // Changes taken out, and a removal that nobody signed, right before a batch that goes.
+    fixture.tamper("DELETE FROM audit WHERE seq = 5").await;
+    fixture.tamper("UPDATE audit_checkpoint SET removed_first = 5, removed_at = 1, removed_signature = signature WHERE seq = 5").await;
+    assert_eq!(office.sealing.remove_old().await.unwrap(), 2, "the tokens");
+    assert_eq!(verify(fixture, &office.sealing).await, Err(Break::Forged { seq: 5 }));
 }
 
 async fn a_backlog_is_sealed_batch_by_batch(fixture: &Fixture) {

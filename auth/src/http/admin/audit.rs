@@ -105,7 +105,7 @@ async fn reach(app: &App, caller: &ApiCaller, namespace: Option<&str>) -> Result
         };
     }
     let name = name.ok_or(ApiError::SystemOnly)?;
-    if !caller.may(app, &name, Action::Admin).await? {
+    if !caller.may(app, &name, Action::Read).await? {
         return Err(ApiError::NotFound);
     }
     // That of today: what was done to an earlier namespace of the name is not its owner's.

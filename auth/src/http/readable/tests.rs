@@ -70,12 +70,16 @@ async fn anonymous_reads_what_is_public(fixture: &Fixture) {
 
 async fn who_shows_no_living_token_of_ours_is_told_nothing(fixture: &Fixture) {
     let house = House::of(fixture).await;
-    let stranger = House::of(fixture).await;
+    // Another house: its keys lie in a database of its own.
+    let elsewhere = Fixture::sqlite().await;
+    let stranger = House::of(&elsewhere).await;
+    let theirs = stranger.user(&elsewhere, "alice", "correct horse").await;
+    let their_key = stranger.secret(&elsewhere, &theirs, SecretKind::PersonalToken).await;
     let alice = house.user(fixture, "alice", "correct horse").await;
     let key = house.secret(fixture, &alice, SecretKind::PersonalToken).await;
     let token = house.token(SERVICE, "alice", &key).await;
     told(&house, &token).await;
-    let foreign = stranger.token(SERVICE, "alice", &key).await;
+    let foreign = stranger.token(SERVICE, "alice", &their_key).await;
     for authorization in [
         None,
         Some(format!("Bearer {foreign}")),
