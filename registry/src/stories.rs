@@ -1,6 +1,7 @@
 //! Stories of bytes, told over everything below `http`: content, collector, metadata and store together.
 
 mod backups;
+mod batches;
 mod beside_each_other;
 mod by_hand;
 mod collecting;

@@ -80,11 +80,31 @@ impl Operation for EmptyRepositories {
     }
 }
 
-/// Holds a manifest's row until somebody waits for it, and asks for another's then, as an operation does that changes both in
+/// A row that somebody can hold.
+pub(crate) enum Row {
+    Manifest(Digest),
+    /// Of a namespace.
+    Usage(&'static str),
+}
+
+impl Row {
+    /// How it is locked, and the text that it is found by.
+    fn lock(&self) -> (&'static str, String) {
+        match self {
+            Self::Manifest(digest) => ("SELECT id FROM manifest WHERE digest = $1 FOR UPDATE", digest.to_string()),
+            Self::Usage(namespace) => (
+                "SELECT namespace_id FROM usage WHERE namespace_id = (SELECT id FROM namespace WHERE name = $1) FOR UPDATE",
+                (*namespace).to_owned(),
+            ),
+        }
+    }
+}
+
+/// Holds a row until somebody waits for it, and asks for another's then, as an operation does that changes both in
 /// everybody's order. It fails where whoever waits holds the second one already. For PostgreSQL alone.
 pub(crate) struct LockBoth {
-    pub(crate) first: Digest,
-    pub(crate) second: Digest,
+    pub(crate) first: Row,
+    pub(crate) second: Row,
     /// Told when the first is held.
     pub(crate) held: Arc<Notify>,
 }
@@ -95,8 +115,7 @@ impl Operation for LockBoth {
     const NAME: &'static str = "lock_both";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Infallible>> {
-        let lock = "SELECT id FROM manifest WHERE digest = $1 FOR UPDATE";
-        let first = self.first.to_string();
+        let (lock, first) = self.first.lock();
         let _: (i64,) = on!(tx, c => sqlx::query_as(lock).bind(first).fetch_one(c).await)?;
         self.held.notify_one();
         // Not pg_stat_activity: a transaction sees there the connections of its first look, and whoever comes may have a new one.
@@ -105,9 +124,9 @@ impl Operation for LockBoth {
         while on!(tx, c => sqlx::query_as::<_, (i64,)>(waiting).fetch_one(c).await)?.0 == 0 {
             tokio::task::yield_now().await;
         }
-        let lock = "SELECT id FROM manifest WHERE digest = $1 FOR UPDATE NOWAIT";
-        let second = self.second.to_string();
-        let _: (i64,) = on!(tx, c => sqlx::query_as(lock).bind(second).fetch_one(c).await)?;
+        let (lock, second) = self.second.lock();
+        let lock = format!("{lock} NOWAIT");
+        let _: (i64,) = on!(tx, c => sqlx::query_as(AssertSqlSafe(lock)).bind(second).fetch_one(c).await)?;
         Ok(())
     }
 }

@@ -12,11 +12,22 @@ use super::{NotYours, UploadId};
 use crate::{
     failpoints::{Point, reach},
     metadata::{
-        RepositoryId, json_list,
+        NamespaceId, json_list,
         trash::{self, Place},
         usage,
     },
 };
+
+/// What a statement that deletes uploads answers: [`Gone`].
+macro_rules! gone {
+    ($delete:literal) => {
+        concat!(
+            $delete,
+            " RETURNING storage_key, store, reserved, \
+             (SELECT r.namespace_id FROM repository r WHERE r.id = upload.repository_id) AS namespace_id"
+        )
+    };
+}
 
 /// Whose request ends an upload.
 #[derive(Clone, Debug)]
@@ -46,14 +57,14 @@ impl Operation for EndUpload {
         let now = tx.now();
         let gone: Option<Gone> = match &self.ended {
             Ended::ByWriter(writer) => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND writer = $2 \
-                              RETURNING storage_key, store, repository_id, reserved";
+                let delete = gone!("DELETE FROM upload WHERE id = $1 AND writer = $2");
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(writer).fetch_optional(c).await)?
             }
             Ended::ByClient(repository) => {
-                let delete = "DELETE FROM upload WHERE id = $1 AND expires_at > $2 AND repository_id = \
-                              (SELECT id FROM repository WHERE name = $3 AND deleted_at IS NULL) \
-                              RETURNING storage_key, store, repository_id, reserved";
+                let delete = gone!(
+                    "DELETE FROM upload WHERE id = $1 AND expires_at > $2 AND repository_id = \
+                     (SELECT id FROM repository WHERE name = $3 AND deleted_at IS NULL)"
+                );
                 let repository = repository.as_str();
                 on!(tx, c => sqlx::query_as(delete).bind(id).bind(now).bind(repository).fetch_optional(c).await)?
             }
@@ -61,7 +72,7 @@ impl Operation for EndUpload {
         let gone = gone.ok_or(Failure::Refused(NotYours))?;
         reach(Point::UploadEnded)?;
         trash::throw_away(tx, &gone.place).await?;
-        Ok(usage::release(tx, gone.repository_id, gone.reserved).await?)
+        Ok(usage::release(tx, gone.namespace_id, gone.reserved).await?)
     }
 }
 
@@ -80,25 +91,25 @@ impl Operation for ExpireUploads {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<usize, Failure<Infallible>> {
         let delete = match tx.dialect() {
-            Dialect::Sqlite => {
-                "DELETE FROM upload WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) AND expires_at <= $2 \
-                 RETURNING storage_key, store, repository_id, reserved"
-            }
-            Dialect::Postgres => {
+            Dialect::Sqlite => gone!(
+                "DELETE FROM upload WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) AND expires_at <= $2"
+            ),
+            Dialect::Postgres => gone!(
                 "DELETE FROM upload WHERE id = ANY (ARRAY(SELECT id FROM upload \
                      WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint)) AND expires_at <= $2 \
-                     ORDER BY id FOR UPDATE SKIP LOCKED)) RETURNING storage_key, store, repository_id, reserved"
-            }
+                     ORDER BY id FOR UPDATE SKIP LOCKED))"
+            ),
         };
         let (ids, now) = (json_list(self.ids.iter().map(|id| id.get())), tx.now());
         let gone: Vec<Gone> = on!(tx, c => sqlx::query_as(delete).bind(ids).bind(now).fetch_all(c).await)?;
         reach(Point::UploadsDropped)?;
-        let mut reserved = BTreeMap::<RepositoryId, i64>::new();
-        gone.iter().for_each(|gone| *reserved.entry(gone.repository_id).or_default() += gone.reserved);
+        // In everybody's order, one update a namespace: every push of it meets at that row.
+        let mut reserved = BTreeMap::<NamespaceId, i64>::new();
+        gone.iter().for_each(|gone| *reserved.entry(gone.namespace_id).or_default() += gone.reserved);
         let places: Vec<Place> = gone.into_iter().map(|gone| gone.place).collect();
         trash::throw_all_away(tx, &places).await?;
-        for (repository, reserved) in reserved {
-            usage::release(tx, repository, reserved).await?;
+        for (namespace, reserved) in reserved {
+            usage::release(tx, namespace, reserved).await?;
         }
         Ok(places.len())
     }
@@ -109,6 +120,6 @@ impl Operation for ExpireUploads {
 struct Gone {
     #[sqlx(flatten)]
     place: Place,
-    repository_id: RepositoryId,
+    namespace_id: NamespaceId,
     reserved: i64,
 }

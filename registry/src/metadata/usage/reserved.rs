@@ -13,7 +13,7 @@ use super::refuse;
 use crate::{
     failpoints::{Point, reach},
     metadata::{
-        NamespaceId, RepositoryId, locking, parse_bytes,
+        NamespaceId, locking, parse_bytes,
         quotas::Exceeded,
         stored_bytes,
         uploads::{NotYours, UploadId},
@@ -176,16 +176,15 @@ async fn set(tx: &mut Transaction<'_>, upload: &Upload, reserved: u64) -> Result
     Ok(reach(Point::BytesReserved)?)
 }
 
-/// Gives back what an upload of a repository had reserved; its row is gone.
+/// Gives back what uploads of a namespace had reserved; their rows are gone.
 ///
 /// # Errors
 /// The database failed.
-pub async fn release(tx: &mut Transaction<'_>, repository: RepositoryId, reserved: i64) -> Result<(), sqlx::Error> {
+pub async fn release(tx: &mut Transaction<'_>, namespace: NamespaceId, reserved: i64) -> Result<(), sqlx::Error> {
     if reserved == 0 {
         return Ok(());
     }
-    let update = "UPDATE usage SET reserved = reserved - $2 \
-                  WHERE namespace_id = (SELECT namespace_id FROM repository WHERE id = $1)";
-    on!(tx, c => sqlx::query(update).bind(repository).bind(reserved).execute(c).await.map(drop))?;
+    let update = "UPDATE usage SET reserved = reserved - $2 WHERE namespace_id = $1";
+    on!(tx, c => sqlx::query(update).bind(namespace).bind(reserved).execute(c).await.map(drop))?;
     Ok(reach(Point::ReserveReleased)?)
 }

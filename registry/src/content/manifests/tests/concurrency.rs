@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 use super::*;
-use crate::{content::Content, metadata::fixture::LockBoth};
+use crate::{
+    content::Content,
+    metadata::fixture::{LockBoth, Row},
+};
 
 on_both! {
     pushes_to_one_tag_leave_a_history_without_gaps
@@ -311,7 +314,8 @@ async fn a_manifest_that_comes_back_as_another_type_keeps_the_order_of_locks() {
     let stored = fixture.put(as_type(MediaType::OCI_MANIFEST)).await.unwrap();
     fixture.content.delete_manifest(delete("acme/web", stored.digest, DAY)).await.unwrap();
     let held = Arc::new(Notify::new());
-    let both = LockBoth { first: digest_of(&signature), second: stored.digest, held: Arc::clone(&held) };
+    let (first, second) = (Row::Manifest(digest_of(&signature)), Row::Manifest(stored.digest));
+    let both = LockBoth { first, second, held: Arc::clone(&held) };
     let again = async {
         held.notified().await;
         fixture.put(as_type(MediaType::DOCKER_MANIFEST)).await

@@ -1,0 +1,61 @@
+//! Stories of what one transaction of a collector takes on, and of queues that nobody blocks for those behind.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::stage::{Stage, ada, name, on_both};
+use crate::{
+    content::uploads::UPLOAD_LIFE,
+    gc::{Collector, Settings, Swept},
+    metadata::fixture::{LockBoth, Row},
+};
+
+on_both! {
+    uploads_give_back_what_they_reserved_in_each_namespace
+}
+
+async fn sweep(stage: &Stage) -> Swept {
+    let store = Arc::new(stage.store.clone());
+    let collector = Collector::new(stage.content.metadata.clone(), store, stage.clock.clone(), Settings::default());
+    collector.sweep(&CancellationToken::new()).await.unwrap()
+}
+
+/// Expired uploads of two namespaces; the repositories are in the other order than their namespaces.
+async fn reserve_in_two_namespaces(stage: &Stage) {
+    for repository in ["acme/first", "beta/web", "acme/web", "acme/web"] {
+        stage.content.start_upload(&name(repository), None, &ada()).await.unwrap();
+    }
+    stage.tamper("UPDATE upload SET reserved = 7").await;
+    stage.tamper("UPDATE usage SET reserved = 7 * (SELECT count(*) FROM upload p JOIN repository r ON r.id = p.repository_id WHERE r.namespace_id = usage.namespace_id)").await;
+    stage.tamper("UPDATE upload SET expires_at = 9000000000000000 WHERE repository_id = (SELECT id FROM repository WHERE name = 'acme/first')").await;
+    stage.pass(UPLOAD_LIFE + Duration::from_secs(60));
+}
+
+async fn uploads_give_back_what_they_reserved_in_each_namespace(stage: &mut Stage) {
+    reserve_in_two_namespaces(stage).await;
+    assert_eq!(sweep(stage).await.uploads, 3);
+    let left = "SELECT n.name || ' ' || CAST(u.reserved AS TEXT) FROM usage u JOIN namespace n ON n.id = u.namespace_id ORDER BY n.name";
+    assert_eq!(stage.texts(left).await, ["acme 7", "beta 0"], "one upload of acme lives");
+    stage.is_consistent().await;
+}
+
+/// Whoever holds the first namespace's usage can always have the second's: nobody waits for the first who holds the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn uploads_of_many_namespaces_give_back_in_everybodys_order() {
+    let stage = Stage::postgres().await;
+    reserve_in_two_namespaces(&stage).await;
+    let held = Arc::new(Notify::new());
+    let both = LockBoth { first: Row::Usage("acme"), second: Row::Usage("beta"), held: Arc::clone(&held) };
+    let sweeping = async {
+        held.notified().await;
+        sweep(&stage).await
+    };
+    let both = async { tokio::join!(stage.content.metadata.write(both), sweeping) };
+    let (locked, swept) = timeout(Duration::from_secs(60), both).await.expect("the sweep waits for acme's row");
+    locked.expect("whoever waits for acme holds nothing that comes behind it");
+    assert_eq!(swept.uploads, 3);
+    stage.clear().await;
+}
