@@ -9,11 +9,16 @@ use super::stage::{Stage, ada, name, on_both};
 use crate::{
     content::uploads::UPLOAD_LIFE,
     gc::{Collector, Settings, Swept},
-    metadata::fixture::{LockBoth, Row},
+    metadata::{
+        RepositoryId,
+        fixture::{LockBoth, Row},
+        repositories::deletion::{PurgeRepository, RepositoryDue, Step},
+    },
 };
 
 on_both! {
     uploads_give_back_what_they_reserved_in_each_namespace
+    a_purge_removes_large_manifests_by_ones_and_small_ones_together
 }
 
 async fn sweep(stage: &Stage) -> Swept {
@@ -58,4 +63,42 @@ async fn uploads_of_many_namespaces_give_back_in_everybodys_order() {
     locked.expect("whoever waits for acme holds nothing that comes behind it");
     assert_eq!(swept.uploads, 3);
     stage.clear().await;
+}
+
+/// Five manifests of a deleted repository as pushes would leave them: one that names thousands of blobs, two large ones, two small ones.
+async fn delete_with_manifests(stage: &Stage) -> RepositoryId {
+    stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
+    stage
+        .tamper(
+            "INSERT INTO manifest (repository_id, digest, media_type, size, pushed_at) \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) \
+             SELECT (SELECT id FROM repository), 'sha256:' || CAST(i AS TEXT), 'm', \
+                 CASE WHEN i = 1 THEN 1000000 WHEN i < 4 THEN 100000 ELSE 1000 END, 0 FROM n",
+        )
+        .await;
+    stage
+        .tamper(
+            "INSERT INTO manifest_blob (repository_id, digest, manifest_id) \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) \
+             SELECT m.repository_id, 'sha256:b' || CAST(i AS TEXT), m.id FROM manifest m, n WHERE i < m.size / 100",
+        )
+        .await;
+    stage.tamper("UPDATE usage SET used = (SELECT sum(size) FROM manifest)").await;
+    stage.tamper("UPDATE repository SET deleted_at = 1, expires_at = 2").await;
+    RepositoryId(stage.count("SELECT id FROM repository").await)
+}
+
+/// All of them in one statement would be one transaction, with every row that falls with them.
+async fn a_purge_removes_large_manifests_by_ones_and_small_ones_together(stage: &mut Stage) {
+    let repository = delete_with_manifests(stage).await;
+    let mut removed = Vec::new();
+    loop {
+        let purge = PurgeRepository { repository, due: RepositoryDue::AfterWindow, batch: 100 };
+        let Step::Removed { manifests, bytes } = stage.content.metadata.write(purge).await.unwrap() else { break };
+        removed.push((manifests, bytes));
+    }
+    assert_eq!(removed, [(1, 1_000_000), (1, 100_000), (3, 102_000)]);
+    let left =
+        "SELECT (SELECT count(*) FROM manifest) + (SELECT count(*) FROM manifest_blob) + (SELECT used FROM usage)";
+    assert_eq!(stage.count(left).await, 0);
 }

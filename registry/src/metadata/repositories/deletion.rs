@@ -167,6 +167,10 @@ pub async fn purgeable(reader: &mut Reader, now: Timestamp, limit: i64) -> Resul
 const PURGEABLE: &str =
     "SELECT id FROM repository WHERE deleted_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
+/// How many bytes of payloads go with one step at most, but for a manifest alone. What a manifest names are rows that fall with it, up to 10,000, and each
+/// is a digest that takes 71 bytes of the payload or more: so this is fewer than 2,000 of them, and nobody has to count.
+const PAYLOADS: i64 = 128 * 1024;
+
 /// One step of the purge of a deleted repository: some of its tags, histories or manifests, or at last its row. Links are collected between them.
 #[derive(Debug)]
 pub struct PurgeRepository {
@@ -257,13 +261,14 @@ impl PurgeRepository {
 
     /// Removes manifests with their payloads and what they name; how many, and their bytes. A collector may be purging one of them.
     async fn remove_manifests(&self, tx: &mut Transaction<'_>) -> Result<(u64, i64), Error> {
-        let lock = locking!(tx, "SELECT id FROM manifest WHERE repository_id = $1 ORDER BY id LIMIT $2", "FOR UPDATE");
-        let ids: Vec<(i64,)> =
+        let lock =
+            locking!(tx, "SELECT id, size FROM manifest WHERE repository_id = $1 ORDER BY id LIMIT $2", "FOR UPDATE");
+        let found: Vec<(i64, i64)> =
             on!(tx, c => sqlx::query_as(lock).bind(self.repository).bind(self.batch).fetch_all(c).await)?;
-        if ids.is_empty() {
+        if found.is_empty() {
             return Ok((0, 0));
         }
-        let ids = json_list(ids.into_iter().map(|(id,)| id));
+        let ids = json_list(for_one_step(found));
         let sql = match tx.dialect() {
             Dialect::Sqlite => {
                 "DELETE FROM manifest WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) RETURNING size"
@@ -284,4 +289,13 @@ impl PurgeRepository {
         })?;
         Ok(gone > 0)
     }
+}
+
+/// Those of some manifests, each with its size, that go with one step: the first, and as many behind it as fit.
+fn for_one_step(found: Vec<(i64, i64)>) -> impl Iterator<Item = i64> {
+    let mut bytes = 0;
+    found.into_iter().enumerate().map_while(move |(nth, (id, size))| {
+        bytes += size;
+        (nth == 0 || bytes <= PAYLOADS).then_some(id)
+    })
 }
