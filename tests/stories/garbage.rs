@@ -15,6 +15,7 @@ use crate::{
     },
     support::{
         announce,
+        postgres::Schemas,
         program::{Outcome, Program},
         server::{Launch, Portreeve, program},
     },
@@ -137,17 +138,28 @@ async fn the_api_collects_for_system_administrators() {
     assert_eq!(status, StatusCode::UNAUTHORIZED, "a password is no API credential");
 }
 
-/// With next to no grace, a collector that hardly rests, and commands in between.
 #[tokio::test]
 async fn the_protocol_suite_passes_while_garbage_is_collected() {
+    walk_while_collecting(hardly_any_grace(), "sqlite").await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn the_protocol_suite_passes_while_garbage_is_collected_on_postgres() {
+    let schemas = Schemas::new();
+    walk_while_collecting(schemas.for_auth(schemas.for_registry(hardly_any_grace())), "postgres").await;
+}
+
+/// With next to no grace, and a collector that hardly rests.
+fn hardly_any_grace() -> Launch {
     let lives = [("COLLECT", "100ms"), ("GRACE", "200ms"), ("TRASH", "0s"), ("REFERENCES", "lenient")];
-    let launch =
-        lives.iter().fold(Launch::up(), |launch, (key, life)| launch.env(&format!("REGISTRY_PORTREEVE_{key}"), life));
+    lives.iter().fold(Launch::up(), |launch, (key, life)| launch.env(&format!("REGISTRY_PORTREEVE_{key}"), life))
+}
+
+/// Walk after walk, with commands in between.
+async fn walk_while_collecting(launch: Launch, database: &str) {
     let portreeve = launch.start();
-    let (stop, suite) = (
-        CancellationToken::new(),
-        Suite::new(as_account(&portreeve, &portreeve.admin()), "suite/target", "suite/source"),
-    );
+    let (stop, admin) = (CancellationToken::new(), portreeve.admin());
     let collecting = async {
         let mut collections = 0;
         while !stop.is_cancelled() {
@@ -157,14 +169,22 @@ async fn the_protocol_suite_passes_while_garbage_is_collected() {
         }
         collections
     };
+    let walks = if std::env::var_os("PORTREEVE_STRESS_SECONDS").is_some() { 3 } else { 1 };
     let walking = async {
-        let report = suite.run().await;
+        let mut reports = Vec::new();
+        for walk in 0..walks {
+            let (target, source) = (format!("suite/target{walk}"), format!("suite/source{walk}"));
+            reports.push(Suite::new(as_account(&portreeve, &admin), &target, &source).run().await);
+        }
         stop.cancel();
-        report
+        reports
     };
-    let (collections, report) = tokio::join!(collecting, walking);
-    announce(&format!("protocol suite: {} (while garbage is collected, {collections} times by hand)", report.counts()));
-    assert_eq!(report.failed(), 0, "{report}");
+    let (collections, reports) = tokio::join!(collecting, walking);
+    for report in reports {
+        let beside = format!("{database}, while garbage is collected, {collections} times by hand");
+        announce(&format!("protocol suite: {} ({beside})", report.counts()));
+        assert_eq!(report.failed(), 0, "{report}");
+    }
     assert!(collections > 0);
 }
 
