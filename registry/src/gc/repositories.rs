@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// How many repositories one batch looks at.
-const BATCH: i64 = 20;
+const BATCH: usize = 20;
 
 /// How many rows one step removes at most.
 const ROWS: i64 = 100;
 
-/// How many steps a sweep takes: those who wait for another kind of garbage have their turn, and the next sweep goes on.
+/// How many steps that remove something a sweep takes: those who wait for another kind of garbage have their turn, and the next sweep goes on.
 const STEPS: usize = 200;
 
 /// What one step of a purge came to.
@@ -45,31 +45,46 @@ impl Collector {
     /// Purges deleted repositories whose undelete window has passed: how many are gone, and whether it was cut short, by `stop` or because one of them is
     /// large.
     pub(super) async fn purge_repositories(&self, stop: &CancellationToken) -> Result<(usize, bool), Error> {
-        let (mut gone, mut steps) = (0, 0..STEPS);
+        let (now, mut behind, mut gone, mut steps) = (self.clock.now(), None, 0, STEPS);
         loop {
-            let due = purgeable(&mut self.metadata.read().await?, self.clock.now(), BATCH).await?;
-            let before = gone;
-            let full = due.len() as i64 == BATCH;
-            for repository in due {
-                let mut pace = Pace::new();
-                loop {
-                    if stop.is_cancelled() || steps.next().is_none() {
-                        return Ok((gone, true));
-                    }
-                    if let Progress::Ended { gone: whole } =
-                        self.purge_step(repository, RepositoryDue::AfterWindow, &mut pace).await?
-                    {
-                        gone += usize::from(whole);
-                        self.counts.repositories(usize::from(whole));
-                        break;
-                    }
-                }
+            let due = purgeable(&mut self.metadata.read().await?, now, behind, BATCH as i64).await?;
+            for (_, repository) in &due {
+                let Some(whole) = self.purge_repository(*repository, &mut steps, stop).await? else {
+                    return Ok((gone, true));
+                };
+                gone += usize::from(whole);
+                self.counts.repositories(usize::from(whole));
             }
-            // One that others hold would only be found again.
-            if !full || gone == before {
+            if due.len() < BATCH {
                 return Ok((gone, false));
             }
+            // One that others hold stays in the queue, and must not keep those behind it.
+            behind = due.last().copied();
         }
+    }
+
+    /// Purges a repository as far as it goes: whether nothing is left of it. `None` where that was cut short.
+    async fn purge_repository(
+        &self,
+        repository: RepositoryId,
+        steps: &mut usize,
+        stop: &CancellationToken,
+    ) -> Result<Option<bool>, Error> {
+        let mut pace = Pace::new();
+        while !stop.is_cancelled() && *steps > 0 {
+            match self.purge_step(repository, RepositoryDue::AfterWindow, &mut pace).await? {
+                // A look at what others hold takes no step from those behind it.
+                Progress::Ended { gone: false } => return Ok(Some(false)),
+                Progress::Ended { gone: true } => {
+                    *steps -= 1;
+                    return Ok(Some(true));
+                }
+                Progress::Goes(_) => {
+                    *steps -= 1;
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// One step: some tags, histories, manifests or links, at last the row.

@@ -3,25 +3,39 @@
 use super::{Batch, Collector, Error};
 use crate::{
     failpoints::{Point, reach},
-    metadata::uploads::{self, ExpireUploads},
+    metadata::uploads::{self, ExpireUploads, UploadId},
 };
 
 /// How many uploads one batch ends: two statements, whose rows nobody else waits for.
-const BATCH: i64 = 100;
+const BATCH: usize = 100;
 
 impl Collector {
     /// Ends expired uploads; their bytes go to the trash.
     pub(super) async fn expire_uploads(&self) -> Result<Batch, Error> {
-        let now = self.clock.now();
-        let mut ids = uploads::expired(&mut self.metadata.read().await?, now, BATCH).await?;
-        let full = ids.len() as i64 == BATCH;
-        // A request that began in time may take longer than the upload's life; when it records, the upload lives again.
-        ids.retain(|id| !self.metadata.writers().is_busy(*id));
+        let mut ids = self.abandoned().await?;
         if ids.is_empty() {
             return Ok(Batch { removed: 0, more: false });
         }
+        let full = ids.len() >= BATCH;
+        ids.truncate(BATCH);
         let removed = self.metadata.write(ExpireUploads { ids }).await?;
         reach(Point::UploadsExpired)?;
         Ok(Batch { removed, more: full && removed > 0 })
+    }
+
+    /// Expired uploads that nobody writes, a batch of them or more if there are so many. Those that are written stay in the queue for as long as their
+    /// requests last, and whoever sends slowly must not keep those behind: they are passed over, and are no more than there are requests.
+    async fn abandoned(&self) -> Result<Vec<UploadId>, Error> {
+        let (now, mut behind, mut ids) = (self.clock.now(), None, Vec::new());
+        let mut reader = self.metadata.read().await?;
+        loop {
+            let page = uploads::expired(&mut reader, now, behind, BATCH as i64).await?;
+            // A request that began in time may take longer than the upload's life; when it records, the upload lives again.
+            ids.extend(page.iter().map(|(_, id)| *id).filter(|id| !self.metadata.writers().is_busy(*id)));
+            if page.len() < BATCH || ids.len() >= BATCH {
+                return Ok(ids);
+            }
+            behind = page.last().copied();
+        }
     }
 }

@@ -277,14 +277,22 @@ pub async fn recorded(reader: &mut Reader, id: UploadId) -> Result<Option<u64>, 
     Ok(row.map(|(received,)| parse_bytes(received)))
 }
 
-/// Uploads that nobody came back for, at most `limit`, the oldest first.
+/// Uploads that nobody came back for, each with the end of its life, at most `limit`, the oldest first, from `behind` one of them on.
 ///
 /// # Errors
 /// The database failed.
-pub async fn expired(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<UploadId>, DatabaseError> {
-    let select = "SELECT id FROM upload WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
-    let rows: Vec<(i64,)> = on!(reader, c => sqlx::query_as(select).bind(now).bind(limit).fetch_all(c).await)?;
-    Ok(rows.into_iter().map(|(id,)| UploadId::stored(id)).collect())
+pub async fn expired(
+    reader: &mut Reader,
+    now: Timestamp,
+    behind: Option<(Timestamp, UploadId)>,
+    limit: i64,
+) -> Result<Vec<(Timestamp, UploadId)>, DatabaseError> {
+    let select = "SELECT expires_at, id FROM upload WHERE expires_at <= $1 AND (expires_at, id) > ($2, $3) \
+                  ORDER BY expires_at, id LIMIT $4";
+    let (since, id) = behind.map_or((i64::MIN, i64::MIN), |(since, id)| (since.micros(), id.get()));
+    let rows: Vec<(Timestamp, i64)> =
+        on!(reader, c => sqlx::query_as(select).bind(now).bind(since).bind(id).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(since, id)| (since, UploadId::stored(id))).collect())
 }
 
 #[cfg(test)]

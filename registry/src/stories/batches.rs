@@ -13,13 +13,18 @@ use crate::{
         RepositoryId,
         fixture::{LockBoth, Row},
         repositories::deletion::{PurgeRepository, RepositoryDue, Step},
+        uploads::writers::Turn,
     },
 };
 
 on_both! {
     uploads_give_back_what_they_reserved_in_each_namespace
     a_purge_removes_large_manifests_by_ones_and_small_ones_together
+    uploads_that_are_written_keep_none_behind_them
+    repositories_that_are_held_keep_none_behind_them
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 async fn sweep(stage: &Stage) -> Swept {
     let store = Arc::new(stage.store.clone());
@@ -35,7 +40,7 @@ async fn reserve_in_two_namespaces(stage: &Stage) {
     stage.tamper("UPDATE upload SET reserved = 7").await;
     stage.tamper("UPDATE usage SET reserved = 7 * (SELECT count(*) FROM upload p JOIN repository r ON r.id = p.repository_id WHERE r.namespace_id = usage.namespace_id)").await;
     stage.tamper("UPDATE upload SET expires_at = 9000000000000000 WHERE repository_id = (SELECT id FROM repository WHERE name = 'acme/first')").await;
-    stage.pass(UPLOAD_LIFE + Duration::from_secs(60));
+    stage.pass(UPLOAD_LIFE + MINUTE);
 }
 
 async fn uploads_give_back_what_they_reserved_in_each_namespace(stage: &mut Stage) {
@@ -101,4 +106,38 @@ async fn a_purge_removes_large_manifests_by_ones_and_small_ones_together(stage: 
     let left =
         "SELECT (SELECT count(*) FROM manifest) + (SELECT count(*) FROM manifest_blob) + (SELECT used FROM usage)";
     assert_eq!(stage.count(left).await, 0);
+}
+
+/// Starts uploads, one in each of the repositories, as if a request were writing each of them.
+async fn write_slowly(stage: &Stage, repositories: impl Iterator<Item = String>) -> Vec<Turn> {
+    let mut turns = Vec::new();
+    for repository in repositories {
+        let id = stage.content.start_upload(&name(&repository), None, &ada()).await.unwrap();
+        turns.push(stage.content.metadata.writers().try_enter(id).unwrap());
+    }
+    turns
+}
+
+async fn uploads_that_are_written_keep_none_behind_them(stage: &mut Stage) {
+    let turns = write_slowly(stage, (0..230).map(|_| "acme/web".to_owned())).await;
+    stage.pass(MINUTE);
+    stage.content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    assert_eq!(sweep(stage).await.uploads, 1, "the youngest, behind pages of others");
+    drop(turns);
+    assert_eq!(sweep(stage).await.uploads, 230);
+}
+
+async fn repositories_that_are_held_keep_none_behind_them(stage: &mut Stage) {
+    let turns = write_slowly(stage, (0..205).map(|number| format!("acme/held{number}"))).await;
+    stage.content.start_upload(&name("acme/free"), None, &ada()).await.unwrap();
+    stage.tamper("UPDATE repository SET deleted_at = 1, expires_at = 1 + id").await;
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    let swept = sweep(stage).await;
+    assert_eq!(swept, Swept { uploads: 1, repositories: 1, ..Swept::default() }, "the youngest");
+    assert_eq!(sweep(stage).await, Swept::default(), "and nobody goes round and round for the others");
+    drop(turns);
+    let swept = sweep(stage).await;
+    assert_eq!((swept.uploads, swept.repositories, swept.halfway), (205, 200, true));
+    assert_eq!(sweep(stage).await.repositories, 5);
 }

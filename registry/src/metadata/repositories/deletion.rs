@@ -154,18 +154,23 @@ pub enum RepositoryDue {
     AtOnce,
 }
 
-/// Deleted repositories whose window has passed, at most `limit`, the longest overdue first.
+/// Deleted repositories whose window has passed, each with its end, at most `limit`, the longest overdue first, from `behind` one of them on.
 ///
 /// # Errors
 /// The database failed.
-pub async fn purgeable(reader: &mut Reader, now: Timestamp, limit: i64) -> Result<Vec<RepositoryId>, DatabaseError> {
-    let found: Vec<(RepositoryId,)> =
-        on!(reader, c => sqlx::query_as(PURGEABLE).bind(now).bind(limit).fetch_all(c).await)?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
+pub async fn purgeable(
+    reader: &mut Reader,
+    now: Timestamp,
+    behind: Option<(Timestamp, RepositoryId)>,
+    limit: i64,
+) -> Result<Vec<(Timestamp, RepositoryId)>, DatabaseError> {
+    let (since, id) = behind.map_or((i64::MIN, i64::MIN), |(since, id)| (since.micros(), id.0));
+    on!(reader, c => sqlx::query_as(PURGEABLE).bind(now).bind(since).bind(id).bind(limit).fetch_all(c).await)
+        .map_err(Into::into)
 }
 
-const PURGEABLE: &str =
-    "SELECT id FROM repository WHERE deleted_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
+const PURGEABLE: &str = "SELECT expires_at, id FROM repository WHERE deleted_at IS NOT NULL AND expires_at <= $1 \
+                         AND (expires_at, id) > ($2, $3) ORDER BY expires_at, id LIMIT $4";
 
 /// How many bytes of payloads go with one step at most, but for a manifest alone. What a manifest names are rows that fall with it, up to 10,000, and each
 /// is a digest that takes 71 bytes of the payload or more: so this is fewer than 2,000 of them, and nobody has to count.
