@@ -1,7 +1,7 @@
 //! What happened, who did it, and to what. An event commits together with its change, or neither does.
 //!
 //! What changes nothing, a token made or a login failed, is written off the request path ([`crate::accounts::events`]).
-//! Events are written without a number; a sealer numbers, chains and signs them afterwards ([`chain`], [`seal`]), and whoever has the
+//! Events are written without a number; a sealer numbers, chains and signs them afterwards ([`chain`], `seal`), and whoever has the
 //! public key can tell whether anything was changed since ([`verify`]).
 
 pub mod chain;

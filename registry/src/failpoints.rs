@@ -3,7 +3,7 @@
 //!
 //! A program built with debug assertions looks into the file that `PORTREEVE_FAILPOINT` names whenever it comes to such a place. If the file says
 //! `BlobInserted die`, `BlobInserted fail` or `BlobInserted wait 300` (milliseconds; it holds the thread), the first who comes there takes the file away and
-//! does so. A file that is still there was never come to. In other builds [`reach`] is nothing, and the points have no names that could be found in it.
+//! does so. A file that is still there was never come to. In other builds `reach` is nothing, and the points have no names that could be found in it.
 
 use shared::database::{DatabaseError, Failure};
 

@@ -27,7 +27,7 @@ impl MasterKey {
     /// Opens what was sealed for the place.
     ///
     /// # Errors
-    /// [`NotSealedHere`]
+    /// `NotSealedHere`
     pub fn open_sealed(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotSealedHere> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(NotSealedHere)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotSealedHere)?;
