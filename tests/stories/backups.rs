@@ -185,6 +185,17 @@ fn image_files(portreeve: &Portreeve) -> Vec<PathBuf> {
         .collect()
 }
 
+/// A file that bytes of one of these images lie in, and in no other: a push of what the registry had already leaves a second one in the trash.
+fn only_file_of(portreeve: &Portreeve, images: &[Acknowledged]) -> PathBuf {
+    let files: Vec<_> = image_files(portreeve).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    let blobs = images.iter().flat_map(|acknowledged| &acknowledged.image.blobs);
+    let alone = blobs.filter_map(|blob| {
+        let mut having = files.iter().filter(|(bytes, _)| *bytes == blob.bytes);
+        having.next().filter(|_| having.next().is_none())
+    });
+    alone.map(|(_, path)| path.clone()).next().expect("a blob of these has one file")
+}
+
 #[tokio::test]
 async fn commands_say_what_is_in_their_way() {
     let (room, target) = room();
@@ -236,7 +247,8 @@ async fn a_dump_of_postgresql_and_the_bytes_behind_it_are_a_backup() {
 
     // The schema is gone, and so is a file; the rest is there, the bytes since the dump and the accounts, too.
     schemas.restore_registry(&dump).await;
-    let lost = image_files(&portreeve).into_iter().find(|file| target.join(below(&portreeve, file)).exists()).unwrap();
+    let lost = only_file_of(&portreeve, &before);
+    assert!(target.join(below(&portreeve, &lost)).exists());
     fs::remove_file(&lost).unwrap();
     let config = schemas.configuration(room.path(), portreeve.data());
     let restore =
