@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 programs=(
     cc:build-essential dockerd:docker.io docker:docker-cli skopeo:skopeo podman:podman buildah:buildah
     docker-registry:docker-registry htpasswd:apache2-utils docker-compose:docker-compose openssl:openssl curl:curl strace:strace
-    ldapmodify:ldap-utils
+    ldapmodify:ldap-utils /usr/sbin/nginx:nginx-light
 )
 missing=()
 for entry in "${programs[@]}"; do
@@ -36,6 +36,13 @@ if [ "${#missing[@]}" -gt 0 ]; then
     if command -v debconf-set-selections >/dev/null; then
         echo 'slapd slapd/no_configuration boolean true' | debconf-set-selections
     fi
+    # Nothing that is installed here is started by its installation: the tests start what they need, on ports of their own.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
     apt-get update -qq
     # Where the client is no package of its own (Debian 12), docker.io brings it.
     available=()
@@ -45,6 +52,10 @@ if [ "${#missing[@]}" -gt 0 ]; then
         fi
     done
     apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${available[@]}" >/dev/null
+    if [ -n "$(trap -p EXIT)" ]; then
+        rm -f "$policy"
+        trap - EXIT
+    fi
 fi
 
 go_is_new_enough() {

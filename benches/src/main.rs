@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let portreeve = Server::portreeve(&arguments.portreeve).await?;
     if let Some(part) = arguments.only {
-        report(&phases::run_part(&portreeve, arguments.divide, part).await?, &[]);
+        print(&report(&phases::run_part(&portreeve, arguments.divide, part).await?, &[]));
         return Ok(());
     }
     let ours = phases::run(&portreeve, arguments.divide).await?;
@@ -53,27 +53,50 @@ async fn main() -> anyhow::Result<()> {
         others.push(("docker-registry", phases::run(&peer, arguments.divide).await?));
     }
     if arguments.nginx.exists() {
-        let nginx = Server::nginx(&arguments.nginx, &portreeve, &phases::LARGE).await?;
+        let nginx = Server::nginx(&arguments.nginx, &portreeve, &phases::large(arguments.divide)).await?;
         others.push(("nginx", phases::run_files(&nginx, arguments.divide).await?));
     }
-    report(&ours, &others);
+    print(&report(&ours, &others));
     Ok(())
 }
 
-/// One line for each operation: our figure, and of each other server that does it its own and how many times that ours is.
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
-fn report(ours: &[Figures], others: &[(&str, Vec<Figures>)]) {
+fn print(report: &str) {
+    println!("\n{report}");
+}
+
+/// One line for each operation: our figure, and of each other server that does it its own and how many times that ours is.
+fn report(ours: &[Figures], others: &[(&str, Vec<Figures>)]) -> String {
     let headings: String = others.iter().map(|(name, _)| format!(" {name:>16} {:>7}", "ratio")).collect();
-    println!("\n{:<44} {:>12}{headings}", "operation", "portreeve");
+    let mut lines = vec![format!("{:<44} {:>12}{headings}", "operation", "portreeve")];
     for figures in ours {
         let beside: String = others.iter().map(|(_, all)| beside(figures, all)).collect();
-        println!("{:<44} {:>12}{beside}", figures.operation, figures.print());
+        lines.push(format!("{:<44} {:>12}{beside}", figures.operation, figures.print()));
     }
+    lines.join("\n")
 }
 
 fn beside(ours: &Figures, theirs: &[Figures]) -> String {
     match theirs.iter().find(|theirs| theirs.operation == ours.operation) {
         Some(theirs) => format!(" {:>16} {:>7.2}", theirs.print(), ours.value / theirs.value),
         None => format!(" {:>16} {:>7}", "–", "–"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Unit;
+
+    #[test]
+    fn a_line_has_our_figure_and_of_each_other_its_own_and_the_ratio() {
+        let figure = |operation, value| Figures { operation, value, unit: Unit::PerOperation };
+        let ours = [figure("push", 4_000.0), figure("token", 80.0)];
+        let others = [("peer", vec![figure("push", 16_000.0)]), ("files", Vec::new())];
+        let words: Vec<Vec<String>> =
+            report(&ours, &others).lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+        assert_eq!(words[0], ["operation", "portreeve", "peer", "ratio", "files", "ratio"]);
+        assert_eq!(words[1], ["push", "4.00", "ms", "16.00", "ms", "0.25", "–", "–"]);
+        assert_eq!(words[2], ["token", "80", "µs", "–", "–", "–", "–"]);
     }
 }

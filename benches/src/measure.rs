@@ -1,6 +1,6 @@
 //! What `/proc` says of a server.
 
-use std::{fs, time::Duration};
+use std::{fs, fs::File, io::Write, path::Path, time::Duration};
 
 use anyhow::Context;
 
@@ -47,6 +47,20 @@ pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(TICK * ticks)
 }
 
+/// Fills this many bytes of the machine's memory with a file in the directory, and gives them back.
+///
+/// The first touch of a page of a virtual machine's memory is a fault that its host answers, and its time is charged to whoever writes
+/// there: 0.65 s/GiB were measured, as much as the hash. What an upload costs would depend on what the machine did before.
+pub(crate) fn touch_memory(directory: &Path, bytes: u64) -> anyhow::Result<()> {
+    let path = directory.join("touched");
+    let mut file = File::create_new(&path)?;
+    let piece = vec![1; 1 << 20];
+    for _ in 0..bytes.div_ceil(piece.len() as u64) {
+        file.write_all(&piece)?;
+    }
+    fs::remove_file(path).context("the file that touched memory stays")
+}
+
 /// Begins the peak of resident memory anew.
 pub(crate) fn forget_peak_memory(pid: u32) -> anyhow::Result<()> {
     // Five is the kernel's number for "the peak, and nothing else".
@@ -59,4 +73,57 @@ pub(crate) fn peak_memory(pid: u32) -> anyhow::Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn work_is_counted_and_waiting_is_not() {
+        let me = std::process::id();
+        let before = processor_time(me).unwrap();
+        let begun = Instant::now();
+        let mut sum = 0_u64;
+        // Threads of other tests count too, but none of them can give time back.
+        while processor_time(me).unwrap() < before + 5 * TICK {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(1));
+            assert!(begun.elapsed() < Duration::from_secs(60), "no work was counted");
+        }
+        let mut asleep = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let slept = processor_time(asleep.id()).unwrap();
+        asleep.kill().unwrap();
+        asleep.wait().unwrap();
+        assert!(slept <= 5 * TICK, "{slept:?}");
+    }
+
+    #[test]
+    fn the_peak_stays_when_memory_is_given_back_and_begins_anew_when_asked() {
+        let me = std::process::id();
+        let before = peak_memory(me).unwrap();
+        drop(std::hint::black_box(vec![1_u8; 128 << 20]));
+        let after = peak_memory(me).unwrap();
+        assert!(after > before.max(120.0), "{before} and then {after} MiB");
+        forget_peak_memory(me).unwrap();
+        assert!(peak_memory(me).unwrap() < after - 64.0);
+    }
+
+    #[test]
+    fn memory_is_touched_and_the_file_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        touch_memory(home.path(), (3 << 20) + 1).unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn figures_are_printed_in_the_unit_that_they_are_kept_in() {
+        let print = |value, unit| Figures { operation: "", value, unit }.print();
+        assert_eq!(print(35.4, Unit::PerOperation), "35 µs");
+        assert_eq!(print(4_051.0, Unit::PerOperation), "4.05 ms");
+        assert_eq!(print(1.374, Unit::PerGib), "1.37 s/GiB");
+        assert_eq!(print(39.6, Unit::Memory), "40 MiB");
+    }
 }

@@ -16,15 +16,21 @@ use crate::{
 
 const CLIENTS: usize = 4;
 const TAGS: u32 = 200;
+/// How many images, and how many blobs, each client pushes.
+const IMAGES: u32 = 100;
+const BLOBS: u32 = 200;
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// The large files of the run, in bytes: the first is the small one.
-pub(crate) const LARGE: [usize; 5] = [10_000_000, 256 << 20, 256 << 20, 256 << 20, 256 << 20];
+/// The files of the run that are downloaded, in bytes: the first is the small one, and `divide` leaves fewer of the others.
+pub(crate) fn large(divide: u32) -> Vec<usize> {
+    let many = (4 / divide.max(1)).max(2) as usize;
+    [vec![10_000_000], vec![256 << 20; many]].concat()
+}
 
-/// Runs what a server of nothing but files can do, against one that has [`LARGE`].
+/// Runs what a server of nothing but files can do, against one that has those of [`large`].
 pub(crate) async fn run_files(server: &Server, divide: u32) -> anyhow::Result<Vec<Figures>> {
     let load = Load::new(server, divide).await?;
-    let paths: Vec<String> = (0..LARGE.len()).map(|name| format!("/{name}")).collect();
+    let paths: Vec<String> = (0..large(divide).len()).map(|name| format!("/{name}")).collect();
     load.downloads(&paths).await
 }
 
@@ -119,9 +125,12 @@ impl<'s> Load<'s> {
             let manifest = manifests[mine].clone();
             async move { client.push_manifest(&repository, &format!("again-{n}"), &manifest).await }
         };
+        // An image is smaller than two of the blobs.
+        let bytes = u64::from(2 * self.count(IMAGES) + self.count(BLOBS)) * CLIENTS as u64 * 1_000_000;
+        measure::touch_memory(self.server.home(), bytes)?;
         Ok(vec![
-            self.phase("push an image of 3 × 256 KiB", 100, image).await?,
-            self.phase("push 1 MB (POST, PATCH, PUT)", 200, blob).await?,
+            self.phase("push an image of 3 × 256 KiB", IMAGES, image).await?,
+            self.phase("push 1 MB (POST, PATCH, PUT)", BLOBS, blob).await?,
             self.phase("PUT manifest with a new tag", 1_000, manifest).await?,
         ])
     }
@@ -163,9 +172,10 @@ impl<'s> Load<'s> {
     async fn large(&self) -> anyhow::Result<Vec<Figures>> {
         let (client, repository) = (&self.clients[0], &self.repositories[0]);
         let path = |repository: &str, digest| format!("/v2/{repository}/blobs/{digest}");
-        let (small, large) = (LARGE[0], &LARGE[1..]);
-        let mut paths = vec![path(TAGGED, client.push_blob(TAGGED, &fresh_bytes(small)?).await?)];
-        let large: Vec<Bytes> = large.iter().map(|length| fresh_bytes(*length)).collect::<Result<_, _>>()?;
+        let lengths = large(self.divide);
+        let mut paths = vec![path(TAGGED, client.push_blob(TAGGED, &fresh_bytes(lengths[0])?).await?)];
+        let large: Vec<Bytes> = lengths[1..].iter().map(|length| fresh_bytes(*length)).collect::<Result<_, _>>()?;
+        measure::touch_memory(self.server.home(), lengths.iter().sum::<usize>() as u64)?;
         let before = self.spent()?;
         for bytes in &large {
             paths.push(path(repository, client.push_blob(repository, bytes).await?));
@@ -185,7 +195,7 @@ impl<'s> Load<'s> {
         let ten = self.phase("GET 10 MB blob", 400, ten).await?;
         let before = self.spent()?;
         let mut read = 0;
-        for path in paths[1..].iter().cycle().take(8) {
+        for path in paths[1..].iter().cycle().take(2 * (paths.len() - 1)) {
             read += get(&self.clients[0], path).await?;
         }
         Ok(vec![ten, self.per_gib("GET 256 MiB blob", before, read)?])

@@ -135,6 +135,11 @@ impl Server {
         self.home.path().join("data/registry.db")
     }
 
+    /// Where its files lie.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
