@@ -25,8 +25,8 @@ pub(crate) struct Up {
     /// Where to listen; port 0 takes a free one. Without it the configuration's `http.addr`, then 127.0.0.1:5000.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Keys, databases and blobs lie here: ./data, or with a configuration its `rootdirectory`.
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "config")]
+    /// Keys, databases and blobs lie here. Without it the configuration's `rootdirectory`, then ./data.
+    #[arg(long, value_name = "DIRECTORY")]
     data: Option<PathBuf>,
     /// The registry's configuration, `version: 0.1`, with auth's settings under `portreeve.auth`.
     #[arg(long, value_name = "FILE")]
@@ -94,7 +94,7 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let requests = settings.registry.log.requests;
     let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
     let network = network.exempting(http.trusted()).log_requests(requests);
-    let network = network.refusing(registry::server::refusal(&settings.registry)?);
+    let network = network.refusing(registry::server::refusal(&settings.registry)?).refusing(auth::http::refusal());
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
     let debug = registry.debug(http).await?;
     let address = network.address().url(http.tls.is_some());

@@ -16,10 +16,16 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    http::Uri,
     middleware::{from_fn, from_fn_with_state},
+    response::IntoResponse,
 };
-use shared::clock::Clock;
+use shared::{
+    clock::Clock,
+    listen::{Refuse, Unacceptable},
+};
 
+use self::error::ApiError;
 use crate::{
     accounts::Accounts, first_start::FirstPassword, identity::Identities, sealing::Sealing, signing::Signing,
     tokens::Tokens,
@@ -60,6 +66,22 @@ pub fn router(app: App, proxies: Proxies) -> Router {
 pub fn socket_router(app: App) -> Router {
     routes(app).layer(from_fn(peer::from_the_socket))
 }
+
+/// Answers requests that the listener shows to no router, where they are for tokens or the admin API.
+#[must_use]
+pub fn refusal() -> Refuse {
+    Arc::new(|reason: Unacceptable, target: &Uri| {
+        let path = target.path();
+        if token::PATHS.contains(&path) {
+            return Some(token::refusal(reason));
+        }
+        let below = path.strip_prefix(API)?;
+        (below.is_empty() || below.starts_with('/')).then(|| ApiError::Unacceptable(reason).into_response())
+    })
+}
+
+/// Where the admin API lies.
+const API: &str = "/api/v1";
 
 fn routes(app: App) -> Router {
     admin::router()

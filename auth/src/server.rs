@@ -1,5 +1,8 @@
 //! The token server as a whole: built from settings, a router, and what runs beside requests.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::pending,
     io,
@@ -122,14 +125,11 @@ impl Auth {
     pub async fn build(settings: &Settings, data: &Path, clock: Clock) -> Result<Self, StartError> {
         crypto::install();
         let keys = data.join("keys");
-        let master = MasterKeys::open(&keys)?;
+        let accounts = Accounts::open(&settings.location(data), clock.clone()).await?;
+        let master = master_keys(&keys, &accounts.master_ids().await?)?;
         let authority = TokenAuthority::open(&keys, settings.token_key.clone(), clock.now())?;
         if let Some(path) = &settings.bundle {
             authority.publish_bundle(path)?;
-        }
-        let accounts = Accounts::open(&settings.location(data), clock.clone()).await?;
-        if let Some(known) = accounts.master_ids().await?.into_iter().find(|id| master.named(id).is_none()) {
-            return Err(StartError::OtherMasterKey { known });
         }
         let signing =
             Signing::open(&settings.issuer, accounts.clone(), authority, master.clone(), clock.clone()).await?;
@@ -307,6 +307,19 @@ impl Auth {
     }
 }
 
+/// The master keys of the directory. Where those are missing that the database hangs on, nothing is made: a new key, with an authority and a
+/// bundle of its own, would look as if it were the one to keep.
+fn master_keys(keys: &Path, known: &[String]) -> Result<MasterKeys, StartError> {
+    let other = |id: &String| Err(StartError::OtherMasterKey { known: id.clone() });
+    if let Some(id) = known.first()
+        && !MasterKeys::are_in(keys)
+    {
+        return other(id);
+    }
+    let master = MasterKeys::open(keys)?;
+    known.iter().find(|id| master.named(id).is_none()).map_or(Ok(master.clone()), other)
+}
+
 /// Serves auth alone until `stop` is cancelled. `listening` is told where, once it is ready.
 ///
 /// # Errors
@@ -328,7 +341,8 @@ pub async fn serve(
     let proxies = settings.auth.trusted_proxies.clone();
     let network = Listener::bind(&settings.listen, settings.tls.as_ref(), Limits::default())
         .await?
-        .exempting(move |address| proxies.as_ref().is_some_and(|proxies| proxies.contains(address)));
+        .exempting(move |address| proxies.as_ref().is_some_and(|proxies| proxies.contains(address)))
+        .refusing(http::refusal());
     let socket = Listener::bind(&Place::Unix(data.socket()), None, Limits::default()).await?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     data.publish("address", &format!("{scheme}://{}", network.address()))?;

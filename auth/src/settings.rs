@@ -111,9 +111,27 @@ pub enum SettingsError {
         /// What is wrong, as a sentence.
         reason: String,
     },
+    /// It makes no sense, and this is where it stands.
+    #[error("{}: {error}", file.display())]
+    InFile {
+        /// The file.
+        file: PathBuf,
+        /// Which, and why.
+        error: Box<Self>,
+    },
 }
 
 impl SettingsError {
+    /// Names the file, where the error does not do so by itself.
+    fn of(self, file: Option<&Path>) -> Self {
+        match (self, file) {
+            (error @ Self::Invalid { .. }, Some(file)) => {
+                Self::InFile { file: file.to_owned(), error: Box::new(error) }
+            }
+            (error, _) => error,
+        }
+    }
+
     fn invalid(key: &'static str, reason: impl fmt::Display) -> Self {
         Self::Invalid { key, reason: reason.to_string() }
     }
@@ -219,7 +237,8 @@ impl ProcessSettings {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
         let source = file.map_or_else(|| Ok(Source::empty()), Source::file)?;
-        Self::from_source(source.version(VERSION)?.overlay(PREFIX, environment))
+        let source = source.version(VERSION)?.overlay(PREFIX, environment);
+        Self::from_source(source).map_err(|error| error.of(file))
     }
 
     /// Reads what commands need, from auth's own file or from the registry's configuration that `up` runs both services with: whose
@@ -233,11 +252,12 @@ impl ProcessSettings {
     ) -> Result<Self, SettingsError> {
         let source = file.map_or_else(|| Ok(Source::empty()), Source::file)?.version(VERSION)?;
         let environment: Vec<_> = environment.into_iter().collect();
-        if REGISTRYS.iter().any(|section| source.has(section)) {
+        let read = if REGISTRYS.iter().any(|section| source.has(section)) {
             Self::beside_a_registry(source, &environment)
         } else {
             Self::from_source(source.overlay(PREFIX, environment))
-        }
+        };
+        read.map_err(|error| error.of(file))
     }
 
     fn beside_a_registry(source: Source, environment: &[(String, String)]) -> Result<Self, SettingsError> {

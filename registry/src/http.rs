@@ -30,6 +30,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header, request::Parts},
+    response::IntoResponse,
     routing::any,
 };
 use futures_util::FutureExt;
@@ -40,6 +41,7 @@ use shared::{
 };
 
 use self::{
+    admin::error::ApiError,
     answer::Answer,
     error::{Error, log_refusal},
     operation::Operation,
@@ -119,13 +121,19 @@ pub fn router(
 pub fn refusal(settings: &Settings) -> Result<Refuse, InvalidHeader> {
     let (root, rules) = (format!("{}/v2", addresses(settings).prefix), rules(settings)?);
     Ok(Arc::new(move |reason: Unacceptable, target: &Uri| {
-        let below = target.path().strip_prefix(&root)?;
-        (below.is_empty() || below.starts_with('/')).then(|| {
+        if is_below(target, admin::ROOT) {
+            return Some(ApiError::Unacceptable(reason).into_response());
+        }
+        is_below(target, &root).then(|| {
             let mut response = Error::Unacceptable(reason).into_response(None);
             dress(response.headers_mut(), &rules);
             response
         })
     }))
+}
+
+fn is_below(target: &Uri, root: &str) -> bool {
+    target.path().strip_prefix(root).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
 fn rules(settings: &Settings) -> Result<Rules, InvalidHeader> {

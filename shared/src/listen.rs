@@ -190,10 +190,12 @@ impl Listener {
         Self { peers: self.peers.exempting(exempt), ..self }
     }
 
-    /// Gives those whom no router is shown an answer in the form of the protocol that they speak; `None` leaves it at the status.
+    /// Gives those whom no router is shown an answer in the form of the protocol that they speak. Said more than once, the first counts that
+    /// knows an answer; where none does, it is the status alone.
     #[must_use]
     pub fn refusing(mut self, answer: Refuse) -> Self {
-        self.server.refuse = answer;
+        let before = self.server.refuse;
+        self.server.refuse = Arc::new(move |reason, target| before(reason, target).or_else(|| answer(reason, target)));
         self
     }
 
@@ -267,6 +269,15 @@ pub enum Unacceptable {
     HeadTooLong,
     /// It names no host, or several (RFC 9112, section 3.2).
     Host,
+}
+
+impl fmt::Display for Unacceptable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HeadTooLong => "the request's target and headers are too long",
+            Self::Host => "the request must name one host",
+        })
+    }
 }
 
 impl Unacceptable {

@@ -46,6 +46,18 @@ pub(crate) enum SettingsError {
     DevelopmentTls(#[from] auth::pki::PkiError),
     #[error(transparent)]
     Keys(#[from] shared::data_directory::DataDirectoryError),
+    #[error("{}: {error}", file.display())]
+    InFile { file: PathBuf, error: Box<Self> },
+}
+
+impl SettingsError {
+    /// Names the file, where the error does not do so by itself.
+    fn of(self, file: Option<&Path>) -> Self {
+        match (self, file) {
+            (error @ (Self::Unreadable(_) | Self::Unknown(_)), _) | (error, None) => error,
+            (error, Some(file)) => Self::InFile { file: file.to_owned(), error: Box::new(error) },
+        }
+    }
 }
 
 /// The settings of both services.
@@ -58,7 +70,14 @@ pub(super) struct Together {
 
 impl Together {
     /// Reads the file, if there is one, lays the environment over it, and the command line over that.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming file, key and reason.
     pub(super) fn load(up: &Up, environment: &[(String, String)]) -> Result<Self, SettingsError> {
+        Self::read(up, environment).map_err(|error| error.of(up.config.as_deref()))
+    }
+
+    fn read(up: &Up, environment: &[(String, String)]) -> Result<Self, SettingsError> {
         let file = match &up.config {
             Some(path) => Source::file(path)?,
             None => Source::empty(),
@@ -68,7 +87,9 @@ impl Together {
         let file = if up.config.is_some() { file.version("0.1")? } else { file };
         let (named, _) = read_registry(file.clone(), &data, environment)?;
         // Once more, with the directory that the configuration names: the keys to believe are those that are made there.
-        let (mut registry, unknown) = read_registry(file, &named.storage.root, environment)?;
+        let root = up.data.clone().unwrap_or(named.storage.root);
+        let (mut registry, unknown) = read_registry(file, &root, environment)?;
+        registry.storage.root = root;
         if let Some(listen) = &up.listen {
             registry.http.listen = Place::Tcp(listen.clone());
         }
@@ -205,6 +226,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_command_line_says_counts_before_the_environment() {
+        let environment = [
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY".to_owned(), "/var/lib/registry".to_owned()),
+            ("REGISTRY_HTTP_ADDR".to_owned(), "127.0.0.1:1".to_owned()),
+        ];
+        let up = Up { data: Some("/srv/data".into()), listen: Some("127.0.0.1:2".to_owned()), ..up(None) };
+        let together = Together::load(&up, &environment).unwrap();
+        assert_eq!(together.registry.storage.root, Path::new("/srv/data"));
+        assert_eq!(bundle(&together), Path::new("/srv/data/keys/bundle.pem"));
+        assert_eq!(together.registry.http.listen, Place::Tcp("127.0.0.1:2".to_owned()));
+    }
+
+    #[test]
     fn auth_believes_the_proxies_that_the_registry_believes_unless_it_has_its_own() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("config.yml");
@@ -222,5 +256,23 @@ mod tests {
         let many: Vec<String> = (0..17).map(|n| format!("10.0.0.{n}")).collect();
         let refused = load(&format!("trustedproxies: [{}]", many.join(", "))).unwrap_err().to_string();
         assert!(refused.contains("portreeve.auth.trustedproxies"), "{refused}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_with_its_file() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("config.yml");
+        for (text, expected) in [
+            ("storage: {filesystem: {rootdirectory: 7x}}\nportreeve: {manifestlimit: 1}", "portreeve.manifestlimit"),
+            ("portreeve: {auth: {token: {expiration: 1}}}", "portreeve.auth: token.expiration"),
+            ("portreeve: {auth: {tokens: {}}}", "tokens is unknown"),
+            ("auth: {token: {issuer: other, service: portreeve, rootcertbundle: b.pem}}", "auth.token.issuer"),
+            ("auth: {htpasswd: {realm: r, path: p}}", "auth.htpasswd is set"),
+            ("storage: [", ""),
+        ] {
+            std::fs::write(&file, format!("version: 0.1\n{text}\n")).unwrap();
+            let refused = Together::load(&up(Some(file.clone())), &[]).unwrap_err().to_string();
+            assert!(refused.starts_with(&file.display().to_string()) && refused.contains(expected), "{refused}");
+        }
     }
 }

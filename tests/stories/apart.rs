@@ -270,6 +270,11 @@ async fn without_access_control_everybody_pushes_and_probes_are_answered() {
     for path in ["/", "/healthz", "/readyz"] {
         assert_eq!(basic(&registry, path, None).await.0, 200, "{path}");
     }
+    // The auth service's part of the API is not here, and that is said in the API's form.
+    for path in ["/api/v1", "/api/v1/users", "/api/v1/registry"] {
+        let (status, problem) = basic(&registry, path, None).await;
+        assert_eq!((status.as_u16(), &problem["status"]), (404, &json!(404)), "{path}: {problem}");
+    }
     assert!(registry.log().contains("everybody may pull, push and delete"));
     assert!(registry.stop().success(), "a stop that was asked for is no failure");
 }

@@ -83,5 +83,5 @@ async fn a_forwarded_address_that_nobody_vouches_for_is_not_believed() {
         answers.push(guess.send().await.unwrap().status());
     }
     assert!(answers.contains(&StatusCode::TOO_MANY_REQUESTS), "{answers:?}");
-    portreeve.says(&["is not in trusted_proxies"]).await;
+    portreeve.says(&["is not in trustedproxies"]).await;
 }

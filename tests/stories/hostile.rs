@@ -48,6 +48,20 @@ async fn what_is_turned_away_at_the_door_is_told_in_the_protocols_form() {
         assert!(answer.contains(r#"{"errors":[{"code":"UNSUPPORTED","message":"#), "{answer}");
         assert!(answer.contains("x-request-id: "), "{answer}");
     }
+    for (path, expected) in [
+        ("/token?service=portreeve", r#""error":"invalid_request""#),
+        ("/auth/token", r#""error":"invalid_request""#),
+        ("/api/v1/users", "content-type: application/problem+json"),
+        ("/api/v1/registry/garbage", "content-type: application/problem+json"),
+    ] {
+        for (lines, status) in [("", "400"), (&long, "431")] {
+            let head = format!("GET {path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
+            let answer = tell(&portreeve, head).await;
+            assert_eq!(statuses(&answer), [status], "{path}: {answer}");
+            assert!(answer.contains(expected) && answer.contains("x-request-id: "), "{path}: {answer}");
+            assert_eq!(answer.contains(r#""errors":[{"#), path.ends_with("oken") || path.contains('?'), "{answer}");
+        }
+    }
     let elsewhere = tell(&portreeve, "GET /v2x HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     assert!(!elsewhere.contains("registry/2.0"), "{elsewhere}");
 }

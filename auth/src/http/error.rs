@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use shared::{database::DatabaseError, telemetry::RequestId};
+use shared::{database::DatabaseError, listen::Unacceptable, telemetry::RequestId};
 use thiserror::Error;
 use tracing::error;
 
@@ -38,6 +38,9 @@ pub enum ApiError {
     /// Only system administrators may.
     #[error("only a system administrator may do this")]
     SystemOnly,
+    /// Nobody is shown this request.
+    #[error("{0}")]
+    Unacceptable(Unacceptable),
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such thing here, or it is not yours to see")]
     NotFound,
@@ -106,6 +109,7 @@ impl ApiError {
             Self::Unauthenticated | Self::NoToken | Self::NoServiceCredential => StatusCode::UNAUTHORIZED,
             Self::Level | Self::SystemOnly | Self::NotGiven(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unacceptable(reason) => reason.status(),
             Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -74,7 +74,7 @@ impl Proxies {
     fn name(&self, proxy: IpAddr) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if named.len() < MAX_NAMED && named.insert(proxy) {
-            warn!(%proxy, "X-Forwarded-For from a peer that is not in trusted_proxies is not believed: its clients share one throttle");
+            warn!(%proxy, "X-Forwarded-For from a peer that is not in trustedproxies is not believed: its clients share one throttle");
         }
     }
 }

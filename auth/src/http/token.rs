@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use shared::{basic::BasicCredentials, token_response::TokenResponse};
+use shared::{basic::BasicCredentials, listen::Unacceptable, token_response::TokenResponse};
 
 use super::{
     App, Peer,
@@ -34,9 +34,16 @@ use parameters::{Grant, Parameters};
 pub const MAX_REQUEST_BYTES: usize = 32 * 1024;
 
 /// `/token`, and `/auth/token`, which is where registries of version 2.8 send clients that find the realm by themselves.
+pub(super) const PATHS: [&str; 2] = ["/token", "/auth/token"];
+
 pub(super) fn router() -> Router<App> {
     let endpoint = || get(by_query).post(by_form).fallback(unknown_method);
-    Router::new().route("/token", endpoint()).route("/auth/token", endpoint())
+    PATHS.into_iter().fold(Router::new(), |router, path| router.route(path, endpoint()))
+}
+
+/// The answer to a request that no router is shown.
+pub(super) fn refusal(reason: Unacceptable) -> Response {
+    TokenError::Unacceptable(reason).into_response()
 }
 
 async fn by_query(

@@ -161,6 +161,12 @@ impl MasterKeys {
         Ok(Self { current, previous })
     }
 
+    /// Whether there are any to read.
+    #[must_use]
+    pub fn are_in(directory: &Path) -> bool {
+        [CURRENT, PREVIOUS].iter().any(|name| directory.join(name).exists())
+    }
+
     /// Keys for tests and for whoever keeps the bytes elsewhere.
     #[must_use]
     pub const fn of(current: MasterKey, previous: Option<MasterKey>) -> Self {

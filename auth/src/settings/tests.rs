@@ -161,3 +161,16 @@ ldap:
     let printed = format!("{settings:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("another"), "{printed}");
 }
+
+#[test]
+fn what_makes_no_sense_is_named_with_its_file() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("auth.yml");
+    for text in ["token: {expiration: 59}", "tokens: {}", "token: [", "token: {expiration: soon}"] {
+        std::fs::write(&file, format!("version: 0.1\n{text}\n")).unwrap();
+        for load in [ProcessSettings::load, ProcessSettings::for_commands] {
+            let refused = load(Some(&file), Vec::new()).unwrap_err().to_string();
+            assert!(refused.starts_with(&file.display().to_string()), "{refused}");
+        }
+    }
+}

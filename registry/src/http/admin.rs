@@ -40,6 +40,9 @@ use crate::{
     lifecycle::{Lifecycle, rules::Expiry},
 };
 
+/// Where this API lies.
+pub(super) const ROOT: &str = "/api/v1/registry";
+
 /// What the handlers of this API work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Administration(Arc<Parts>);
@@ -191,10 +194,16 @@ impl Administration {
         let desk = Desk { administration: self.clone(), door };
         table()
             .method_not_allowed_fallback(unknown_method)
+            .route(ROOT, any(nowhere))
             .route("/api/v1/registry/{*path}", any(nowhere))
             .layer(no_store)
             .with_state(desk)
     }
+}
+
+/// The rest of the admin API, which the auth service serves, for a registry that runs without it.
+pub(super) fn elsewhere() -> Router {
+    Router::new().route("/api/v1", any(nowhere)).route("/api/v1/{*path}", any(nowhere))
 }
 
 /// A path of this API asked in a way that it does not know; `Allow` names those that it does.

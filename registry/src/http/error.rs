@@ -197,11 +197,7 @@ impl Error {
 }
 
 fn unacceptable(reason: Unacceptable) -> Answer {
-    let message = match reason {
-        Unacceptable::HeadTooLong => "the request's target and headers are too long",
-        Unacceptable::Host => "the request must name one host",
-    };
-    Answer::new(Code::Unsupported, message, Value::Null).status(reason.status())
+    Answer::new(Code::Unsupported, &reason.to_string(), Value::Null).status(reason.status())
 }
 
 fn too_many(message: &str, retry_after: Duration) -> Answer {

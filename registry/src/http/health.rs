@@ -9,14 +9,19 @@ use axum::{
 use serde_json::{Value, json};
 use tracing::warn;
 
+use super::admin;
 use crate::health::{Checks, Readiness};
 
 /// What a registry on a port of its own answers beside the protocol: `/healthz` while the process runs, `/readyz`
-/// while it can serve, and an empty `/`, which is where the stock registries' probes look.
+/// while it can serve, an empty `/`, which is where the stock registries' probes look, and that the auth service's API is not here.
 pub fn probes(readiness: Readiness, checks: Checks) -> Router {
     let ready = get(ready).with_state(readiness);
     let root = any(root).with_state(checks);
-    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", ready).route("/", root)
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", ready)
+        .route("/", root)
+        .merge(admin::elsewhere())
 }
 
 /// `GET /debug/health`: which checks fail, as the stock registries' debug server tells it. Nothing else of theirs is

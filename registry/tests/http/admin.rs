@@ -55,8 +55,9 @@ async fn nobody_gets_in_without_showing_something() {
             assert_eq!(problem(&bearing(&registry, route, rubbish).await), 401, "{route:?} {rubbish}");
         }
     }
-    let nowhere = registry.get("/api/v1/registry/nowhere").await;
-    assert_eq!(problem(&nowhere), 404);
+    for nowhere in ["/api/v1/registry", "/api/v1/registry/nowhere"] {
+        assert_eq!(problem(&registry.get(nowhere).await), 404, "{nowhere}");
+    }
 }
 
 /// What `docker login` leaves in a file gets a token like this one; it must not administer, whatever its owner may do.

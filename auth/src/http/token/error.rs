@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use shared::telemetry::RequestId;
+use shared::{listen::Unacceptable, telemetry::RequestId};
 use tracing::error;
 
 use crate::{identity::NotIdentified, identity::queue::Busy, tokens::NotIssued};
@@ -29,6 +29,8 @@ pub(super) enum TokenError {
     Invalid(String),
     /// A grant type that is not offered.
     UnsupportedGrant,
+    /// Nobody is shown this request.
+    Unacceptable(Unacceptable),
     /// A method that the endpoint does not have.
     UnknownMethod,
     /// The `Authorization` field is not Basic.
@@ -102,6 +104,7 @@ impl TokenError {
         let retry = |after: Duration| Some((RETRY_AFTER, HeaderValue::from(after.as_secs().max(1))));
         match self {
             Self::Invalid(message) => form(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "invalid_request", &message),
+            Self::Unacceptable(reason) => form(reason.status(), "UNSUPPORTED", "invalid_request", &reason.to_string()),
             Self::UnsupportedGrant => form(
                 StatusCode::BAD_REQUEST,
                 "UNSUPPORTED",

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use shared::{database::DatabaseError, digest::Digest};
+use shared::{database::DatabaseError, digest::Digest, listen::Unacceptable};
 use thiserror::Error;
 use tracing::error;
 
@@ -38,6 +38,9 @@ pub enum ApiError {
     /// The path does not know this method.
     #[error("this path does not answer this method; Allow names those that it answers")]
     UnknownMethod,
+    /// Nobody is shown this request.
+    #[error("{0}")]
+    Unacceptable(Unacceptable),
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such thing here, or it is not yours to see")]
     NotFound,
@@ -127,10 +130,11 @@ impl From<InvalidRules> for ApiError {
 }
 
 impl ApiError {
-    const fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::SocketOnly | Self::LocalOnly | Self::SystemOnly => StatusCode::FORBIDDEN,
+            Self::Unacceptable(reason) => reason.status(),
             Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
