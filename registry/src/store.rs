@@ -76,7 +76,7 @@ pub enum StoreError {
     /// No bytes lie under this key.
     #[error("no bytes lie under {0}")]
     NotFound(StorageKey),
-    /// `create` met bytes: somebody else has used the key.
+    /// The key has bytes already: somebody else has used it.
     #[error("bytes already lie under {0}")]
     AlreadyExists(StorageKey),
     /// Fewer bytes lie there than were recorded.
