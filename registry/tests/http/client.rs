@@ -44,6 +44,7 @@ pub(crate) struct Registry {
     router: Router,
     server: server::Registry,
     key: Key,
+    clock: Clock,
     _directory: TempDir,
 }
 
@@ -86,8 +87,14 @@ impl Registry {
         let raw: RawSettings = serde_json::from_value(tree).unwrap();
         let settings = Settings::try_from(raw).unwrap();
         let clock = Clock::fixed(Timestamp::from_seconds(NOW));
-        let registry = server::Registry::build(&settings, companion, clock).await.unwrap();
-        Self { router: registry.router().layer(Observe(AccessLog::Off)), server: registry, key, _directory: directory }
+        let registry = server::Registry::build(&settings, companion, clock.clone()).await.unwrap();
+        let router = registry.router().layer(Observe(AccessLog::Off));
+        Self { router, server: registry, key, clock, _directory: directory }
+    }
+
+    /// Lets time go by.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
     }
 
     pub(crate) async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)], body: Body) -> Reply {
@@ -193,9 +200,24 @@ impl Registry {
 
     /// An image of one config and no layer under a tag.
     pub(crate) async fn push_image(&self, repository: &str, tag: &str) -> (Digest, String) {
-        let config = self.push_blob(repository, b"{}").await;
+        self.push_image_with(&[], repository, tag).await
+    }
+
+    /// The same by somebody who shows something.
+    pub(crate) async fn push_image_with(
+        &self,
+        shown: &[(&str, &str)],
+        repository: &str,
+        tag: &str,
+    ) -> (Digest, String) {
+        let config = digest(b"{}");
+        let target = format!("/v2/{repository}/blobs/uploads/?digest={config}");
+        let pushed = self.send(Method::POST, &target, &[shown, &[("content-length", "2")]].concat(), "{}".into()).await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
         let document = image(&config, 2, &json!({}));
-        let put = self.put_manifest(&format!("/v2/{repository}/manifests/{tag}"), MANIFEST, &document).await;
+        let (target, headers) =
+            (format!("/v2/{repository}/manifests/{tag}"), [shown, &[("content-type", MANIFEST)]].concat());
+        let put = self.send(Method::PUT, &target, &headers, document.clone().into()).await;
         assert_eq!(put.status, StatusCode::CREATED, "{}", put.text());
         (digest(document.as_bytes()), document)
     }

@@ -1,5 +1,7 @@
 //! Lifecycle rules over the admin API: who may set and run them, and what is answered to whom.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{Method, StatusCode},
@@ -101,11 +103,51 @@ async fn what_makes_no_sense_is_said_with_its_place() {
     ] {
         refused(&registry, method, target, &body, 400).await;
     }
+    for (body, place) in [
+        (json!({"pattern": "pr/*"}), "pattern: character 3, '/'"),
+        (json!({"pattern": "a", "repositories": "acme/We*"}), "repositories: character 6: 'W'"),
+        (json!({"pattern": "a", "repositories": ["acme/web", "acme/We"]}), "repositories[1]: "),
+    ] {
+        let wrong = refused(&registry, Method::POST, DELETE, &body, 400).await;
+        assert!(wrong.starts_with(place), "{wrong}");
+    }
     refused(&registry, Method::POST, "/api/v1/registry/namespaces/nobody/lifecycle/run", &json!({}), 409).await;
     refused(&registry, Method::PUT, "/api/v1/registry/lifecycle?repository=acme/api", &json!({"rules": []}), 404).await;
     refused(&registry, Method::POST, DELETE, &json!({"pattern": "a", "repositories": ["acme/missing"]}), 404).await;
     let tags = registry.get("/v2/acme/web/tags/list").await.json();
     assert_eq!(tags["tags"], json!(["v1"]), "nothing went");
+}
+
+/// Both are refused before anything goes. The status says whose affair it is: a token of another namespace is a mistake, an old one is to be had anew.
+#[tokio::test]
+pub(crate) async fn a_preview_that_does_not_count_is_refused() {
+    let registry = Registry::open().await;
+    let other = "/api/v1/registry/namespaces/other/lifecycle";
+    for (repository, rules) in [("acme/web", NAMESPACE), ("other/web", other)] {
+        registry.push_image(repository, "pr-1").await;
+        assert_eq!(ask(&registry, Method::PUT, rules, &closed()).await.status, StatusCode::OK);
+    }
+    let previewed = async || {
+        let told = lines(&ask(&registry, Method::POST, &format!("{NAMESPACE}/preview"), &json!({})).await);
+        json!({"preview": told.last().unwrap()["token"]})
+    };
+    let run = async |rules: &str, shown: &Value, status: u16| {
+        refused(&registry, Method::POST, &format!("{rules}/run"), shown, status).await
+    };
+    let shown = previewed().await;
+    let foreign = run(other, &shown, 400).await;
+    assert_eq!(foreign, "this token names no preview of other");
+    ask(&registry, Method::PUT, NAMESPACE, &closed()).await;
+    let before = run(NAMESPACE, &shown, 409).await;
+    assert!(before.contains("the rules were set since"), "{before}");
+    let shown = previewed().await;
+    registry.pass(Duration::from_secs(60 * 60 + 1));
+    let expired = run(NAMESPACE, &shown, 409).await;
+    assert!(expired.contains("has expired"), "{expired}");
+    for (repository, rules) in [("acme/web", NAMESPACE), ("other/web", other)] {
+        assert_eq!(registry.get(&format!("/v2/{repository}/tags/list")).await.json()["tags"], json!(["pr-1"]));
+        assert_eq!(ask(&registry, Method::GET, rules, &Value::Null).await.json()["run"], Value::Null, "none was begun");
+    }
 }
 
 #[tokio::test]

@@ -63,5 +63,7 @@ stories! {
     blobs::what_hashes_to_something_else_is_refused
     blobs::an_upload_can_be_given_up_in_its_own_repository_only
     access::a_robot_limited_to_pr_tags_cannot_push_latest
+    lifecycle::a_preview_that_does_not_count_is_refused
+    undelete::a_namespaces_administrators_bring_back_what_was_deleted
     access::the_companion_answers_catalog_and_mounts
 }

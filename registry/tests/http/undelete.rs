@@ -1,6 +1,9 @@
 //! What was deleted, listed and brought back by administrators.
 
-use axum::http::{Method, StatusCode};
+use axum::{
+    body::Body,
+    http::{Method, StatusCode},
+};
 use serde_json::{Value, json};
 
 use crate::client::{MANIFEST, Registry, Reply, image};
@@ -94,19 +97,7 @@ async fn a_history_is_read_a_page_at_a_time() {
 async fn a_history_tells_names_to_those_who_see_the_namespace() {
     let registry = Registry::guarded(None).await;
     let push = registry.bearer(&json!([{"type": "repository", "name": "acme/web", "actions": ["pull", "push"]}]));
-    let config = registry
-        .send(
-            Method::POST,
-            &format!("/v2/acme/web/blobs/uploads/?digest={}", crate::client::digest(b"{}")),
-            &[("authorization", &push), ("content-length", "2")],
-            "{}".into(),
-        )
-        .await;
-    assert_eq!(config.status, StatusCode::CREATED);
-    let document = image(&crate::client::digest(b"{}"), 2, &json!({}));
-    let headers = [("authorization", push.as_str()), ("content-type", MANIFEST)];
-    let put = registry.send(Method::PUT, "/v2/acme/web/manifests/v1", &headers, document.into()).await;
-    assert_eq!(put.status, StatusCode::CREATED);
+    registry.push_image_with(&[("authorization", &push)], "acme/web", "v1").await;
     for (access, status, actor) in [
         (json!({"type": "repository", "name": "acme/web", "actions": ["pull"]}), 200, Value::Null),
         (json!({"type": "repository", "name": "acme/other", "actions": ["pull"]}), 404, Value::Null),
@@ -202,7 +193,7 @@ async fn whoever_may_delete_images_may_not_delete_repositories() {
         let bearer = registry.bearer(&json!([{"type": resource, "name": name, "actions": actions}]));
         let headers = [("authorization", bearer.as_str())];
         let target = "/api/v1/registry/repositories?name=acme/web";
-        let reply = registry.send(Method::DELETE, target, &headers, "".into()).await;
+        let reply = registry.send(Method::DELETE, target, &headers, Body::empty()).await;
         assert_eq!(reply.status.as_u16(), deletes);
         // Who may is told what is not there; all others hear what everybody hears.
         let may = reply.text().contains("there is no repository acme/web");
@@ -214,4 +205,58 @@ async fn whoever_may_delete_images_may_not_delete_repositories() {
         let list = registry.get_with("/api/v1/registry/namespaces/acme/deleted", &headers).await;
         assert_eq!(list.status.as_u16(), lists, "{resource} {name} {actions}");
     }
+}
+
+/// Whoever administers a namespace brings back what was deleted there, with a credential that travels. To the administrators of another one nothing of
+/// it exists: what they are answered is, byte for byte, what they are answered about what was never there, and it changes nothing.
+#[tokio::test]
+pub(crate) async fn a_namespaces_administrators_bring_back_what_was_deleted() {
+    let settings =
+        json!({"auth": {"token": {"issuer": "issuer", "service": "service"}}, "portreeve": {"undelete": "168h"}});
+    let registry = Registry::with(settings, None).await;
+    let bearer = |kind: &str, name: &str, actions: &[&str]| {
+        registry.bearer(&json!([{"type": kind, "name": name, "actions": actions}]))
+    };
+    let content = bearer("repository", "acme/web", &["pull", "push", "delete"]);
+    let (own, foreign) = (bearer("namespace", "acme", &["admin"]), bearer("namespace", "other", &["read", "admin"]));
+    let call = async |shown: &str, (method, what): (&Method, &str), repository: &str, body: &Value| {
+        let target = format!("/api/v1/registry/{what}{}name={repository}", if what.contains('?') { '&' } else { '?' });
+        let headers = [("authorization", shown), ("content-type", "application/json")];
+        registry.send(method.clone(), &target, &headers, body.to_string().into()).await
+    };
+    let pulls = async || registry.get_with("/v2/acme/web/manifests/v1", &[("authorization", &content)]).await.status;
+    let removed = async |reference: &str| {
+        let target = format!("/v2/acme/web/manifests/{reference}");
+        registry.send(Method::DELETE, &target, &[("authorization", &content)], Body::empty()).await.status
+    };
+    let (image, _) = registry.push_image_with(&[("authorization", &content)], "acme/web", "v1").await;
+
+    for (reference, method, what, body) in [
+        (Some("v1"), Method::POST, "tags:restore", json!({"tag": "v1"})),
+        (Some(&*image.to_string()), Method::POST, "manifests:restore", json!({"digest": image, "tags": true})),
+        (None, Method::DELETE, "repositories", Value::Null),
+        (None, Method::POST, "repositories:restore", json!({})),
+    ] {
+        if let Some(reference) = reference {
+            assert_eq!(removed(reference).await, StatusCode::ACCEPTED);
+        }
+        let before = pulls().await;
+        let refused = call(&foreign, (&method, what), "acme/web", &body).await;
+        let missing = call(&foreign, (&method, what), "acme/never", &body).await;
+        let seen = |reply: &Reply| {
+            let mut headers = reply.headers.clone();
+            headers.remove("x-request-id");
+            (reply.status, headers, reply.text())
+        };
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{what}");
+        assert_eq!(seen(&refused), seen(&missing), "{what}");
+        assert_eq!(pulls().await, before, "{what}: nothing happened");
+        let done = call(&own, (&method, what), "acme/web", &body).await;
+        assert!(done.status.is_success(), "{what}: {}", done.text());
+        let now = if method == Method::DELETE { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        assert_eq!(pulls().await, now, "{what}");
+    }
+    let steps = registry.get_with(HISTORY, &[("authorization", &bearer("namespace", "acme", &["read"]))]).await.json();
+    let actors: Vec<&Value> = steps["items"].as_array().unwrap().iter().map(|step| &step["actor"]).collect();
+    assert_eq!(actors, [&json!("alice"); 5], "{steps}");
 }
