@@ -5,12 +5,29 @@
 #
 #   IMAGE_TAG       what the image is called (portreeve:latest)
 #   IMAGE_PROFILE   the profile that Cargo builds with (ci: as a release, linked faster)
+#   PORTREEVE_TEST_IMAGE=failpoints   an image whose program tests can stop in the middle of things: for tests alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tag=${IMAGE_TAG:-portreeve:latest}
 profile=${IMAGE_PROFILE:-ci}
 host=$(rustc -vV | sed -n 's/^host: //p')
+what=${1:-image}
+
+case $what in
+    program | image) ;;
+    *) echo "usage: image/build.sh [program]" >&2; exit 2 ;;
+esac
+
+# A program with debug assertions dies where a file tells it to. Nobody but a test may get one, by whatever profile it was built.
+refuse_failpoints() {
+    if [ "${PORTREEVE_TEST_IMAGE:-}" != failpoints ]; then
+        echo "$1 has the points of tests in it: take another IMAGE_PROFILE" >&2
+        exit 1
+    fi
+}
+# Said before minutes of building.
+if [ "$profile" = dev ]; then refuse_failpoints "a program of the profile dev"; fi
 
 # Without --target the flags would reach procedural macros too, which cannot be static.
 RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --quiet --bin portreeve \
@@ -19,17 +36,8 @@ directory=$profile
 if [ "$profile" = dev ]; then directory=debug; fi
 program=target/static/$host/$directory/portreeve
 
-# Tests stop the program in the middle of things; nobody else does.
-if [ "$profile" != dev ] && grep -q PORTREEVE_FAILPOINT "$program"; then
-    echo "$program has the points of tests in it" >&2
-    exit 1
-fi
-
-case ${1:-image} in
-    program) exit ;;
-    image) ;;
-    *) echo "usage: image/build.sh [program]" >&2; exit 2 ;;
-esac
+if grep -q PORTREEVE_FAILPOINT "$program"; then refuse_failpoints "$program"; fi
+if [ "$what" = program ]; then exit; fi
 
 # ldd fails on what is no dynamic executable; busybox must be Debian's busybox-static.
 is_static() { ! ldd "$1" 2>/dev/null | grep -q '=>'; }

@@ -48,7 +48,7 @@ done
 # Built before the services start, so that a broken build is not looked at through theirs. The program of the image is
 # another build: it is static.
 step cargo test --workspace --lib --bins --tests --locked --no-run
-IMAGE_PROFILE=dev step image/build.sh program
+PORTREEVE_TEST_IMAGE=failpoints IMAGE_PROFILE=dev step image/build.sh program
 step tests/with_services.sh cargo test --workspace --lib --bins --tests --locked --no-fail-fast -- "${arguments[@]}"
 
 printf '\n'

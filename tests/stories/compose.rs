@@ -56,7 +56,8 @@ impl Image {
                 make.env_remove(variable);
             }
         }
-        let made = make.env("IMAGE_PROFILE", "dev").env("IMAGE_TAG", &name).stdin(Stdio::null()).output().unwrap();
+        make.env("IMAGE_PROFILE", "dev").env("PORTREEVE_TEST_IMAGE", "failpoints").env("IMAGE_TAG", &name);
+        let made = make.stdin(Stdio::null()).output().unwrap();
         let said = [made.stdout, made.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert!(made.status.success(), "make image failed:\n{}", said.concat());
         Self(name)
@@ -297,6 +298,18 @@ impl<'a> Container<'a> {
 impl Drop for Container<'_> {
     fn drop(&mut self) {
         clear_away(Command::new("docker").args(["rm", "--force", "--volumes", &self.name]));
+    }
+}
+
+/// What tests kill at every step is nothing to run by mistake.
+#[test]
+fn nobody_but_a_test_gets_a_program_with_failpoints_into_an_image() {
+    for what in ["image", "program"] {
+        let mut build = Command::new("image/build.sh");
+        build.arg(what).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let refused = build.env("IMAGE_PROFILE", "dev").env_remove("PORTREEVE_TEST_IMAGE").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("has the points of tests in it"), "{what}: {said}");
     }
 }
 
