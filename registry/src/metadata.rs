@@ -24,6 +24,7 @@ pub mod examine;
 pub(crate) mod fixture;
 pub mod hot;
 pub mod immutable;
+pub mod keys;
 pub mod links;
 pub mod manifests;
 pub mod pulls;

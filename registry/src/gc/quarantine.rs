@@ -13,7 +13,7 @@ use shared::{
 
 use super::Error;
 use crate::{
-    metadata::{Metadata, backup as rows},
+    metadata::{Metadata, keys},
     store::{Listed, Store, StoreError},
 };
 
@@ -74,8 +74,8 @@ pub async fn strays(
     let page = store.list(after.map(|listed| &listed.key), PAGE).await?;
     let Some(last) = page.last().cloned() else { return Ok(None) };
     // Looked up after they were listed: a key that had a row when it was listed either has it still, or has no bytes any more.
-    let known = rows::known(&mut metadata.read().await?, page.iter().map(|listed| &listed.key)).await?;
-    Ok(Some((page.into_iter().filter(|listed| !known.contains(&listed.key)).collect(), last)))
+    let unknown = keys::unknown(&mut metadata.read().await?, page.iter().map(|listed| &listed.key)).await?;
+    Ok(Some((page.into_iter().filter(|listed| unknown.contains(&listed.key)).collect(), last)))
 }
 
 /// Moves every stray into quarantine, and tells `each` of it.

@@ -1,15 +1,15 @@
 //! What a backup reads of the facts, and what a restore changes of them.
 
-use std::{collections::BTreeSet, convert::Infallible};
+use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
 use shared::{
-    database::{DatabaseError, Dialect, Failure, Operation, Reader, Transaction},
+    database::{DatabaseError, Failure, Operation, Reader, Transaction},
     digest::Digest,
     on,
 };
 
-use super::{BlobId, blobs::LIVE, json_list, parse_bytes, parse_digest};
+use super::{BlobId, blobs::LIVE, parse_bytes, parse_digest};
 use crate::store::StorageKey;
 
 /// How much a database speaks of.
@@ -85,32 +85,6 @@ pub async fn blobs_behind(
         Ok(Stored { id, digest, size, key: key.into(), damaged: state != LIVE })
     };
     rows.into_iter().map(stored).collect()
-}
-
-const KNOWN_SQLITE: &str = "WITH asked (storage_key) AS (SELECT value FROM json_each($1)) \
-    SELECT a.storage_key FROM asked a WHERE EXISTS (SELECT 1 FROM blob b WHERE b.storage_key = a.storage_key) \
-    OR EXISTS (SELECT 1 FROM upload u WHERE u.storage_key = a.storage_key) \
-    OR EXISTS (SELECT 1 FROM trash t WHERE t.storage_key = a.storage_key)";
-const KNOWN_POSTGRES: &str = "WITH asked (storage_key) AS (SELECT jsonb_array_elements_text($1::jsonb)) \
-    SELECT a.storage_key FROM asked a WHERE EXISTS (SELECT 1 FROM blob b WHERE b.storage_key = a.storage_key) \
-    OR EXISTS (SELECT 1 FROM upload u WHERE u.storage_key = a.storage_key) \
-    OR EXISTS (SELECT 1 FROM trash t WHERE t.storage_key = a.storage_key)";
-
-/// Those of `keys` that a row speaks of: a blob's, an upload's or one in the trash.
-///
-/// # Errors
-/// The database failed.
-pub async fn known<'k>(
-    reader: &mut Reader,
-    keys: impl IntoIterator<Item = &'k StorageKey>,
-) -> Result<BTreeSet<StorageKey>, DatabaseError> {
-    let select = match reader.dialect() {
-        Dialect::Sqlite => KNOWN_SQLITE,
-        Dialect::Postgres => KNOWN_POSTGRES,
-    };
-    let keys = json_list(keys);
-    let rows: Vec<(String,)> = on!(reader, c => sqlx::query_as(select).bind(keys).fetch_all(c).await)?;
-    Ok(rows.into_iter().map(|(key,)| key.into()).collect())
 }
 
 /// A manifest that names a blob.

@@ -5,7 +5,7 @@ use crate::{
     metadata::{
         BlobId,
         backup::{self as rows, Stored},
-        trash,
+        keys, trash,
     },
     store::filesystem::transfer::{self, Brought, Transfer},
 };
@@ -80,14 +80,10 @@ impl Making<'_> {
             let page = self.on_disk(move || transfer::page(&root, &behind)).await?;
             let Some(last) = page.last() else { return Ok(removed) };
             last.as_str().clone_into(&mut after);
-            let needed = rows::known(&mut self.reader().await?, &page).await?;
+            let unneeded = keys::unknown(&mut self.reader().await?, &page).await?;
             let root = self.target.root().to_owned();
-            removed += self
-                .on_disk(move || {
-                    let unneeded: Vec<_> = page.iter().filter(|key| !needed.contains(key)).collect();
-                    transfer::remove(&root, unneeded.iter().copied()).map(|()| unneeded.len() as u64)
-                })
-                .await?;
+            removed += unneeded.len() as u64;
+            self.on_disk(move || transfer::remove(&root, &unneeded)).await?;
         }
     }
 }

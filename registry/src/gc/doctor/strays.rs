@@ -5,7 +5,7 @@
 
 use super::{Doctor, Error, Fault, check::Looked};
 use crate::{
-    metadata::examine::{Position, blobs},
+    metadata::{examine::Position, keys},
     store::StorageKey,
 };
 
@@ -18,10 +18,9 @@ impl Doctor {
         let behind = (!after.name.is_empty()).then(|| StorageKey::stored(&after.name));
         let listed = self.store.list(behind.as_ref(), FILES).await?;
         let Some(last) = listed.last() else { return Ok(Looked::END) };
-        let keys: Vec<&str> = listed.iter().map(|listed| listed.key.as_str()).collect();
-        let unknown = blobs::unknown(&mut self.metadata.read().await?, &keys).await?;
+        let unknown = keys::unknown(&mut self.metadata.read().await?, listed.iter().map(|listed| &listed.key)).await?;
         let mut faults = Vec::new();
-        for key in unknown {
+        for key in &unknown {
             faults.extend(self.stray(key).await?);
         }
         let upto = Some(Position::behind(last.key.as_str()));
@@ -29,8 +28,8 @@ impl Doctor {
     }
 
     /// The key, if there are bytes under it now.
-    async fn stray(&self, key: String) -> Result<Option<Fault>, Error> {
-        let size = self.store.size(&StorageKey::stored(&key)).await?;
-        Ok(size.map(|size| Fault::StrayBytes { key, size }))
+    async fn stray(&self, key: &StorageKey) -> Result<Option<Fault>, Error> {
+        let size = self.store.size(key).await?;
+        Ok(size.map(|size| Fault::StrayBytes { key: key.to_string(), size }))
     }
 }
