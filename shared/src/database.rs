@@ -305,8 +305,9 @@ impl DatabaseError {
     /// Whether the database has no room for what was to be written.
     #[must_use]
     pub fn is_out_of_space(&self) -> bool {
-        /// PostgreSQL's `disk_full`; SQLite's `SQLITE_FULL`, which has no extended codes.
-        const FULL: [&str; 2] = ["53100", "13"];
+        /// PostgreSQL's `disk_full`; SQLite's `SQLITE_FULL`, which is what a write becomes that finds no block, and `SQLITE_IOERR_SHMSIZE`, which is what
+        /// it becomes where the index of the log has to grow. A quota of the file system is `SQLITE_IOERR_WRITE`, as a failing disk is.
+        const FULL: [&str; 3] = ["53100", "13", "4874"];
         let error = match self {
             Self::Query(error) => error,
             Self::NoTransaction(error) => error,

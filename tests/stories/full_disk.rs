@@ -106,6 +106,25 @@ impl House {
     }
 }
 
+/// The admin API says it in its own form: large sets of rules are kept for one namespace after the other, until one does not fit.
+async fn the_admin_api_says_so(house: &House) {
+    let socket = reqwest::Client::builder().unix_socket(house.root().join("portreeve.sock")).build().unwrap();
+    let patterns: Vec<String> = (0..50).map(|number| format!("{number:0>120}-*")).collect();
+    let rules = json!({"rules": vec![json!({"keep": {"tags": patterns}}); 8]});
+    for number in 0..400 {
+        let path = format!("http://portreeve/api/v1/registry/namespaces/filling-{number}/lifecycle");
+        let answer = socket.put(path).json(&rules).send().await.unwrap();
+        if answer.status() == 200 {
+            continue;
+        }
+        assert_eq!(answer.status(), 507);
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!((&problem["status"], &problem["detail"]), (&json!(507), &json!("the registry has no space left")));
+        return;
+    }
+    panic!("twenty megabytes of rules fit on a full disk");
+}
+
 async fn push(client: &Client, blob: &Blob) -> Result<Answer, Failure> {
     let post = client.request(Method::POST, &format!("{REPOSITORY}/blobs/uploads/"));
     post.query("digest", &blob.digest).body(&blob.bytes).send().await
@@ -259,6 +278,9 @@ async fn outlives_others(on: On) -> Result<(), Failure> {
     let before = Before::push(&client).await?;
     let filler = house.disk.fill();
     before.nothing_more_goes_in(&client, on).await?;
+    if on == On::Everything {
+        the_admin_api_says_so(&house).await;
+    }
     before.is_there(&client).await?;
     // A row needs little room, and may find it or not; what it finds is told as it is.
     for _ in 0..20 {

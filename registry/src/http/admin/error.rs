@@ -76,13 +76,25 @@ pub enum ApiError {
     },
     /// The database did not answer.
     #[error("the registry's database cannot be reached at the moment")]
-    Unavailable(#[from] DatabaseError),
+    Unavailable(#[source] DatabaseError),
+    /// The database, or the disk under it or the store, has no room for what was to be written.
+    #[error("the registry has no space left")]
+    Full {
+        /// What stands in the log.
+        reason: String,
+    },
     /// Something else failed that the caller cannot help.
     #[error("the registry failed; its log says why")]
     Failed {
         /// What stands in the log.
         reason: String,
     },
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        if error.is_out_of_space() { Self::Full { reason: error.to_string() } } else { Self::Unavailable(error) }
+    }
 }
 
 impl From<content::Error> for ApiError {
@@ -101,6 +113,7 @@ impl From<content::Error> for ApiError {
                 Self::Conflict(error.to_string())
             }
             E::Unavailable(error) => error.into(),
+            full if full.is_out_of_space() => Self::Full { reason: full.to_string() },
             other => Self::Failed { reason: other.to_string() },
         }
     }
@@ -143,6 +156,7 @@ impl ApiError {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NobodyToAsk { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -159,7 +173,7 @@ impl ApiError {
     /// What stays in the log and is no client's business.
     fn log(&self) {
         match self {
-            Self::NobodyToAsk { reason } | Self::Failed { reason } => {
+            Self::NobodyToAsk { reason } | Self::Full { reason } | Self::Failed { reason } => {
                 error!(reason, "a request to the admin API failed");
             }
             Self::Unavailable(error) => {

@@ -222,7 +222,7 @@ impl From<Error> for ApiError {
             | Error::ExpiredPreview
             | Error::RulesChanged
             | Error::Stopped => Self::Conflict(error.to_string()),
-            Error::Unavailable(error) => Self::Unavailable(error),
+            Error::Unavailable(error) => error.into(),
         }
     }
 }

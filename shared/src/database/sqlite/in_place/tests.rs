@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use rusqlite::ffi;
 use sqlx::{ConnectOptions, Connection as _, FromRow, error::ErrorKind};
 
-use super::{InPlaceConnection, Options};
+use super::{InPlaceConnection, Options, errors::translate};
+use crate::database::DatabaseError;
 
 async fn connect(directory: &tempfile::TempDir) -> InPlaceConnection {
     let path = directory.path().join("things.db");
@@ -20,6 +22,20 @@ async fn with_things(directory: &tempfile::TempDir) -> InPlaceConnection {
 async fn count(connection: &mut InPlaceConnection) -> i64 {
     let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM thing").fetch_one(connection).await.unwrap();
     count
+}
+
+#[test]
+fn a_full_disk_is_told_from_a_failing_one() {
+    let is_full = |code| {
+        let refused = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        DatabaseError::from(translate(refused)).is_out_of_space()
+    };
+    for full in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+        assert!(is_full(full), "{full}");
+    }
+    for other in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMMAP, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_BUSY] {
+        assert!(!is_full(other), "{other}");
+    }
 }
 
 #[tokio::test]
