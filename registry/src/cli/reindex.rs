@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use shared::repository::RepositoryName;
+use shared::{digest::Algorithm, repository::RepositoryName};
 
 use super::{CommandError, Where};
 use crate::server::restore::{Became, Holding, ReindexEvent, Reindexed, reindex};
@@ -23,6 +23,9 @@ pub struct Reindex {
     /// The repository that holds what is found.
     #[arg(long, default_value = "reindexed/blobs", value_name = "NAME")]
     repository: RepositoryName,
+    /// What digests of blobs are made with that the database does not know: sha256, or sha512 if that is what was pushed.
+    #[arg(long, default_value = "sha256", value_name = "NAME")]
+    algorithm: Algorithm,
     /// For how many days it holds it; what nobody has pushed by then is collected.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
@@ -41,7 +44,7 @@ impl Reindex {
     /// [`CommandError`], to be printed.
     pub async fn run(&self, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
         let (settings, held) = self.registry.claim_blobs(self.database_lost)?;
-        let holding = Holding { repository: self.repository.clone(), life: DAY * self.days };
+        let holding = Holding { algorithm: self.algorithm, repository: self.repository.clone(), life: DAY * self.days };
         let (mut printed, mut files) = (Ok(()), Vec::new());
         let mut tell = |event: ReindexEvent| match event {
             ReindexEvent::Indexed { .. } | ReindexEvent::Unreadable { .. } if self.json => {

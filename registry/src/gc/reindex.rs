@@ -20,7 +20,7 @@ use super::{
 use crate::{
     metadata::{
         Metadata,
-        reindex::{IndexBytes, Indexed},
+        reindex::{self as rows, IndexBytes, Indexed},
         trash::Place,
     },
     store::{Listed, Store, StoreError},
@@ -80,6 +80,8 @@ pub struct Reindexed {
 /// What to do with found bytes.
 #[derive(Clone, Debug)]
 pub struct Holding {
+    /// What digests of bytes are made with that the registry knows by none.
+    pub algorithm: Algorithm,
     /// The repository that holds them.
     pub repository: RepositoryName,
     /// For how long.
@@ -100,12 +102,12 @@ pub async fn reindex(
     let (mut reindexed, mut after) = (Reindexed::default(), None);
     while let Some((found, last)) = quarantine::strays(metadata, store, after.as_ref()).await? {
         for stray in found {
-            let Some(digest) = hash(store, &stray).await? else {
+            let Some(digests) = hash(store, &stray).await? else {
                 reindexed.unreadable += 1;
                 tell(Event::Unreadable { key: stray.key.to_string() });
                 continue;
             };
-            let became = index(metadata, store, holding, (&stray, digest)).await?;
+            let (became, digest) = index(metadata, store, holding, (&stray, digests)).await?;
             if became == Became::Surplus {
                 quarantine::put_aside(store, clock.now(), &stray, Hashed::To(digest)).await?;
             }
@@ -118,25 +120,55 @@ pub async fn reindex(
     Ok(reindexed)
 }
 
+/// What bytes hash to, by each algorithm: a key does not tell by which one they were pushed.
+type Digests = [Digest; 2];
+
 /// What the bytes hash to; None if they cannot be read. Nothing else writes here, so what is not there now was no file.
-async fn hash(store: &dyn Store, stray: &Listed) -> Result<Option<Digest>, Error> {
-    let hasher = async {
+async fn hash(store: &dyn Store, stray: &Listed) -> Result<Option<Digests>, Error> {
+    let hashers = async {
         let reading = store.read(&stray.key, 0..stray.size).await?;
-        let hasher = reading.try_fold(Hasher::new(Algorithm::Sha256), async |mut hasher, piece| {
-            hasher.update(&piece);
-            Ok(hasher)
+        let hashers = [Algorithm::Sha256, Algorithm::Sha512].map(Hasher::new);
+        let hashers = reading.try_fold(hashers, async |mut hashers, piece| {
+            hashers.iter_mut().for_each(|hasher| hasher.update(&piece));
+            Ok(hashers)
         });
-        hasher.await.map_err(|source| StoreError::from_io(&stray.key, source))
+        hashers.await.map_err(|source| StoreError::from_io(&stray.key, source))
     };
-    match hasher.await {
-        Ok(hasher) => Ok(Some(hasher.finish())),
+    match hashers.await {
+        Ok(hashers) => Ok(Some(hashers.map(Hasher::finish))),
         Err(StoreError::Io { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A row that says it has the bytes already is believed when they are where it says.
+/// Finds out under which of its digests a stray is needed, and what became of it there. A blob that the registry speaks of comes first: its bytes may be
+/// missing. Where there is none, or it has what it needs, the stray may have been pushed by the digest that nobody knows.
 async fn index(
+    metadata: &Metadata,
+    store: &dyn Store,
+    holding: &Holding,
+    (stray, digests): (&Listed, Digests),
+) -> Result<(Became, Digest), Error> {
+    let mut known = Vec::new();
+    for digest in digests {
+        if rows::is_known(&mut metadata.read().await?, &digest).await? {
+            known.push(digest);
+        }
+    }
+    for digest in &known {
+        let became = index_as(metadata, store, holding, (stray, *digest)).await?;
+        if became != Became::Surplus {
+            return Ok((became, *digest));
+        }
+    }
+    match digests.into_iter().find(|digest| digest.algorithm() == holding.algorithm && !known.contains(digest)) {
+        Some(digest) => Ok((index_as(metadata, store, holding, (stray, digest)).await?, digest)),
+        None => Ok((Became::Surplus, known[0])),
+    }
+}
+
+/// A row that says it has the bytes already is believed when they are where it says.
+async fn index_as(
     metadata: &Metadata,
     store: &dyn Store,
     holding: &Holding,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use shared::{
-    database::{Failure, Operation, Transaction},
+    database::{DatabaseError, Failure, Operation, Reader, Transaction},
     digest::Digest,
     on,
     repository::RepositoryName,
@@ -25,6 +25,16 @@ use crate::store::StorageKey;
 
 /// What the rows call whoever holds the found blobs.
 const HOLDER: &str = "reindex";
+
+/// Whether there is a blob of this digest, whatever has become of its bytes.
+///
+/// # Errors
+/// The database failed.
+pub async fn is_known(reader: &mut Reader, digest: &Digest) -> Result<bool, DatabaseError> {
+    let (select, digest) = ("SELECT EXISTS (SELECT 1 FROM blob WHERE digest = $1)", digest.to_string());
+    let (known,): (bool,) = on!(reader, c => sqlx::query_as(select).bind(digest).fetch_one(c).await)?;
+    Ok(known)
+}
 
 /// Gives found bytes a row.
 #[derive(Clone, Debug)]

@@ -2,10 +2,10 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use shared::digest::Digest;
+use shared::digest::{Algorithm, Digest};
 use tokio_util::sync::CancellationToken;
 
-use super::stage::{Stage, digest, on_both};
+use super::stage::{Stage, ada, chunk, digest, name, on_both};
 use crate::{
     content::fixture::{image, push, tag},
     gc::{
@@ -22,6 +22,7 @@ on_both! {
     found_bytes_are_held_until_somebody_pushes_them_or_their_time_is_over
     what_a_damaged_blob_is_waiting_for_heals_it
     what_a_row_misses_is_not_put_aside
+    what_was_pushed_by_another_digest_comes_back_under_it
     what_cannot_be_read_lies_where_it_lay
     a_quota_that_is_too_small_is_said
 }
@@ -34,7 +35,11 @@ async fn find(stage: &Stage, content: &'static str) -> StorageKey {
 }
 
 async fn index(stage: &Stage) -> Result<(Reindexed, Vec<Event>), Error> {
-    let holding = Holding { repository: "reindexed/blobs".parse().unwrap(), life: 30 * DAY };
+    index_by(Algorithm::Sha256, stage).await
+}
+
+async fn index_by(algorithm: Algorithm, stage: &Stage) -> Result<(Reindexed, Vec<Event>), Error> {
+    let holding = Holding { algorithm, repository: "reindexed/blobs".parse().unwrap(), life: 30 * DAY };
     let mut events = Vec::new();
     let mut tell = |event| events.push(event);
     let reindexed = reindex(&stage.content.metadata, &stage.store, &stage.clock, &holding, &mut tell).await?;
@@ -120,6 +125,41 @@ async fn what_a_row_misses_is_not_put_aside(stage: &mut Stage) {
     let (reindexed, _) = index(stage).await.unwrap();
     assert_eq!(reindexed, Reindexed { surplus: 1, ..Reindexed::default() });
     assert_eq!(stage.store.size(&surplus).await.unwrap(), None);
+}
+
+/// The same bytes may be two blobs, by two digests: each has its own file.
+async fn what_was_pushed_by_another_digest_comes_back_under_it(stage: &mut Stage) {
+    let long = |content: &str| Digest::of(Algorithm::Sha512, content.as_bytes());
+    let push = async |content: &'static str, digest| {
+        stage.content.push_blob(&name("acme/web"), digest, chunk(content), &ada()).await.unwrap();
+    };
+    push("lost", long("lost")).await;
+    push("twice", long("twice")).await;
+    push("twice", digest(b"twice")).await;
+    for row in ["size = 4", "digest LIKE 'sha256:%'"] {
+        let select = format!("SELECT storage_key FROM blob WHERE {row}");
+        fs::remove_file(stage.file(select.leak()).await).unwrap();
+    }
+    // One lies elsewhere, one is the only copy of a blob that has another one's bytes, and one is surplus to both.
+    for content in ["lost", "twice"] {
+        find(stage, content).await;
+    }
+    assert_eq!(index(stage).await.unwrap().0, Reindexed { healed: 2, ..Reindexed::default() });
+    find(stage, "twice").await;
+    assert_eq!(index(stage).await.unwrap().0, Reindexed { surplus: 1, ..Reindexed::default() });
+    for (content, digest) in [("lost", long("lost")), ("twice", long("twice")), ("twice", digest(b"twice"))] {
+        assert_eq!(stage.pull("acme/web", &digest).await.unwrap(), content, "{digest}");
+    }
+    stage.is_consistent().await;
+
+    // Without a row no file tells by which digest it was pushed; whoever looks after the registry knows.
+    find(stage, "nobody's").await;
+    let (reindexed, events) = index_by(Algorithm::Sha512, stage).await.unwrap();
+    assert_eq!(reindexed.blobs, 1, "{events:?}");
+    assert_eq!(stage.pull("reindexed/blobs", &long("nobody's")).await.unwrap(), "nobody's");
+    push("nobody's", long("nobody's")).await;
+    assert_eq!(stage.count("SELECT count(*) FROM trash").await, 3, "the push stored nothing twice");
+    stage.is_consistent().await;
 }
 
 async fn what_cannot_be_read_lies_where_it_lay(stage: &mut Stage) {
