@@ -10,6 +10,7 @@ mod memory;
 mod payloads;
 mod rate;
 mod reading;
+mod referrers;
 mod repair;
 mod run;
 mod seen;

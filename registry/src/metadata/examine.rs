@@ -8,6 +8,7 @@ pub mod fault;
 pub mod links;
 pub mod manifests;
 pub mod progress;
+pub mod referrers;
 pub mod tags;
 pub mod uploads;
 pub mod usage;
@@ -77,6 +78,8 @@ pub enum Table {
     NamedBlobs,
     /// `manifest_child` by manifest.
     NamedChildren,
+    /// What `manifest` names as subjects, by repository and digest.
+    Subjects,
     /// `tag` by repository and name.
     Tags,
     /// `tag_history` by repository and name.
@@ -127,6 +130,13 @@ impl Table {
             ),
             Self::Uploads => last!("id", "SELECT id FROM upload WHERE id > $1 ORDER BY id LIMIT $2"),
             Self::Namespaces => last!("id", "SELECT id FROM namespace WHERE id > $1 ORDER BY id LIMIT $2"),
+            Self::Subjects => last!(
+                "repository_id",
+                "CAST(-1 AS BIGINT)",
+                "subject_digest",
+                "SELECT DISTINCT repository_id, subject_digest FROM manifest WHERE subject_digest IS NOT NULL \
+                 AND (repository_id, subject_digest) > ($1, $2) ORDER BY repository_id, subject_digest LIMIT $3"
+            ),
             Self::Tags => last!(
                 "repository_id",
                 "CAST(-1 AS BIGINT)",
@@ -164,7 +174,7 @@ pub async fn page(
 ) -> Result<Option<Range>, DatabaseError> {
     let sql = table.last();
     let found: Option<(i64, i64, String, i64)> = match table {
-        Table::Tags | Table::Histories => on!(reader, c => {
+        Table::Subjects | Table::Tags | Table::Histories => on!(reader, c => {
             sqlx::query_as(sql).bind(after.first).bind(&after.name).bind(limit).fetch_optional(c).await
         })?,
         Table::Shares => on!(reader, c => {

@@ -48,7 +48,7 @@ pub struct Row {
 }
 
 /// The tag under which clients of OCI 1.0 keep the list of a digest's referrers: algorithm and encoded part, cut to what a tag may have.
-fn referrers_tag(subject: &Digest) -> String {
+pub(super) fn referrers_tag(subject: &Digest) -> String {
     let text = subject.to_string();
     let (algorithm, encoded) = text.split_once(':').unwrap_or((&text, ""));
     let cut = |part: &str, most: usize| part.chars().take(most).collect::<String>();

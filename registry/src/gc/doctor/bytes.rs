@@ -152,7 +152,7 @@ impl Doctor {
         Ok((hasher.finish(), state))
     }
 
-    /// Says of blobs who would miss them.
+    /// Says of blobs who would miss them, and whose promise is broken (I7).
     async fn name_namers(&self, faults: &mut [Fault]) -> Result<(), Error> {
         for fault in faults {
             if let Fault::BytesMissing(of)
@@ -161,7 +161,9 @@ impl Doctor {
             | Fault::BytesUnreadable { of, .. }
             | Fault::Damaged(of) = fault
             {
-                of.named_by = blobs::named_by(&mut self.metadata.read().await?, of).await?;
+                let mut reader = self.metadata.read().await?;
+                of.named_by = blobs::named_by(&mut reader, of).await?;
+                of.promised_until = blobs::promised_until(&mut reader, of.blob, self.clock.now()).await?;
             }
         }
         Ok(())

@@ -38,6 +38,10 @@ pub enum Check {
     Tags,
     /// Every history has its tag (I8).
     Histories,
+    /// Everything that manifests name as their subject: what is answered about its referrers is what payloads say (I12).
+    Referrers,
+    /// The same for what only lists under referrers tags speak of (I12).
+    ListedReferrers,
     /// Every upload of this boot: its file has what it received, and the state of its hash is behind as many bytes (I11); its key is not in the trash (I6).
     Uploads,
     /// Every blob that a namespace is said to hold is linked by as many of its repositories (I10).
@@ -86,13 +90,16 @@ const NAMESPACES: i64 = 8;
 /// Each manifest is read with its payload.
 const MANIFESTS: i64 = 100;
 
+/// Each subject is read with the payloads of its referrers.
+const SUBJECTS: i64 = 20;
+
 /// How much further ahead than the longest promise a time may be: clocks of several machines differ, and are set.
 const SLACK: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Check {
     /// All of them. What a repair lets go or finds missing is looked at behind it: links before manifests, those before blobs, blobs before files, and what
     /// is counted after what it is counted from.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Links,
         Self::NamedBlobs,
         Self::NamedChildren,
@@ -101,6 +108,8 @@ impl Check {
         Self::Strays,
         Self::Tags,
         Self::Histories,
+        Self::Referrers,
+        Self::ListedReferrers,
         Self::Uploads,
         Self::Shares,
         Self::Namespaces,
@@ -128,6 +137,8 @@ impl Check {
             Self::Links => "links",
             Self::Tags => "tags",
             Self::Histories => "histories",
+            Self::Referrers => "referrers",
+            Self::ListedReferrers => "listed_referrers",
             Self::Uploads => "uploads",
             Self::Shares => "shares",
             Self::Namespaces => "namespaces",
@@ -148,7 +159,8 @@ impl Check {
             Self::NamedBlobs => (Table::NamedBlobs, ROWS),
             Self::NamedChildren => (Table::NamedChildren, ROWS),
             Self::Links => (Table::Links, ROWS),
-            Self::Tags => (Table::Tags, ROWS),
+            Self::Tags | Self::ListedReferrers => (Table::Tags, ROWS),
+            Self::Referrers => (Table::Subjects, SUBJECTS),
             Self::Histories => (Table::Histories, ROWS),
             Self::Uploads => (Table::Uploads, ROWS),
             Self::Shares => (Table::Shares, ROWS),
@@ -201,6 +213,14 @@ impl Doctor {
             Check::Manifests => {
                 drop(reader);
                 self.manifests(range).await?
+            }
+            Check::Referrers => {
+                drop(reader);
+                self.referrers(range).await?
+            }
+            Check::ListedReferrers => {
+                drop(reader);
+                self.listed_referrers(range).await?
             }
             Check::Uploads => {
                 drop(reader);

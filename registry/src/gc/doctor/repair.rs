@@ -177,6 +177,9 @@ const fn reason(fault: &Fault) -> &'static str {
         Fault::PayloadMissing(_) | Fault::PayloadDiffers { .. } => {
             "delete it by its digest, collect garbage by hand, and push it again"
         }
+        Fault::ReferrersWrong { .. } => {
+            "it follows when what manifests record is put right; what is left then is a fault of this program: report it"
+        }
         Fault::DigestTwice(_) | Fault::DigestInvalid(_) => {
             "no program wrote this row: restore the database from a backup"
         }

@@ -6,4 +6,5 @@ mod dry;
 mod goes_on;
 mod healthy;
 mod large;
+mod referrers;
 mod repaired;

@@ -2,12 +2,12 @@
 
 use shared::{
     clock::Timestamp,
-    database::{DatabaseError, Dialect, Reader},
+    database::{DatabaseError, Reader},
     on,
 };
 
 use super::{Position, Range, fault::OfBlob};
-use crate::metadata::{BlobId, blobs::LIVE, json_list, parse_bytes};
+use crate::metadata::{BlobId, blobs::LIVE, parse_bytes};
 
 /// A blob's row, and what other rows say of it.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Row {
     #[must_use]
     pub fn of(&self) -> OfBlob {
         let (digest, key) = (self.digest.clone(), self.key.clone());
-        OfBlob { blob: self.id, digest, key, size: self.size, named_by: Vec::new() }
+        OfBlob { blob: self.id, digest, key, size: self.size, named_by: Vec::new(), promised_until: None }
     }
 }
 
@@ -118,6 +118,21 @@ pub async fn one(reader: &mut Reader, blob: BlobId) -> Result<Option<Row>, Datab
     Ok(found.map(row))
 }
 
+/// Until when a blob is promised, if a promise runs.
+///
+/// # Errors
+/// The database failed.
+pub async fn promised_until(
+    reader: &mut Reader,
+    blob: BlobId,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, DatabaseError> {
+    let select = "SELECT max(leased_until) FROM link WHERE blob_id = $1 AND leased_until > $2";
+    let (until,): (Option<Timestamp>,) =
+        on!(reader, c => sqlx::query_as(select).bind(blob).bind(now).fetch_one(c).await)?;
+    Ok(until)
+}
+
 /// How many of those that name a blob a report names.
 const NAMERS: i64 = 20;
 
@@ -138,28 +153,4 @@ pub async fn named_by(reader: &mut Reader, of: &OfBlob) -> Result<Vec<String>, D
         None => format!("{repository}@{digest}"),
     };
     Ok(found.into_iter().map(name).collect())
-}
-
-macro_rules! unknown_key {
-    () => {
-        "NOT EXISTS (SELECT 1 FROM upload u WHERE u.storage_key = k.value) \
-         AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.storage_key = k.value) \
-         AND NOT EXISTS (SELECT 1 FROM trash t WHERE t.storage_key = k.value)"
-    };
-}
-
-/// Which of these keys no row knows.
-///
-/// # Errors
-/// The database failed.
-pub async fn unknown(reader: &mut Reader, keys: &[&str]) -> Result<Vec<String>, DatabaseError> {
-    let select = match reader.dialect() {
-        Dialect::Sqlite => concat!("SELECT k.value FROM json_each($1) AS k WHERE ", unknown_key!()),
-        Dialect::Postgres => {
-            concat!("SELECT k.value FROM jsonb_array_elements_text($1::jsonb) AS k(value) WHERE ", unknown_key!())
-        }
-    };
-    let keys = json_list(keys);
-    let rows: Vec<(String,)> = on!(reader, c => sqlx::query_as(select).bind(keys).fetch_all(c).await)?;
-    Ok(rows.into_iter().map(|(key,)| key).collect())
 }

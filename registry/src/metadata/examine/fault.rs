@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use shared::clock::Timestamp;
 
 use crate::metadata::{BlobId, NamespaceId, RepositoryId, manifests::ManifestId};
 
@@ -23,7 +24,7 @@ pub enum Invariant {
     I5,
     /// A storage key is used once.
     I6,
-    /// A promise is kept, and none is longer than promises are.
+    /// A promise is kept, and none is longer than promises are. What breaks one is a fault of its blob (I1), which tells of it.
     I7,
     /// A tag points at a living manifest; its history has no gap and ends where it points.
     I8,
@@ -61,6 +62,9 @@ pub struct OfBlob {
     pub size: u64,
     /// Some of those that name it, as `repository:tag` or `repository@digest`.
     pub named_by: Vec<String>,
+    /// Until when somebody who pushes was told that it is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promised_until: Option<Timestamp>,
 }
 
 /// A manifest.
@@ -302,6 +306,17 @@ pub enum Fault {
         /// What the payload says.
         named: [Option<String>; 3],
     },
+    /// An answer about referrers is not what payloads and lists say.
+    ReferrersWrong {
+        /// In which repository.
+        repository: String,
+        /// About what.
+        about: String,
+        /// Which referrer.
+        referrer: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A link that nothing needs, and that cannot expire.
     LinkStuck(OfLink),
     /// A manifest that can expire although something holds it, or cannot although nothing does.
@@ -354,7 +369,7 @@ impl Fault {
             Self::TagElsewhere(_) | Self::LinkWithoutRepository(_) | Self::RememberedWrongly { .. } => Invariant::I9,
             Self::UsageWrong { .. } | Self::SharesWrong { .. } => Invariant::I10,
             Self::UploadShort { .. } | Self::UploadHashWrong { .. } => Invariant::I11,
-            Self::SubjectWrong { .. } => Invariant::I12,
+            Self::SubjectWrong { .. } | Self::ReferrersWrong { .. } => Invariant::I12,
             Self::LinkStuck(_) | Self::ManifestExpiry { .. } | Self::DeletedForEver(_) => Invariant::Expiry,
         }
     }
@@ -393,6 +408,9 @@ impl Fault {
             | Self::HistoryWithoutTag(of)
             | Self::TagElsewhere(of) => format!("tag {}:{}", of.repository, of.tag),
             Self::RememberedWrongly { repository, reference } => format!("{reference} in {repository}"),
+            Self::ReferrersWrong { repository, about, referrer, .. } => {
+                format!("{referrer} among the referrers of {about} in {repository}")
+            }
             Self::UsageWrong { namespace, .. } => format!("namespace {namespace}"),
             Self::SharesWrong { namespace_id, blob, .. } => {
                 format!("blob {} in namespace {}", blob.0, namespace_id.0)
@@ -463,7 +481,7 @@ impl fmt::Display for Fault {
             Self::KeyTwice { is, and, .. } => write!(f, "the key of {is} and of {and}"),
             Self::PromiseTooLong(_) => f.write_str("promised for longer than anything is"),
             Self::TagWithoutManifest(_) => f.write_str("it points at nothing that lives"),
-            Self::HistoryBroken { reason, .. } => f.write_str(reason),
+            Self::HistoryBroken { reason, .. } | Self::ReferrersWrong { reason, .. } => f.write_str(reason),
             Self::HistoryWithoutTag(_) => f.write_str("there is a history and no tag"),
             Self::TagElsewhere(_) => f.write_str("it points into another repository"),
             Self::LinkWithoutRepository(_) => f.write_str("there is no such repository"),
@@ -492,10 +510,11 @@ struct Needed<'b>(&'b OfBlob);
 
 impl fmt::Display for Needed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.named_by[..] {
-            [] => Ok(()),
-            named => write!(f, "; named by {}", named.join(", ")),
+        let OfBlob { named_by, promised_until, .. } = self.0;
+        if !named_by.is_empty() {
+            write!(f, "; named by {}", named_by.join(", "))?;
         }
+        promised_until.map_or(Ok(()), |until| write!(f, "; promised to a push until {until}"))
     }
 }
 

@@ -3,12 +3,13 @@
 use super::*;
 use crate::{metadata::fixture::plan, stories::stage::Stage};
 
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 11] = [
     Table::Blobs,
     Table::Links,
     Table::Manifests,
     Table::NamedBlobs,
     Table::NamedChildren,
+    Table::Subjects,
     Table::Tags,
     Table::Histories,
     Table::Uploads,

@@ -271,7 +271,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(
         "another subject",
-        &["subject_wrong"],
+        &["referrers_wrong", "subject_wrong"],
         concat!("UPDATE manifest SET subject_digest = (SELECT digest FROM blob WHERE size = 15) WHERE id = ", tagged!("latest")),
     ),
     case("another type", &["subject_wrong"], concat!("UPDATE manifest SET artifact_type = 'a/b' WHERE id = ", tagged!("latest"))),
