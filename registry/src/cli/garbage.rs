@@ -110,7 +110,7 @@ fn line(event: &Value, out: &mut impl Write) -> io::Result<()> {
     match (text(event, "event"), text(event, "kind")) {
         ("repository", _) => writeln!(out, "{}", text(event, "name")),
         ("kept", "manifest") => writeln!(out, "{repository}: marking manifest {digest} "),
-        ("kept", _) => writeln!(out, "{repository}: marking blob {digest}"),
+        ("kept", "blob") => writeln!(out, "{repository}: marking blob {digest}"),
         ("manifest", _) => writeln!(out, "manifest eligible for deletion: {{{repository} {digest} []}}"),
         ("marked", _) => {
             let [kept, blobs, manifests] = ["kept", "blobs", "manifests"].map(|key| &event[key]);
@@ -129,7 +129,7 @@ fn line(event: &Value, out: &mut impl Write) -> io::Result<()> {
 fn document(event: &Value, items: &mut u64, repositories: &mut Vec<Value>, out: &mut impl Write) -> io::Result<()> {
     match text(event, "event") {
         "swept" => repositories.push(without(event, "repository")),
-        "kept" | "manifest" | "link" | "blob" => {
+        "kept" | "manifest" | "link" | "blob" | "upload" | "file" => {
             out.write_all(if *items == 0 { b"{\"items\":[\n" } else { b",\n" })?;
             *items += 1;
             write!(out, "{event}")?;
@@ -172,12 +172,15 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn events() -> [Value; 8] {
+    fn events() -> [Value; 11] {
         [
             json!({"event": "repository", "name": "acme/web"}),
             json!({"event": "kept", "repository": "acme/web", "kind": "manifest", "digest": "sha256:1", "size": 1, "why": "tag v1 in acme/web"}),
             json!({"event": "manifest", "repository": "acme/web", "digest": "sha256:2", "size": 2}),
             json!({"event": "kept", "repository": "acme/web", "kind": "blob", "digest": "sha256:3", "size": 3, "why": "named by sha256:1"}),
+            json!({"event": "kept", "repository": "acme/web", "kind": "upload", "upload": "1", "size": 5, "why": "unfinished: …"}),
+            json!({"event": "upload", "repository": "acme/web", "upload": "2", "size": 6}),
+            json!({"event": "file", "key": "blobs/ab/1", "size": 7}),
             json!({"event": "marked", "kept": 2, "blobs": 1, "manifests": 1}),
             json!({"event": "link", "repository": "acme/web", "digest": "sha256:4", "size": 4}),
             json!({"event": "blob", "digest": "sha256:4", "size": 4}),
@@ -202,10 +205,10 @@ mod tests {
     #[test]
     fn json_is_one_document_with_or_without_items() {
         let document: Value = serde_json::from_str(&printed(true, &events())).unwrap();
-        assert_eq!(document["items"].as_array().unwrap().len(), 5);
+        assert_eq!(document["items"].as_array().unwrap().len(), 8);
         assert_eq!(document["totals"]["bytes"], 4);
         let swept = json!({"event": "swept", "repository": "acme/web", "bytes": 9, "freed": 4});
-        let done = events()[7].clone();
+        let done = events()[10].clone();
         let document: Value = serde_json::from_str(&printed(true, &[swept, done])).unwrap();
         assert_eq!(document["repositories"], json!([{"name": "acme/web", "bytes": 9, "freed": 4}]));
         assert_eq!(document["items"], json!([]));

@@ -5,13 +5,14 @@
 //! removal locks and looks again, so what changed since the survey stays. A run that is cut short loses nothing; the next one goes on.
 
 mod event;
+mod leftovers;
 mod survey;
 mod sweep;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::event::{Event, Kept, Kind, Totals};
+pub use self::event::{Event, Kept, Thing, Totals};
 use super::{Collector, Error};
 use crate::metadata::{
     RepositoryId,

@@ -12,8 +12,9 @@ use shared::{
 
 use super::{
     BlobId, NamespaceId, RepositoryId, json_list, manifests::ManifestId, parse_bytes, parse_digest, parse_json,
-    repositories::Repository,
+    repositories::Repository, uploads::UploadId,
 };
+use crate::store::StorageKey;
 
 /// Which manifests a collection takes, beside deleted ones whose undelete window has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,13 @@ pub struct Surveyed {
 impl Surveyed {
     /// Whether the collection takes it with everything in it.
     pub fn goes(&self, taking: Taking, now: Timestamp) -> bool {
-        self.deleted_until.is_some_and(|until| taking.deleted || until <= now)
+        is_condemned(self.deleted_until, taking, now)
     }
+}
+
+/// Whether a repository goes that can come back until then.
+fn is_condemned(deleted_until: Option<Timestamp>, taking: Taking, now: Timestamp) -> bool {
+    deleted_until.is_some_and(|until| taking.deleted || until <= now)
 }
 
 type SurveyedRow = (RepositoryId, NamespaceId, String, Option<Timestamp>);
@@ -83,6 +89,66 @@ pub async fn repositories(
         Ok(Surveyed { repository: Repository { id, namespace }, name, deleted_until })
     };
     rows.into_iter().map(surveyed).collect()
+}
+
+/// An upload that has not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadFound {
+    /// Which.
+    pub id: UploadId,
+    /// Where.
+    pub repository: RepositoryName,
+    /// Where its bytes lie.
+    pub key: StorageKey,
+    /// How many it has received.
+    pub received: u64,
+    /// Until when its client may go on with it.
+    pub expires_at: Timestamp,
+    /// Until when its repository can come back, if that is deleted.
+    deleted_until: Option<Timestamp>,
+}
+
+impl UploadFound {
+    /// Whether it goes with its repository.
+    pub fn is_condemned(&self, taking: Taking, now: Timestamp) -> bool {
+        is_condemned(self.deleted_until, taking, now)
+    }
+}
+
+type UploadRow = (i64, String, String, i64, Timestamp, Option<Timestamp>);
+
+/// Uploads behind an id, at most `limit`.
+///
+/// # Errors
+/// The database failed.
+pub async fn uploads(
+    reader: &mut Reader,
+    behind: Option<UploadId>,
+    limit: i64,
+) -> Result<Vec<UploadFound>, DatabaseError> {
+    let select = "SELECT u.id, r.name, u.storage_key, u.received, u.expires_at, \
+                  CASE WHEN r.deleted_at IS NOT NULL THEN r.expires_at END \
+                  FROM upload u JOIN repository r ON r.id = u.repository_id WHERE u.id > $1 ORDER BY u.id LIMIT $2";
+    // No id is negative.
+    let behind = behind.map_or(-1, UploadId::get);
+    let rows: Vec<UploadRow> = on!(reader, c => sqlx::query_as(select).bind(behind).bind(limit).fetch_all(c).await)?;
+    let upload = |(id, name, key, received, expires_at, deleted_until): UploadRow| {
+        let repository = name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let (id, key, received) = (UploadId::stored(id), key.into(), parse_bytes(received));
+        Ok(UploadFound { id, repository, key, received, expires_at, deleted_until })
+    };
+    rows.into_iter().map(upload).collect()
+}
+
+/// Keys in the trash with the names of their stores, behind a key in their order; at most `limit`.
+///
+/// # Errors
+/// The database failed.
+pub async fn trash(reader: &mut Reader, behind: &str, limit: i64) -> Result<Vec<(StorageKey, String)>, DatabaseError> {
+    let select = "SELECT storage_key, store FROM trash WHERE storage_key > $1 ORDER BY storage_key LIMIT $2";
+    let rows: Vec<(String, String)> =
+        on!(reader, c => sqlx::query_as(select).bind(behind).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(key, store)| (key.into(), store)).collect())
 }
 
 /// How many bytes a repository holds: linked blobs and manifests.

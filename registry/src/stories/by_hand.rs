@@ -1,6 +1,6 @@
 //! Stories of collecting by hand: what was deleted is freed at once, what is being pushed is not, and everything that stays says why.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use shared::{digest::Digest, reference::Reference};
@@ -14,12 +14,13 @@ use crate::{
         fixture::{index, push as manifest_push, tag},
         manifests::DeleteManifest,
         tags::DeleteTag,
+        uploads::UPLOAD_LIFE,
     },
     gc::{
         self, Collector, Settings,
         by_hand::{Deleted, Detail, Event, Mode, Order, Totals, Untagged},
     },
-    metadata::{links::PROMISE_LIFE, manifests::MANIFEST_GRACE},
+    metadata::{links::PROMISE_LIFE, manifests::MANIFEST_GRACE, uploads::UploadId},
     store::Store,
 };
 
@@ -33,6 +34,7 @@ on_both! {
     untagged_manifests_go_when_asked_and_their_grace_has_passed
     everything_that_stays_says_why
     a_report_says_what_collecting_does_and_changes_nothing
+    uploads_and_trash_are_told_with_the_rest
     a_blob_of_two_repositories_goes_with_the_last
     nobody_listening_ends_a_run_that_the_next_one_finishes
 }
@@ -247,6 +249,49 @@ async fn a_report_says_what_collecting_does_and_changes_nothing(stage: &mut Stag
     assert_eq!(foretold[..foretold.len() - 1], told[..told.len() - 1]);
     assert_eq!((collected.manifests, collected.links, collected.blobs), (2, 2, 1));
     assert_eq!(collected.files, (lying - files(stage).await) as u64, "surplus uploads too");
+    stage.is_consistent().await;
+}
+
+async fn uploads_and_trash_are_told_with_the_rest(stage: &mut Stage) {
+    let content = &stage.content;
+    let begin = async |repository: &str, half: &'static str| {
+        let upload = content.start_upload(&name(repository), None, &ada()).await.unwrap();
+        content.append(&name(repository), upload, chunk(half)).await.unwrap();
+        upload
+    };
+    let (abandoned, busy) = (begin("acme/web", "nobody comes back").await, begin("acme/web", "slow").await);
+    stage.pass(UPLOAD_LIFE + MINUTE);
+    let (goes_on, with_its_repository) = (begin("acme/web", "half").await, begin("acme/old", "as well").await);
+    stage.tamper("UPDATE repository SET deleted_at = 1, expires_at = 2 WHERE name = 'acme/old'").await;
+    for _ in 0..2 {
+        stage.push("acme/web", "twice").await.unwrap();
+    }
+    stage.tamper("INSERT INTO trash (storage_key, store, since) VALUES ('far/away', 'elsewhere', 1)").await;
+    let writing = stage.content.metadata.writers().enter(busy).await.unwrap();
+    let (reported, foretold) = collect(stage, Order { mode: Mode::Report, ..EVERYTHING }).await;
+    let of = |event: &Value| event["upload"].as_str().map(str::to_owned);
+    let gone: BTreeSet<_> = foretold.iter().filter(|event| event["event"] == "upload").filter_map(of).collect();
+    assert_eq!(gone, [abandoned, with_its_repository].map(|id| id.to_string()).into());
+    let why = |id: UploadId| {
+        let kept = foretold.iter().find(|event| event["event"] == "kept" && of(event) == Some(id.to_string()));
+        kept.unwrap()["why"].as_str().unwrap().to_owned()
+    };
+    assert!(why(goes_on).starts_with("unfinished: its client may go on until 20"), "{}", why(goes_on));
+    assert_eq!(why(busy), "its time is over, and a request writes it");
+    let files: Vec<_> = foretold.iter().filter(|event| event["event"] == "file").map(|file| &file["size"]).collect();
+    assert_eq!(files, [&json!(5)], "the surplus copy");
+    let far = json!({"event": "kept", "kind": "file", "key": "far/away", "size": 0, "why": "in the store elsewhere, which this registry does not use"});
+    assert!(foretold.contains(&far), "{foretold:?}");
+    let (collected, told) = collect(stage, EVERYTHING).await;
+    assert_eq!(Totals { dry_run: false, ..reported }, collected);
+    assert_eq!(foretold[..foretold.len() - 1], told[..told.len() - 1]);
+    assert_eq!(
+        (collected.files, collected.bytes),
+        (3, ("nobody comes back".len() + "as well".len() + "twice".len()) as u64)
+    );
+    drop(writing);
+    assert_eq!(collect(stage, EVERYTHING).await.0.files, 1, "nobody writes it any more");
+    stage.tamper("DELETE FROM trash").await;
     stage.is_consistent().await;
 }
 

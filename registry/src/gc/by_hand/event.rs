@@ -18,16 +18,32 @@ pub enum Event {
     },
     /// Something stays.
     Kept {
-        /// Where.
-        repository: RepositoryName,
+        /// Where. What lies in the trash belongs to none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repository: Option<RepositoryName>,
         /// What it is.
-        kind: Kind,
-        /// Which.
-        digest: Digest,
+        #[serde(flatten)]
+        thing: Thing,
         /// Its length in bytes.
         size: u64,
         /// Why.
         why: Kept,
+    },
+    /// An upload goes that nobody came back for, or that is in a repository that goes.
+    Upload {
+        /// Where.
+        repository: RepositoryName,
+        /// Which.
+        upload: String,
+        /// How many bytes it has received.
+        size: u64,
+    },
+    /// Bytes go that lie in the trash.
+    File {
+        /// Under which key.
+        key: String,
+        /// How many there are.
+        size: u64,
     },
     /// A manifest goes.
     Manifest {
@@ -82,13 +98,29 @@ pub enum Event {
 }
 
 /// What can stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Thing {
     /// A manifest.
-    Manifest,
+    Manifest {
+        /// Which.
+        digest: Digest,
+    },
     /// A blob.
-    Blob,
+    Blob {
+        /// Which.
+        digest: Digest,
+    },
+    /// An upload that has not come to its end.
+    Upload {
+        /// Which.
+        upload: String,
+    },
+    /// Bytes in the trash.
+    File {
+        /// Under which key.
+        key: String,
+    },
 }
 
 /// What a run came to.
@@ -134,6 +166,12 @@ pub enum Kept {
     Named(Digest),
     /// A pusher was told that it is here.
     Promised(Timestamp),
+    /// Its client may go on with it until then.
+    Unfinished(Timestamp),
+    /// Its time is over, and a request writes it.
+    Written,
+    /// It lies in a store that this registry does not use.
+    Elsewhere(String),
 }
 
 impl Kept {
@@ -172,6 +210,9 @@ impl fmt::Display for Kept {
             Self::Untagged => f.write_str("untagged: it can be pulled by digest until --delete-untagged"),
             Self::Named(manifest) => write!(f, "named by {manifest}"),
             Self::Promised(until) => write!(f, "promised to a push until {until}"),
+            Self::Unfinished(until) => write!(f, "unfinished: its client may go on until {until}"),
+            Self::Written => f.write_str("its time is over, and a request writes it"),
+            Self::Elsewhere(store) => write!(f, "in the store {store}, which this registry does not use"),
         }
     }
 }

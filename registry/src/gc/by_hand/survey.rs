@@ -1,6 +1,6 @@
 //! The survey: what goes, and of everything else why it stays. It reads and changes nothing.
 
-use super::{Event, Kept, Kind, Run};
+use super::{Event, Kept, Run, Thing};
 use crate::{
     gc::Error,
     metadata::{
@@ -32,6 +32,7 @@ impl Run<'_> {
                 self.survey_repository(repository, &mut counted).await?;
             }
         }
+        self.survey_leftovers().await?;
         let Counted { kept, blobs, manifests } = counted;
         self.listener.tell(Event::Marked { kept, blobs, manifests }).await
     }
@@ -73,15 +74,15 @@ impl Run<'_> {
         }
         counted.kept += 1;
         let why = Kept::manifest(found, repository, self.collector.clock.now());
-        self.listener.tell(Event::Kept { repository: name, kind: Kind::Manifest, digest, size, why }).await
+        self.listener.tell(Event::Kept { repository: Some(name), thing: Thing::Manifest { digest }, size, why }).await
     }
 
     async fn tell_link(&self, repository: &Surveyed, found: &LinkFound, counted: &mut Counted) -> Result<(), Error> {
         // What goes is told when it goes.
         let Some(why) = Kept::blob(found) else { return Ok(()) };
         counted.kept += 1;
-        let (repository, digest, size) = (repository.name.clone(), found.digest, found.size);
-        self.listener.tell(Event::Kept { repository, kind: Kind::Blob, digest, size, why }).await
+        let (repository, thing) = (Some(repository.name.clone()), Thing::Blob { digest: found.digest });
+        self.listener.tell(Event::Kept { repository, thing, size: found.size, why }).await
     }
 
     pub(super) async fn manifests(&self, repository: &Surveyed, behind: &str) -> Result<Vec<ManifestFound>, Error> {

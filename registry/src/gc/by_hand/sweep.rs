@@ -10,7 +10,6 @@ use crate::{
         manifests::{Due, Purge},
         repositories::deletion::RepositoryDue,
         survey::{self, ManifestFound, Surveyed},
-        trash,
     },
 };
 
@@ -41,7 +40,7 @@ impl Run<'_> {
                 Err(Error::Store(_)) if self.totals.files > 0 => Ok(()),
                 emptied => emptied,
             },
-            Mode::Report => self.weigh_trash().await,
+            Mode::Report => self.weigh_leftovers().await,
         }
     }
 
@@ -183,23 +182,6 @@ impl Run<'_> {
             self.totals.bytes += emptied.bytes;
             if !emptied.batch.more {
                 return Ok(());
-            }
-        }
-    }
-
-    /// What lies in the trash already counts for a report too.
-    async fn weigh_trash(&mut self) -> Result<(), Error> {
-        let mut behind = String::new();
-        loop {
-            self.check()?;
-            let mut reader = self.collector.metadata.read().await?;
-            let page = trash::all(&mut reader, self.collector.store.name(), &behind, super::survey::PAGE).await?;
-            drop(reader);
-            let Some(last) = page.last() else { return Ok(()) };
-            last.as_str().clone_into(&mut behind);
-            self.totals.files += page.len() as u64;
-            for key in &page {
-                self.totals.bytes += self.collector.store.size(key).await?.unwrap_or(0);
             }
         }
     }

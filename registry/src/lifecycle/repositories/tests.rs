@@ -332,7 +332,7 @@ async fn by_hand_a_deleted_repository_goes_at_once(stage: &mut Stage) {
             );
         let mut whys = Vec::new();
         while let Some(event) = told.recv().await {
-            if let Event::Kept { repository, why, .. } = event {
+            if let Event::Kept { repository: Some(repository), why, .. } = event {
                 whys.push(format!("{repository}: {why}"));
             }
         }
