@@ -1,6 +1,6 @@
 //! What must hold at every moment: the invariants of design.md section 6 that concern rows, bytes and promises.
 //!
-//! I5 (one row for a digest) is a unique index, here as there. I9 (no read without a link), I10 (used bytes) and I12 (referrers) are compared with the real
+//! I5 (one row for a digest) cannot be otherwise here, and is a unique index there (docs/decisions/0025). I9 (no read without a link), I10 (used bytes) and I12 (referrers) are compared with the real
 //! tables by `registry/src/stories/model.rs`.
 
 use crate::{Number, References, Scenario, World, rows::at};

@@ -3,7 +3,7 @@
 use crate::{
     scenarios::{
         BY_HAND, GRACE, HEALING, LENIENT, LINKS, MANIFESTS, ONE_HOLDER, ONE_REPOSITORY, PATIENT, PROMISES,
-        REPOSITORIES, REPOSITORIES_AND_MANIFESTS, TAGS, UNDELETE,
+        REPOSITORIES, REPOSITORIES_AND_MANIFESTS, TAGS, TOGETHER, TOGETHER_WITH_A_REFERRER, UNDELETE,
     },
     search::holds,
 };
@@ -71,6 +71,16 @@ fn repositories_that_come_back() {
 #[test]
 fn repositories_and_manifests_that_come_back() {
     holds(REPOSITORIES_AND_MANIFESTS);
+}
+
+#[test]
+fn everything_meets() {
+    holds(TOGETHER);
+}
+
+#[test]
+fn everything_meets_with_a_referrer() {
+    holds(TOGETHER_WITH_A_REFERRER);
 }
 
 #[test]

@@ -214,6 +214,36 @@ pub(crate) const REPOSITORIES_AND_MANIFESTS: Scenario = Scenario {
     ..REPOSITORIES
 };
 
+/// Everything meets: two digests in two repositories, mounts from one to the other, an image of both with a tagged index over it, deletions of manifests and
+/// tags, and a collector that dies between any two of its steps and whose deletes come late. Uploads are one step.
+pub(crate) const TOGETHER: Scenario = Scenario {
+    name: "two digests, two repositories, an index, a collector that crashes",
+    rules: rules(
+        Lives { promise: 1, grace: 1, window: 1, trash: 0, upload: 1 },
+        &[Shape { blobs: &[0, 1], children: &[], subject: None }, Shape { blobs: &[], children: &[0], subject: None }],
+    ),
+    repositories: 2,
+    digests: 2,
+    clients: &[&[job(0, 0, 0), tagged(0, 0, 1)], &[job(1, 1, 0)]],
+    collectors: 1,
+    grain: Grain::Coarse,
+    powers: &[Power::DeleteManifests, Power::DeleteTags],
+    histories: false,
+};
+
+/// The same with a referrer in the place of the index, which keeps a digest of its own and comes before its subject in one of the repositories, and with
+/// two collectors.
+pub(crate) const TOGETHER_WITH_A_REFERRER: Scenario = Scenario {
+    name: "two digests, two repositories, a referrer, two collectors that crash",
+    rules: rules(
+        Lives { promise: 1, grace: 1, window: 1, trash: 0, upload: 1 },
+        &[Shape { blobs: &[0], children: &[], subject: None }, Shape { blobs: &[1], children: &[], subject: Some(0) }],
+    ),
+    clients: &[&[tagged(0, 0, 0), job(0, 0, 1)], &[job(1, 1, 1)]],
+    collectors: 2,
+    ..TOGETHER
+};
+
 /// A manifest that names a blob before it is there, and the upload of that blob.
 pub(crate) const LENIENT: Scenario = Scenario {
     name: "a manifest before its blob",
