@@ -1,4 +1,4 @@
-//! One tag, many writers: every answer is that of a register that does one thing at a time, between question and answer of each; and the history of the tag
+//! One tag, many writers (pushes, deletions of the tag and of what it points at, restorations, tags by pattern, lifecycle rules): every answer is that of a register that does one thing at a time, between question and answer of each; and the history of the tag
 //! tells the same order.
 
 mod register;
@@ -14,17 +14,24 @@ use std::{
 
 use model::announce;
 use serde_json::json;
-use shared::{digest::Digest, reference::Reference};
+use shared::{digest::Digest, reference::Reference, repository::RepositoryName};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use self::register::{Answer, Call, History};
 use super::beside_each_other::Chance;
 use crate::{
     content::{
-        Content, Error, Promise, TagLimits,
+        Content, Error, Force, Promise, TagLimits,
         fixture::{Fixture, digest_of, image, name, on_both, push, tag},
-        manifests::DeleteManifest,
+        manifests::{DeleteManifest, References},
         tags::DeleteTag,
+        undelete::{RestoreTag, Restorer},
+    },
+    lifecycle::rules::{
+        self as rules, About, Document, Expiry,
+        by_pattern::{Mode, Repositories, TagsToDelete},
+        set::Confirmed,
     },
     metadata::fixture::texts,
 };
@@ -42,6 +49,7 @@ const HISTORY: &str = "SELECT r.name || ' ' || h.version || ' ' || coalesce(h.di
 /// One of those who use the tag of one repository.
 struct User {
     content: Content,
+    expiry: Expiry,
     repository: String,
     number: u64,
     chance: Chance,
@@ -51,10 +59,16 @@ struct User {
 }
 
 async fn a_tag_is_a_register(fixture: &mut Fixture) {
-    let replicas = [fixture.content.clone(), fixture.replica().await];
+    let replicas = [fixture.content.clone(), fixture.replica().await].map(|content| {
+        let expiry = Expiry::new(content.metadata.clone(), fixture.clock.clone(), rules::Settings::default());
+        (content, expiry)
+    });
     let (mut calls, mut rejected) = (0, 0);
     for round in 0..ROUNDS {
-        let repository = format!("acme/round{round}");
+        // Rules are run on a namespace as a whole.
+        let repository = format!("round{round}/web");
+        let let_go = Document { rules: vec![json!({"expire": {"tags": TAG, "not_pushed_for": "0s"}})] };
+        replicas[0].1.set(&About::Namespace(namespace(&repository)), let_go, Confirmed::Yes, "ada").await.unwrap();
         fixture.hold(&repository, &["config", "layer"]).await;
         let (history, values) = together(&replicas, &repository, round).await;
         assert!(history.is_linearizable(), "round {round}: {history:#?}");
@@ -72,13 +86,19 @@ async fn a_tag_is_a_register(fixture: &mut Fixture) {
     ));
 }
 
+fn namespace(repository: &str) -> RepositoryName {
+    name(name(repository).namespace())
+}
+
 /// All users at once.
-async fn together(replicas: &[Content; 2], repository: &str, round: u64) -> (History, HashMap<Digest, u64>) {
+async fn together(replicas: &[(Content, Expiry); 2], repository: &str, round: u64) -> (History, HashMap<Digest, u64>) {
     let clock = Arc::new(AtomicU64::new(0));
     let mut users = JoinSet::new();
     for number in 0..TASKS {
+        let (content, expiry) = replicas[usize::from(number % 2 == 1)].clone();
         let user = User {
-            content: replicas[usize::from(number % 2 == 1)].clone(),
+            content,
+            expiry,
             repository: repository.to_owned(),
             number,
             chance: Chance::seeded(round << 32 | number),
@@ -107,10 +127,13 @@ impl User {
         for call in 0..CALLS {
             let value = self.number * CALLS + call;
             let began = self.clock.fetch_add(1, Ordering::SeqCst);
-            let answer = match self.chance.below(8) {
+            let answer = match self.chance.below(11) {
                 0..3 => self.write(value).await,
                 3..5 => self.delete().await,
                 5 => self.delete_manifest().await,
+                6 => self.restore().await,
+                7 => self.delete_by_pattern().await,
+                8 => self.run_rules().await,
                 _ => self.read().await,
             };
             let ended = self.clock.fetch_add(1, Ordering::SeqCst);
@@ -159,6 +182,45 @@ impl User {
         }
     }
 
+    /// Points the tag at the newest value of its history that it is not at.
+    async fn restore(&self) -> Option<Answer> {
+        let by = Restorer { actor: "ada".to_owned(), force: Force::Yes, references: References::default() };
+        let (repository, tag) = (name(&self.repository), tag(TAG));
+        match self.content.restore_tag(RestoreTag { repository, tag, version: None, by }).await {
+            Ok(restored) => Some(Answer::Restored(self.values[&restored.digest])),
+            Err(Error::NotRestorable(_)) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn delete_by_pattern(&self) -> Option<Answer> {
+        let namespace = namespace(&self.repository);
+        let repositories = Repositories::Named(vec![name(&self.repository)]);
+        let (pattern, actor) = (TAG.parse().unwrap(), "ada".to_owned());
+        let order = TagsToDelete { namespace, pattern, repositories, mode: Mode::Delete, actor };
+        let done = self.expiry.delete_tags(&order).await.unwrap();
+        match (done.deleted, done.left) {
+            (1, 0) => Some(Answer::Deleted),
+            (0, 0) => Some(Answer::Read(None)),
+            // It was there, and somebody moved it before it could go.
+            moved => {
+                assert_eq!(moved, (0, 1));
+                None
+            }
+        }
+    }
+
+    async fn run_rules(&self) -> Option<Answer> {
+        let run = match self.expiry.begin(&namespace(&self.repository), "ada", None).await {
+            Ok(run) => run,
+            Err(rules::Error::Running { .. }) => return None,
+            Err(error) => panic!("{error}"),
+        };
+        let done = run.go(&CancellationToken::new()).await.unwrap();
+        assert!(done.expired <= 1, "{done:?}");
+        (done.expired == 1).then_some(Answer::Deleted)
+    }
+
     async fn read(&self) -> Option<Answer> {
         let reference = Reference::Tag(tag(TAG));
         match self.content.manifest(&name(&self.repository), &reference, Promise::Nothing).await {
@@ -183,7 +245,13 @@ async fn tells_the_same(fixture: &Fixture, repository: &str, history: &History, 
     let place = |value| told.iter().position(|told| *told == Some(value));
     let writes: Vec<&Call> = history.calls().iter().filter(|call| written(call.answer).is_some()).collect();
     let deletions = history.calls().iter().filter(|call| call.answer.deletes()).count();
-    assert_eq!(told.len(), writes.len() + deletions, "{repository}: each change has one row: {told:?}");
+    // A restoration of what somebody else has just restored changes nothing.
+    let restorations = history.calls().iter().filter(|call| matches!(call.answer, Answer::Restored(_))).count();
+    let changes = writes.len() + deletions;
+    assert!(
+        (changes..=changes + restorations).contains(&told.len()),
+        "{repository}: each change has one row: {changes} and {restorations} restorations, {told:?}"
+    );
     for first in &writes {
         for second in writes.iter().filter(|second| first.ended < second.began) {
             let places = [first, second].map(|call| place(written(call.answer).unwrap()));

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 pub(super) enum Answer {
     /// The register holds this value now.
     Wrote(u64),
+    /// It holds this value again, whatever it held.
+    Restored(u64),
     /// It holds nothing now, and held something.
     Deleted,
     /// It holds nothing now, and held this.
@@ -24,7 +26,7 @@ impl Answer {
     /// What the register holds afterwards, if it can have answered so while it held `value`.
     fn after(self, value: Option<u64>) -> Option<Option<u64>> {
         match self {
-            Self::Wrote(written) => Some(Some(written)),
+            Self::Wrote(value) | Self::Restored(value) => Some(Some(value)),
             Self::Deleted => value.map(|_| None),
             Self::DeletedValue(deleted) => (value == Some(deleted)).then_some(None),
             Self::Read(read) => (value == read).then_some(value),
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_a_register_can_have_answered_is_accepted() {
-        use Answer::{Deleted, DeletedValue, Read, Wrote};
+        use Answer::{Deleted, DeletedValue, Read, Restored, Wrote};
         for good in [
             history(&[]),
             history(&[
@@ -117,6 +119,7 @@ mod tests {
             // Two writes at once: the reads decide which came first.
             history(&[(0, 9, Wrote(1)), (1, 8, Wrote(2)), (2, 3, Read(Some(2))), (4, 5, Read(Some(1)))]),
             history(&[(0, 9, Wrote(1)), (1, 8, DeletedValue(1)), (10, 11, Read(None))]),
+            history(&[(0, 1, Wrote(1)), (2, 9, Deleted), (3, 8, Restored(1)), (10, 11, Read(Some(1)))]),
         ] {
             assert!(good.is_linearizable(), "{good:?}");
         }
