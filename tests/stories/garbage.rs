@@ -102,6 +102,17 @@ async fn a_command_says_what_it_cannot_find() {
     command().arg(&file).succeeds().await.says("freed 0 bytes in 0 files");
 }
 
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn an_empty_registry_on_postgresql_has_nothing_to_collect() {
+    let (home, schemas) = (tempfile::tempdir().unwrap(), Schemas::new());
+    let config = schemas.configuration(home.path(), &home.path().join("data"));
+    let collect = || Program::new(program()).args(["registry", "garbage-collect"]).arg(&config);
+    collect().succeeds().await.says("freed 0 bytes in 0 files");
+    let again: Value = serde_json::from_str(&collect().arg("--json").succeeds().await.stdout).unwrap();
+    assert_eq!((&again["items"], &again["totals"]["files"]), (&json!([]), &json!(0)));
+}
+
 /// `POST /api/v1/registry/garbage-collect` with this credential.
 async fn ask(portreeve: &Portreeve, bearer: &str, body: &Value) -> (StatusCode, String) {
     shared::crypto::install();

@@ -12,18 +12,22 @@ use crate::support::server::Portreeve;
 const RULES: &str = "/api/v1/registry/namespaces/acme/lifecycle";
 
 /// The admin API with one credential.
-struct Api<'p> {
+pub(super) struct Api<'p> {
     portreeve: &'p Portreeve,
     credential: String,
 }
 
 impl<'p> Api<'p> {
     async fn of(portreeve: &'p Portreeve, level: &str) -> Self {
-        let made = portreeve.auth(&["token", "create", "--user", "admin", "--api", level]).await;
+        Self::of_user(portreeve, "admin", level).await
+    }
+
+    pub(super) async fn of_user(portreeve: &'p Portreeve, user: &str, level: &str) -> Self {
+        let made = portreeve.auth(&["token", "create", "--user", user, "--api", level]).await;
         Self { portreeve, credential: made["secret"].as_str().unwrap().to_owned() }
     }
 
-    async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, String) {
+    pub(super) async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, String) {
         let url = self.portreeve.url().join(path).unwrap();
         let request = reqwest::Client::new().request(method, url).bearer_auth(&self.credential);
         let answer = request.header("content-type", "application/json").body(body.to_string()).send().await.unwrap();

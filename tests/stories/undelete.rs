@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::apart::{as_account, pull, push};
+use super::{
+    apart::{as_account, pull, push},
+    lifecycle::Api,
+};
 use crate::{
     protocol::client::Client,
     support::{
@@ -66,6 +69,40 @@ async fn what_was_deleted_comes_back_by_command() {
     assert_eq!(pull(&admin, "acme/web/manifests/v1").await, 200);
     let nothing = portreeve.command(&["registry", "repository", "restore", "acme/web"]).fails().await;
     nothing.says("there is no deleted repository acme/web that can come back");
+}
+
+/// Over the network, with the credentials of those to whom it is delegated. What another namespace's administrator is told of it is what is told of nothing.
+#[tokio::test]
+async fn a_namespaces_administrator_deletes_and_restores() {
+    let portreeve = Portreeve::up();
+    let (mut clients, mut apis) = (Vec::new(), Vec::new());
+    for (user, namespace) in [("ada", "acme"), ("bob", "other")] {
+        portreeve.private_namespace(namespace).await;
+        let account = portreeve.person(user).await;
+        portreeve.grant(&account, namespace, "admin", None).await;
+        clients.push(as_account(&portreeve, &account));
+        apis.push(Api::of_user(&portreeve, user, "write").await);
+    }
+    let (client, own, foreign) = (&clients[0], &apis[0], &apis[1]);
+    assert_eq!(push(client, "acme/web", "v1").await, 201);
+    let image = digest(client, "v1").await;
+    assert_eq!(delete(client, "v1").await, 202);
+    for (method, path, body, there) in [
+        (Method::POST, "tags:restore?repository=", json!({"tag": "v1"}), 200),
+        (Method::POST, "manifests:restore?repository=", json!({"digest": image}), 200),
+        (Method::DELETE, "repositories?name=", Value::Null, 404),
+        (Method::POST, "repositories:restore?name=", json!({}), 200),
+    ] {
+        let path = |repository: &str| format!("/api/v1/registry/{path}{repository}");
+        let before = pull(client, "acme/web/manifests/v1").await;
+        let refused = foreign.send(method.clone(), &path("acme/web"), &body).await;
+        assert_eq!(refused.0, 404, "{}", refused.1);
+        assert_eq!(refused, foreign.send(method.clone(), &path("acme/never"), &body).await);
+        assert_eq!(pull(client, "acme/web/manifests/v1").await, before);
+        let (status, answer) = own.send(method, &path("acme/web"), &body).await;
+        assert!(status.is_success(), "{status} {answer}");
+        assert_eq!(pull(client, "acme/web/manifests/v1").await, there);
+    }
 }
 
 /// skopeo prints why, as it stands.
