@@ -59,14 +59,11 @@ impl Run<'_> {
     /// Why an upload stays; None if it goes.
     fn keeps(&self, found: &UploadFound) -> Option<Kept> {
         let (now, taking) = (self.collector.clock.now(), self.taking());
-        if found.is_condemned(taking, now) {
-            None
-        } else if found.expires_at > now {
-            Some(Kept::Unfinished(found.expires_at))
-        } else {
-            // A request that began in time may take longer than the upload's life.
-            self.collector.metadata.writers().is_busy(found.id).then_some(Kept::Written)
+        if found.expires_at > now && !found.is_condemned(taking, now) {
+            return Some(Kept::Unfinished(found.expires_at));
         }
+        // A request that began in time may take longer than the upload's life.
+        self.collector.metadata.writers().is_busy(found.id).then_some(Kept::Written)
     }
 
     /// What is in the trash and what uploads would bring there counts for a report too.

@@ -35,11 +35,15 @@ impl Run<'_> {
             }
         }
         match self.order.mode {
-            Mode::Collect => match self.empty_trash().await {
-                // What the store keeps for a reason of its own is no failure while other bytes go.
-                Err(Error::Store(_)) if self.totals.files > 0 => Ok(()),
-                emptied => emptied,
-            },
+            Mode::Collect => {
+                // Those of repositories that have gone.
+                self.collector.in_batches(Of::Uploads, self.stop).await?;
+                match self.empty_trash().await {
+                    // What the store keeps for a reason of its own is no failure while other bytes go.
+                    Err(Error::Store(_)) if self.totals.files > 0 => Ok(()),
+                    emptied => emptied,
+                }
+            }
             Mode::Report => self.weigh_leftovers().await,
         }
     }
