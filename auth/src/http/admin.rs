@@ -2,10 +2,17 @@
 //!
 //! Each handler names in its parameters what its caller must be (see [`access`]); there is no other way to reach the accounts.
 //! What is not the caller's is answered like what does not exist.
+//!
+//! To add a route: write its handler in a module below this one and add a line to `routes!`, which begins with who may call it, and a row
+//! to `docs/api.md`, which says so too. The router is made of this table and of nothing else. The tests compare each line with what its
+//! handler takes, and call it as everybody (`tests/walk.rs`): where its path has a name in it that is new, they must be told of one that
+//! is there (`Things::path`).
 
 pub mod access;
 mod audit;
 mod credentials;
+#[cfg(test)]
+mod described;
 mod explain;
 mod grants;
 mod holders;
@@ -25,76 +32,111 @@ use axum::{
     Router,
     http::{HeaderValue, header},
     response::IntoResponse,
-    routing::{any, delete, get, post, put},
+    routing::{self, any},
 };
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{App, error::ApiError};
 
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// [`access::ApiCaller`], about themselves.
+    Oneself,
+    /// [`access::ApiCaller`], and the answer is no more than what they may see: of one namespace who sees it, of everything who oversees the system.
+    View,
+    /// [`access::NamespaceAdmin`]
+    Namespace,
+    /// [`access::SystemAdmin`]
+    System,
+}
+
 /// One route of this API, for the tests that try them all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The path, with `{…}` where names and numbers stand.
     pub path: &'static str,
-    /// The methods it answers.
-    pub methods: &'static [&'static str],
+    /// The method.
+    pub method: &'static str,
+    /// Who may call it.
+    pub needs: Needs,
 }
 
 macro_rules! routes {
-    ($($path:literal => $($method:ident($handler:path)),+;)+) => {
+    ($($needs:ident $method:ident $path:literal => $handler:path;)+) => {
         /// Every route.
-        pub const ROUTES: &[Route] = &[$(Route { path: $path, methods: &[$(stringify!($method)),+] }),+];
+        pub const ROUTES: &[Route] =
+            &[$(Route { path: $path, method: stringify!($method), needs: Needs::$needs }),+];
 
         fn table() -> Router<App> {
-            Router::new()$(.route($path, routes!(@chain $($method($handler)),+)))+
+            Router::new()$(.route($path, routing::$method($handler)))+
         }
-    };
-    (@chain $method:ident($handler:path) $(, $more:ident($other:path))*) => {
-        $method($handler)$(.$more($other))*
+
+        /// What the handlers' own types say, in the order of [`ROUTES`].
+        #[cfg(test)]
+        fn described() -> Vec<described::Described> {
+            vec![$(described::of(&$handler)),+]
+        }
     };
 }
 
 routes! {
-    "/api/v1/me" => get(me::show);
-    "/api/v1/me/password" => put(me::set_password);
-    "/api/v1/me/tokens" => get(me::tokens), post(me::create_token);
-    "/api/v1/me/tokens/{token}" => delete(me::revoke_token);
-    "/api/v1/users" => get(users::list), post(users::create);
-    "/api/v1/users/{user}" => get(users::show), delete(users::remove);
-    "/api/v1/users/{user}/suspend" => post(users::suspend);
-    "/api/v1/users/{user}/resume" => post(users::resume);
-    "/api/v1/users/{user}/password" => put(users::reset);
-    "/api/v1/users/{user}/system-role" => put(users::set_system_role);
-    "/api/v1/users/{user}/tokens" => get(users::tokens), post(users::create_token);
-    "/api/v1/users/{user}/tokens/{token}" => delete(users::revoke_token);
-    "/api/v1/namespaces" => get(namespaces::list), post(namespaces::create);
-    "/api/v1/namespaces/{namespace}" => get(namespaces::show), patch(namespaces::change), delete(namespaces::remove);
-    "/api/v1/namespaces/{namespace}/access" => get(holders::list);
-    "/api/v1/namespaces/{namespace}/grants" => get(grants::list), post(grants::add);
-    "/api/v1/namespaces/{namespace}/grants/{grant}" => delete(grants::remove);
-    "/api/v1/namespaces/{namespace}/teams" => get(teams::list), post(teams::create);
-    "/api/v1/namespaces/{namespace}/teams/{team}" => delete(teams::remove);
-    "/api/v1/namespaces/{namespace}/teams/{team}/members" => get(teams::members);
-    "/api/v1/namespaces/{namespace}/teams/{team}/members/{member}" => put(teams::add_member), delete(teams::remove_member);
-    "/api/v1/namespaces/{namespace}/teams/{team}/mappings" => get(teams::mappings);
-    "/api/v1/namespaces/{namespace}/teams/{team}/mappings/{provider}/{group}" => put(teams::map), delete(teams::unmap);
-    "/api/v1/namespaces/{namespace}/robots" => get(robots::list), post(robots::create);
-    "/api/v1/namespaces/{namespace}/robots/{robot}" => get(robots::show), delete(robots::remove);
-    "/api/v1/namespaces/{namespace}/robots/{robot}/suspend" => post(robots::suspend);
-    "/api/v1/namespaces/{namespace}/robots/{robot}/resume" => post(robots::resume);
-    "/api/v1/namespaces/{namespace}/robots/{robot}/keys" => get(robots::keys), post(robots::add_key);
-    "/api/v1/namespaces/{namespace}/robots/{robot}/keys/{key}" => delete(robots::revoke_key);
-    "/api/v1/namespaces/{namespace}/credentials" => get(credentials::list);
-    "/api/v1/credentials" => get(credentials::list_all);
-    "/api/v1/grants" => get(grants::list_all), post(grants::add_system);
-    "/api/v1/grants/{grant}" => delete(grants::remove_any);
-    "/api/v1/services" => get(services::list), post(services::add);
-    "/api/v1/audit" => get(audit::list);
-    "/api/v1/audit/trail" => get(audit::trail);
-    "/api/v1/keys" => get(keys::list);
-    "/api/v1/keys/rotate" => post(keys::rotate);
-    "/api/v1/keys/{key}" => delete(keys::revoke);
-    "/api/v1/explain" => get(explain::explain);
+    Oneself get "/api/v1/me" => me::show;
+    Oneself put "/api/v1/me/password" => me::set_password;
+    Oneself get "/api/v1/me/tokens" => me::tokens;
+    Oneself post "/api/v1/me/tokens" => me::create_token;
+    Oneself delete "/api/v1/me/tokens/{token}" => me::revoke_token;
+    System get "/api/v1/users" => users::list;
+    System post "/api/v1/users" => users::create;
+    System get "/api/v1/users/{user}" => users::show;
+    System delete "/api/v1/users/{user}" => users::remove;
+    System post "/api/v1/users/{user}/suspend" => users::suspend;
+    System post "/api/v1/users/{user}/resume" => users::resume;
+    System put "/api/v1/users/{user}/password" => users::reset;
+    System put "/api/v1/users/{user}/system-role" => users::set_system_role;
+    System get "/api/v1/users/{user}/tokens" => users::tokens;
+    System post "/api/v1/users/{user}/tokens" => users::create_token;
+    System delete "/api/v1/users/{user}/tokens/{token}" => users::revoke_token;
+    System get "/api/v1/namespaces" => namespaces::list;
+    System post "/api/v1/namespaces" => namespaces::create;
+    Namespace get "/api/v1/namespaces/{namespace}" => namespaces::show;
+    Namespace patch "/api/v1/namespaces/{namespace}" => namespaces::change;
+    System delete "/api/v1/namespaces/{namespace}" => namespaces::remove;
+    Namespace get "/api/v1/namespaces/{namespace}/access" => holders::list;
+    Namespace get "/api/v1/namespaces/{namespace}/grants" => grants::list;
+    Namespace post "/api/v1/namespaces/{namespace}/grants" => grants::add;
+    Namespace delete "/api/v1/namespaces/{namespace}/grants/{grant}" => grants::remove;
+    Namespace get "/api/v1/namespaces/{namespace}/teams" => teams::list;
+    Namespace post "/api/v1/namespaces/{namespace}/teams" => teams::create;
+    Namespace delete "/api/v1/namespaces/{namespace}/teams/{team}" => teams::remove;
+    Namespace get "/api/v1/namespaces/{namespace}/teams/{team}/members" => teams::members;
+    Namespace put "/api/v1/namespaces/{namespace}/teams/{team}/members/{member}" => teams::add_member;
+    Namespace delete "/api/v1/namespaces/{namespace}/teams/{team}/members/{member}" => teams::remove_member;
+    Namespace get "/api/v1/namespaces/{namespace}/teams/{team}/mappings" => teams::mappings;
+    Namespace put "/api/v1/namespaces/{namespace}/teams/{team}/mappings/{provider}/{group}" => teams::map;
+    Namespace delete "/api/v1/namespaces/{namespace}/teams/{team}/mappings/{provider}/{group}" => teams::unmap;
+    Namespace get "/api/v1/namespaces/{namespace}/robots" => robots::list;
+    Namespace post "/api/v1/namespaces/{namespace}/robots" => robots::create;
+    Namespace get "/api/v1/namespaces/{namespace}/robots/{robot}" => robots::show;
+    Namespace delete "/api/v1/namespaces/{namespace}/robots/{robot}" => robots::remove;
+    Namespace post "/api/v1/namespaces/{namespace}/robots/{robot}/suspend" => robots::suspend;
+    Namespace post "/api/v1/namespaces/{namespace}/robots/{robot}/resume" => robots::resume;
+    Namespace get "/api/v1/namespaces/{namespace}/robots/{robot}/keys" => robots::keys;
+    Namespace post "/api/v1/namespaces/{namespace}/robots/{robot}/keys" => robots::add_key;
+    Namespace delete "/api/v1/namespaces/{namespace}/robots/{robot}/keys/{key}" => robots::revoke_key;
+    Namespace get "/api/v1/namespaces/{namespace}/credentials" => credentials::list;
+    System get "/api/v1/credentials" => credentials::list_all;
+    System get "/api/v1/grants" => grants::list_all;
+    System post "/api/v1/grants" => grants::add_system;
+    System delete "/api/v1/grants/{grant}" => grants::remove_any;
+    System get "/api/v1/services" => services::list;
+    System post "/api/v1/services" => services::add;
+    View get "/api/v1/audit" => audit::list;
+    System get "/api/v1/audit/trail" => audit::trail;
+    System get "/api/v1/keys" => keys::list;
+    System post "/api/v1/keys/rotate" => keys::rotate;
+    System delete "/api/v1/keys/{key}" => keys::revoke;
+    View get "/api/v1/explain" => explain::explain;
 }
 
 /// The routes of this API. Answers may hold secrets, so nobody keeps them.
