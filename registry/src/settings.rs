@@ -23,7 +23,7 @@ pub use self::{
     access::{AccessSettings, CompanionSettings, JwksPlace, TokenSettings},
     duration::{GoDuration, NotADuration},
     health::{FileCheck, Health, HttpCheck, StorageCheck, TcpCheck},
-    http::{HttpSettings, Network, NotANetwork},
+    http::HttpSettings,
     log::LogSettings,
     portreeve::{DEFAULT_MANIFEST_LIMIT, DatabaseSettings, Lives, References},
     raw::RawSettings,

@@ -60,6 +60,14 @@ impl FromStr for Network {
     }
 }
 
+impl From<IpAddr> for Network {
+    /// The network of this address alone.
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
@@ -100,7 +108,28 @@ mod tests {
         assert_eq!("::ffff:0:0/96".parse::<Network>().unwrap().to_string(), "0.0.0.0/0");
     }
 
+    #[test]
+    fn a_family_is_no_part_of_the_other() {
+        let contains = |network: &str, address: &str| {
+            let network: Network = network.parse().unwrap();
+            network.contains(address.parse().unwrap())
+        };
+        assert!(contains("10.0.0.0/8", "10.255.0.1") && !contains("10.0.0.0/8", "11.0.0.1"));
+        assert!(contains("10.0.0.0/8", "::ffff:10.1.1.1"));
+        assert!(contains("0.0.0.0/0", "203.0.113.9") && !contains("0.0.0.0/0", "2001:db8::1"));
+        assert!(contains("::/0", "2001:db8::1") && !contains("::/0", "203.0.113.9"));
+        assert!(contains("2001:db8::/32", "2001:db8:1::1") && !contains("2001:db8::/32", "2001:db9::1"));
+    }
+
     proptest! {
+        #[test]
+        fn an_address_is_a_network_of_one(address: IpAddr, other: IpAddr) {
+            let network = Network::from(address);
+            prop_assert_eq!(network.to_string().parse::<Network>(), Ok(network));
+            prop_assert!(network.contains(address));
+            prop_assert_eq!(network.contains(other), address.to_canonical() == other.to_canonical());
+        }
+
         #[test]
         fn what_is_read_is_written_and_read_again_as_the_same(address: IpAddr, prefix in 0_u8..=128) {
             let address = address.to_canonical();

@@ -6,10 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
+use shared::network::Network;
 use url::Url;
 
 use super::operation::Operation;
-use crate::settings::Network;
 
 /// How addresses are generated.
 #[derive(Clone, Debug)]

@@ -89,7 +89,30 @@ impl<'de> Deserialize<'de> for GoDuration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As Go's `time.Duration.String` writes it, the longest forms included: `2562047h47m16.854775807s`.
+    fn as_go_writes(duration: Duration) -> String {
+        let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
+        let fraction = |text: String| text.trim_end_matches('0').trim_end_matches('.').to_owned();
+        match (seconds, nanoseconds) {
+            (0, 0) => "0s".to_owned(),
+            (0, 1..1_000) => format!("{nanoseconds}ns"),
+            (0, 1_000..1_000_000) => fraction(format!("{}.{:03}", nanoseconds / 1_000, nanoseconds % 1_000)) + "µs",
+            (0, _) => fraction(format!("{}.{:06}", nanoseconds / 1_000_000, nanoseconds % 1_000_000)) + "ms",
+            _ => {
+                let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+                let end = fraction(format!("{}.{nanoseconds:09}", seconds % 60)) + "s";
+                match (hours, minutes) {
+                    (0, 0) => end,
+                    (0, _) => format!("{minutes}m{end}"),
+                    _ => format!("{hours}h{minutes}m{end}"),
+                }
+            }
+        }
+    }
 
     #[test]
     fn durations_are_read_as_go_reads_them() {
@@ -120,5 +143,34 @@ mod tests {
         assert_eq!(read("\"2s\""), Some(Duration::from_secs(2)));
         assert_eq!(read("-1"), None);
         assert_eq!(read("true"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_go_writes_is_read(nanoseconds in prop_oneof![0..10_000_u64, 0..10_000_000_000_u64, 0..=i64::MAX.cast_unsigned()]) {
+            let duration = Duration::from_nanos(nanoseconds);
+            let text = as_go_writes(duration);
+            prop_assert_eq!(text.parse(), Ok(GoDuration(duration)), "{}", text);
+        }
+
+        #[test]
+        fn parts_add_up_in_any_order(mut parts in prop::collection::vec((0..1_000_000_u64, prop::sample::select(UNITS.to_vec())), 1..6)) {
+            let total = |parts: &[(u64, (&str, u64))]| {
+                let text: String = parts.iter().map(|(number, (unit, _))| format!("{number}{unit}")).collect();
+                text.parse::<GoDuration>()
+            };
+            let sum = parts.iter().map(|(number, (_, nanoseconds))| number * nanoseconds).sum();
+            prop_assert_eq!(total(&parts), Ok(GoDuration(Duration::from_nanos(sum))));
+            parts.reverse();
+            prop_assert_eq!(total(&parts), Ok(GoDuration(Duration::from_nanos(sum))));
+        }
+
+        #[test]
+        fn any_text_at_all_is_read_or_refused_without_a_panic(text in "([0-9.]{0,22}(ns|us|µs|ms|s|m|h)){0,4}|.{0,12}") {
+            if let Ok(GoDuration(duration)) = text.parse() {
+                let again = format!("{}ns", duration.as_nanos()).parse::<GoDuration>();
+                prop_assert!(again == Ok(GoDuration(duration)) || duration.as_nanos() > u128::from(u64::MAX));
+            }
+        }
     }
 }

@@ -1,15 +1,10 @@
 //! `http`: where requests come in, and how answers name this place.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use shared::{
     listen::{ClientCertificates, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_EACH, Limits, MinimumTls, Place, Tls},
+    network::Network,
     secret::Secret,
 };
 use url::Url;
@@ -18,13 +13,6 @@ use super::{
     SettingsError, asks_for_something,
     raw::{OneOrMany, RawConnections, RawHttp, RawPrometheus, RawTls},
 };
-
-/// An address range, as in `10.0.0.0/8`; a bare address is a range of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    base: u128,
-    mask: u128,
-}
 
 /// HTTP.
 #[derive(Clone, Debug)]
@@ -229,57 +217,11 @@ fn most(key: &str, given: Option<usize>, default: usize) -> Result<usize, Settin
     }
 }
 
+/// Address ranges; a bare address is a range of one.
 fn networks(texts: &[String]) -> Result<Vec<Network>, SettingsError> {
     let read = |text: &String| {
-        let reason = || format!("{text:?} is not an address range like 10.0.0.0/8");
-        text.parse().map_err(|NotANetwork| SettingsError::new("portreeve.trustedproxies", reason()))
+        let range = text.parse().or_else(|error| text.parse::<IpAddr>().map(Network::from).map_err(|_| error));
+        range.map_err(|error| SettingsError::new("portreeve.trustedproxies", error.to_string()))
     };
     texts.iter().map(read).collect()
-}
-
-impl Network {
-    /// Whether the address lies in the range. An IPv4 address in IPv6 clothes is the IPv4 address.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        bits(address) & self.mask == self.base
-    }
-}
-
-/// As it is read; IPv4 is IPv4, whichever way it was written.
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (base, prefix) = (Ipv6Addr::from_bits(self.base), self.mask.leading_ones());
-        match (base.to_ipv4_mapped(), prefix.checked_sub(128 - 32)) {
-            (Some(base), Some(prefix)) => write!(f, "{base}/{prefix}"),
-            _ => write!(f, "{base}/{prefix}"),
-        }
-    }
-}
-
-/// The text is no address range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address range")]
-pub struct NotANetwork;
-
-impl FromStr for Network {
-    type Err = NotANetwork;
-
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let address: IpAddr = address.parse().map_err(|_| NotANetwork)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let length = length.map_or(Ok(most), str::parse::<u32>).map_err(|_| NotANetwork)?;
-        let host_bits = most.checked_sub(length).ok_or(NotANetwork)?;
-        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
-        let base = bits(address);
-        if base & mask == base { Ok(Self { base, mask }) } else { Err(NotANetwork) }
-    }
-}
-
-/// IPv4 stands where IPv6 maps it, so that one comparison serves both.
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
 }
