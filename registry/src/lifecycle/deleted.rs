@@ -103,6 +103,8 @@ impl Lifecycle {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -113,6 +115,22 @@ mod tests {
         }
         for strange in ["", "manifest", "manifest-1", "manifest-1-x", "manifest-x-1", "tag-1-1", "manifest-1-1-1"] {
             assert_eq!(strange.parse::<Cursor>(), Err(InvalidCursor), "{strange}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_are_inverse(micros in 0..i64::MAX, id: i64, of_repositories: bool) {
+            let place = Place { until: Timestamp::from_micros(micros), id };
+            let cursor = if of_repositories { Cursor::Repository(place) } else { Cursor::Manifest(place) };
+            prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+
+        #[test]
+        fn any_text_at_all_is_read_or_refused_without_a_panic(text in "(repository|manifest)-[0-9+-]{0,22}-[0-9+-]{0,22}|.{0,40}") {
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            }
         }
     }
 }

@@ -223,7 +223,26 @@ pub async fn write(tx: &mut Transaction<'_>, namespace: NamespaceId, rules: &Imm
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_rules_name_is_its_text(text in "[a-z0-9._-]{0,66}|.{0,12}") {
+            match text.parse::<RuleName>() {
+                Ok(name) => {
+                    prop_assert_eq!(name.to_string(), text.as_str());
+                    prop_assert_eq!(serde_json::to_value(&name).unwrap(), text.as_str());
+                    prop_assert_eq!(serde_json::from_value::<RuleName>(text.into()).unwrap(), name);
+                }
+                Err(RuleNameError) => {
+                    let plain = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+                    prop_assert!(!plain || text.is_empty() || text.len() > MAX_RULE_NAME_BYTES);
+                }
+            }
+        }
+    }
 
     fn rule(json: &str) -> Rule {
         serde_json::from_str(json).unwrap()

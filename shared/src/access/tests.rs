@@ -263,6 +263,20 @@ proptest! {
     }
 
     #[test]
+    fn a_resources_name_is_its_text(text in "[!#-\\[\\]-~]{0,40}|[a-z:/.]{254,258}|.{0,20}") {
+        match text.parse::<ResourceName>() {
+            Ok(name) => {
+                prop_assert_eq!(name.to_string(), text.as_str());
+                prop_assert_eq!(name.to_string().parse(), Ok(name));
+            }
+            Err(ResourceNameError) => {
+                let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+                prop_assert!(!plain || text.len() > MAX_RESOURCE_NAME_BYTES || text.matches(':').count() > 1);
+            }
+        }
+    }
+
+    #[test]
     fn actions_order_as_their_texts(left in actions(), right in actions()) {
         let texts = |actions: &BTreeSet<Action>| actions.iter().map(Action::to_string).collect::<Vec<_>>();
         prop_assert!(texts(&left).is_sorted());

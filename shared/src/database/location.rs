@@ -79,6 +79,8 @@ impl fmt::Display for Schema {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -98,6 +100,27 @@ mod tests {
         }
         for name in ["", "Registry", "a-b", "a\"b", "1a", "pg_temp", &"a".repeat(64)] {
             assert!(name.parse::<Schema>().is_err(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_are_inverse(text in "[a-z_][a-z0-9_]{0,62}") {
+            prop_assume!(!text.starts_with("pg_"));
+            let schema: Schema = text.parse().unwrap();
+            prop_assert_eq!(schema.to_string(), text);
+        }
+
+        /// A schema stands in statements as text: nothing that PostgreSQL would read differently gets there.
+        #[test]
+        fn what_is_read_means_the_same_unquoted(text in "[a-zA-Z0-9_\"';. -]{0,66}|pg_[a-z]{0,3}|.{0,70}") {
+            if let Ok(schema) = text.parse::<Schema>() {
+                prop_assert_eq!(schema.as_str(), &text);
+                prop_assert!((1..=63).contains(&text.len()) && !text.starts_with("pg_"));
+                let (first, rest) = (text.as_bytes()[0], &text.as_bytes()[1..]);
+                prop_assert!(first == b'_' || first.is_ascii_lowercase());
+                prop_assert!(rest.iter().all(|b| matches!(b, b'_' | b'0'..=b'9' | b'a'..=b'z')));
+            }
         }
     }
 }

@@ -114,6 +114,8 @@ impl fmt::Display for Rate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,5 +152,27 @@ mod tests {
             "a slow disk is no debt"
         );
         assert_eq!(Rate::Bytes(1).rest(worked, 0), Duration::from_millis(30));
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_are_inverse(rate in prop_oneof![(1..=100_u8).prop_map(Rate::Share), (1_u64..).prop_map(Rate::Bytes)]) {
+            prop_assert_eq!(rate.to_string().parse(), Ok(rate));
+        }
+
+        #[test]
+        fn a_unit_is_so_many_bytes(number in 1..=u64::MAX >> 30, unit in prop::sample::select(vec![(10, "Kk"), (20, "Mm"), (30, "Gg")])) {
+            for letter in unit.1.chars() {
+                prop_assert_eq!(format!("{number}{letter}").parse(), Ok(Rate::Bytes(number << unit.0)));
+            }
+        }
+
+        #[test]
+        fn any_text_at_all_is_read_or_refused_without_a_panic(text in "[0-9]{0,21}[%KMGT]?|.{0,8}") {
+            if let Ok(rate) = text.parse::<Rate>() {
+                prop_assert_eq!(rate.to_string().parse(), Ok(rate));
+                prop_assert!(matches!(rate, Rate::Share(1..=100) | Rate::Bytes(1..)));
+            }
+        }
     }
 }
