@@ -16,3 +16,5 @@ pub mod settings;
 pub mod store;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod testing;

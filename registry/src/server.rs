@@ -2,6 +2,8 @@
 
 mod reading;
 pub mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +22,7 @@ use url::Url;
 
 use crate::{
     access::{
-        self, Access, Companion, CompanionUnavailable, Htpasswd, Realm, TokenAccess,
+        self, Access, Companion, CompanionUnavailable, Htpasswd, TokenAccess,
         companion::RemoteCompanion,
         htpasswd::HtpasswdError,
         trust::{TrustError, TrustStore},
@@ -353,25 +355,11 @@ fn token_access(
         }
         (None, None) => None,
     };
-    warn_of_private_realm(&token.realm);
+    if let Some(realm) = token.realm.private() {
+        warn!(%realm, "the realm is a private address: crane, cosign and kaniko refuse it; use a name");
+    }
     let access = TokenAccess::new(verifier, token.realm.clone(), token.service.clone(), companion);
     Ok(Access::Token(Box::new(access)))
-}
-
-/// go-containerregistry (crane, cosign, kaniko, ko, Flux) refuses such a realm unless it has the registry's own
-/// host and port.
-fn warn_of_private_realm(realm: &Realm) {
-    let Realm::Fixed(url) = realm else { return };
-    let private = match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
-        Some(url::Host::Ipv6(address)) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
-        Some(url::Host::Domain(_)) | None => false,
-    };
-    if private {
-        warn!(realm = %url, "the realm is a private address: crane, cosign and kaniko refuse it; use a name");
-    }
 }
 
 fn lives(settings: &Settings) -> Lives {

@@ -1,10 +1,5 @@
 //! What is answered over a store that does as it is told, and what is written down of a refusal.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use axum::{
     body::to_bytes,
     http::{Method, StatusCode},
@@ -16,7 +11,6 @@ use shared::{
 };
 use tempfile::TempDir;
 use tower::ServiceExt;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::{
@@ -28,6 +22,7 @@ use crate::{
         faulty::{Call, Fault, Faulty},
         filesystem::Filesystem,
     },
+    testing::Lines,
 };
 
 struct House {
@@ -107,29 +102,6 @@ async fn a_full_disk_is_insufficient_storage_and_the_next_attempt_succeeds() {
     assert_eq!(stored.status(), StatusCode::CREATED);
 }
 
-/// What this thread logs.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn of_a_refused_request_its_path_is_written_and_its_query_is_not() {
     let house = House::with(
@@ -142,15 +114,13 @@ async fn of_a_refused_request_its_path_is_written_and_its_query_is_not() {
     )
     .await;
     let lines = Lines::default();
-    let guard = tracing::subscriber::set_default(
-        tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish(),
-    );
+    let guard = lines.capture();
     let digest = Digest::of(Algorithm::Sha256, b"");
     let mount = format!("/v2/acme/web/blobs/uploads/?mount={digest}&from=acme/secret-project");
     let refused = house.send(Method::POST, &mount, "").await;
     drop(guard);
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     let line = text.lines().find(|line| line.contains("refused")).unwrap_or_else(|| panic!("no line: {text}"));
     assert!(line.contains("/v2/acme/web/blobs/uploads/") && line.contains("POST"), "{line}");
     assert!(!text.contains("secret-project") && !text.contains("mount"), "{text}");

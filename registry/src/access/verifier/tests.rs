@@ -4,9 +4,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::access::testing::{
-    DAY, ISSUER, Key, Made, NOW, SERVICE, authority, chained, claims, claims_with, encode, later, leaf, named, now,
-    root, root_for, token, valid, with_usage,
+use crate::access::{
+    key::RSA_BITS,
+    testing::{
+        DAY, ISSUER, Key, Made, NOW, SERVICE, authority, chained, claims, claims_with, encode, later, leaf, named, now,
+        root, root_for, token, valid, with_usage,
+    },
 };
 
 /// A verifier that trusts what a file holds, with the directory that keeps it.
@@ -374,6 +377,50 @@ fn key_sets_name_their_keys() {
         registry.refuses(&token(&alone.key, &chained("ES256", &[&alone]), &claims())),
         TokenRefused::Chain(_)
     ));
+}
+
+/// Keys of these sizes are nothing that ring makes or signs with, so tokens and public halves lie in a file; nobody kept the private ones.
+#[test]
+fn rsa_keys_have_as_many_bits_as_the_limits_say_and_no_more_and_no_less() {
+    let made: Vec<Value> = serde_json::from_str(include_str!("../testing/rsa-sizes.json")).unwrap();
+    let seen: Vec<_> = made.iter().map(|made| made["bits"].as_u64().unwrap()).collect();
+    assert_eq!(seen, [2047, 2048, 8192, 8193]);
+    for made in made {
+        let (kid, token) = (made["bits"].to_string(), made["token"].as_str().unwrap());
+        let registry = Trusting::keys(&json!({"keys": [{"kty": "RSA", "n": made["n"], "e": "AQAB", "kid": kid}]}));
+        let believed = RSA_BITS.contains(&kid.parse().unwrap());
+        let expected = if believed { None } else { Some(TokenRefused::UnknownKey) };
+        assert_eq!(registry.verify(token).err(), expected, "{kid} bits");
+        // ring looks at whole bytes: 2047 bits are enough for it, and only our own look refuses them.
+        let (head, signature) = token.rsplit_once('.').unwrap();
+        let forged = format!("{head}.{}{}", if signature.starts_with('A') { 'B' } else { 'A' }, &signature[1..]);
+        let expected = if believed { TokenRefused::Signature } else { TokenRefused::UnknownKey };
+        assert_eq!(registry.refuses(&forged), expected, "{kid} bits");
+    }
+}
+
+/// The other of the two signatures that ECDSA has for every message: s replaced by n − s. Some signer always makes either.
+#[test]
+fn a_high_s_is_as_good_as_a_low_one() {
+    const ORDER_OF_P256: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let trusted = root(authority("trusted", None));
+    let registry = Trusting::bundle(&[&trusted]);
+    let one = token(&trusted.key, &by_kid("ES256", &trusted.key.kid()), &claims());
+    let (head, signature) = one.rsplit_once('.').unwrap();
+    let mut mirrored = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (digit, own) in ORDER_OF_P256.iter().zip(&mut mirrored[32..]).rev() {
+        let difference = i16::from(*digit) - i16::from(*own) - borrow;
+        borrow = i16::from(difference < 0);
+        *own = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    let other = format!("{head}.{}", URL_SAFE_NO_PAD.encode(mirrored));
+    assert_ne!(one, other);
+    registry.accepts(&one);
+    registry.accepts(&other);
 }
 
 fn rsa_numbers(spki: &[u8]) -> (Vec<u8>, Vec<u8>) {
