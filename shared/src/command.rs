@@ -164,6 +164,7 @@ fn unreachable(socket: &Path, reason: &impl ToString) -> NotAnswered {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
+    use futures_util::stream;
     use serde_json::json;
 
     use super::*;
@@ -184,6 +185,36 @@ mod tests {
         assert_eq!(lines("").await.unwrap(), Vec::<Value>::new());
         assert!(lines("1\n{\"a\":").await.unwrap_err().to_string().contains("breaks off"));
         lines("rubbish\n").await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_as_many_bytes_as_the_limit_says_and_no_more() {
+        let answer = async |bytes: usize| {
+            let text = format!("\"{}\"", "x".repeat(bytes - 2));
+            let target = Target::Direct(Router::new().route("/text", get(async move || text)));
+            target.ask(&Method::GET, "/text", None).await
+        };
+        let whole = answer(MAX_ANSWER_BYTES).await.unwrap();
+        assert_eq!(whole.as_str().map(str::len), Some(MAX_ANSWER_BYTES - 2));
+        assert!(matches!(answer(MAX_ANSWER_BYTES + 1).await, Err(NotAnswered::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_read_as_far_as_the_limit_and_no_further() {
+        let heard = async |bytes: usize| {
+            let line = format!("\"{}\"", "x".repeat(bytes - 2));
+            let body = move || Body::from_stream(stream::iter([line, "\n".to_owned()].map(Ok::<_, io::Error>)));
+            let target = Target::Direct(Router::new().route("/lines", get(async move || body())));
+            let mut heard = Vec::new();
+            let each = |value: Value| {
+                heard.push(value.as_str().map(str::len));
+                Ok(())
+            };
+            target.ask_for_lines(&Method::GET, "/lines", None, each).await.map(|()| heard)
+        };
+        assert_eq!(heard(MAX_ANSWER_BYTES).await.unwrap(), [Some(MAX_ANSWER_BYTES - 2)]);
+        let refused = heard(MAX_ANSWER_BYTES + 1).await.unwrap_err();
+        assert!(refused.to_string().contains("a line has no end"), "{refused}");
     }
 
     #[tokio::test]

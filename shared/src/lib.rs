@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod basic;
+pub mod body;
 pub mod challenge;
 pub mod claims;
 pub mod clock;

@@ -62,12 +62,17 @@ fn end(expires: Option<Duration>) -> Option<String> {
 
 /// A secret from standard input, without the line's end. It never stands among a process's arguments, which others can see.
 fn secret(wanted: bool) -> Result<Option<String>, CliError> {
-    if !wanted {
-        return Ok(None);
-    }
+    if wanted { secret_of(io::stdin().lock()).map(Some) } else { Ok(None) }
+}
+
+/// All of it or nothing: half a secret is another one.
+fn secret_of(input: impl Read) -> Result<String, CliError> {
     let mut text = String::new();
-    io::stdin().lock().take(MAX_SECRET_BYTES).read_to_string(&mut text)?;
-    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+    input.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SECRET_BYTES {
+        return Err(CliError::Argument(format!("a secret on standard input has at most {MAX_SECRET_BYTES} bytes")));
+    }
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 #[cfg(test)]
@@ -81,6 +86,16 @@ mod tests {
         for text in ["", "d", "90", "-1d", "1w", "1.5h", "é"] {
             assert!(span(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_read_whole_or_refused() {
+        let read = |text: &str| secret_of(text.as_bytes());
+        let most = MAX_SECRET_BYTES as usize;
+        assert_eq!(read("secret\r\n").unwrap(), "secret");
+        assert_eq!(read(&"é".repeat(most / 2)).unwrap().len(), most);
+        let refused = read(&format!("{}x", "é".repeat(most / 2))).unwrap_err().to_string();
+        assert!(refused.contains("at most 4096 bytes") && !refused.contains('é'), "{refused}");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::{
-    body::{self, Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use shared::strict_json;
-use thiserror::Error;
-use tokio::time::timeout;
+use shared::{
+    body::{NoBody, whole},
+    strict_json,
+};
 
 use super::error::ApiError;
 
@@ -22,34 +22,6 @@ pub const DEFAULT_PAGE: u32 = 100;
 /// How long a body may take to arrive. None has more than 64 KiB, and before it there are no credentials: a connection must not be
 /// held by a byte now and then.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
-
-/// Why a body is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum NoBody {
-    /// It has more bytes than allowed, or ended before its announced end.
-    #[error("the body is cut, or longer than {limit} bytes")]
-    TooLong {
-        /// What is allowed.
-        limit: usize,
-    },
-    /// It came too slowly.
-    #[error("the body did not arrive within {} s", within.as_secs())]
-    TooSlow {
-        /// What is allowed.
-        within: Duration,
-    },
-}
-
-/// All of a body, within limits of size and time.
-///
-/// # Errors
-/// [`NoBody`].
-pub async fn whole(body: body::Body, limit: usize, within: Duration) -> Result<Bytes, NoBody> {
-    match timeout(within, to_bytes(body, limit)).await {
-        Ok(read) => read.map_err(|_| NoBody::TooLong { limit }),
-        Err(_) => Err(NoBody::TooSlow { within }),
-    }
-}
 
 /// A JSON body. Unknown members, members that stand twice and anything behind the value are refused.
 #[derive(Debug)]
@@ -142,17 +114,29 @@ impl Paging {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt, stream};
+    use serde_json::Value;
 
     use super::*;
 
+    async fn read(text: String) -> Result<Body<Value>, ApiError> {
+        let request = Request::post("/").header(header::CONTENT_TYPE, "application/json").body(text.into()).unwrap();
+        Body::from_request(request, &()).await
+    }
+
     #[tokio::test]
-    async fn a_body_that_drips_is_not_waited_for() {
-        let drop = Ok::<_, std::io::Error>(Bytes::from_static(b"a"));
-        let dripping = body::Body::from_stream(stream::iter([drop]).chain(stream::pending()));
-        let within = Duration::from_millis(20);
-        assert_eq!(whole(dripping, 10, within).await, Err(NoBody::TooSlow { within }));
-        assert_eq!(whole("0123456789".into(), 10, BODY_TIME).await.unwrap(), "0123456789");
-        assert_eq!(whole("0123456789+".into(), 10, BODY_TIME).await, Err(NoBody::TooLong { limit: 10 }));
+    async fn a_body_has_as_many_bytes_as_the_limit_says_and_no_more() {
+        // Blanks behind the value are part of the body and of nothing else.
+        let padded = |bytes: usize| format!("{{}}{}", " ".repeat(bytes - 2));
+        assert_eq!(read(padded(MAX_BODY_BYTES)).await.unwrap().0, serde_json::json!({}));
+        let larger = read(padded(MAX_BODY_BYTES + 1)).await.unwrap_err();
+        assert!(matches!(larger, ApiError::TooLarge { limit: 65_536 }), "{larger}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_as_deep_as_the_limit_says_and_no_deeper() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        read(nested(strict_json::MAX_DEPTH)).await.unwrap();
+        let deeper = read(nested(strict_json::MAX_DEPTH + 1)).await.unwrap_err();
+        assert!(matches!(&deeper, ApiError::Invalid(why) if why.contains("more than 32 levels deep")), "{deeper}");
     }
 }

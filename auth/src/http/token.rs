@@ -16,12 +16,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use shared::{basic::BasicCredentials, listen::Unacceptable, token_response::TokenResponse};
+use shared::{basic::BasicCredentials, body::whole, listen::Unacceptable, token_response::TokenResponse};
 
-use super::{
-    App, Peer,
-    input::{BODY_TIME, whole},
-};
+use super::{App, Peer, input::BODY_TIME};
 use crate::{
     accounts::names::are_one,
     tokens::{Shown, TokenRequest, Tokens},

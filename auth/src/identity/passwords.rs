@@ -197,9 +197,11 @@ mod tests {
         let stored = hash(b"password");
         assert!(is_affordable(&stored));
         assert!(is_affordable(&stored.replace("argon2id", "argon2i")));
-        for dear in ["m=4194304,t=2,p=1", "m=19456,t=1000,p=1"] {
-            assert!(!is_affordable(&stored.replace("m=19456,t=2,p=1", dear)), "{dear}");
-        }
+        let costs = |memory: u32, passes: u32| {
+            is_affordable(&stored.replace("m=19456,t=2,p=1", &format!("m={memory},t={passes},p=1")))
+        };
+        assert!(costs(MAX_FOREIGN_MEMORY_KIB, MAX_FOREIGN_PASSES));
+        assert!(!costs(MAX_FOREIGN_MEMORY_KIB + 1, 2) && !costs(MEMORY_KIB, MAX_FOREIGN_PASSES + 1));
         assert!(!is_affordable("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ"));
         assert!(!is_affordable("$scrypt$ln=16,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"));
     }

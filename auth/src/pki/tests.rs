@@ -8,6 +8,8 @@ const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
 /// An RSA key of 2048 bits that exists for these tests only, in PKCS #8.
 const RSA_KEY: &str = include_str!("tests/rsa-2048.pem");
+/// Another, one bit shorter.
+const SHORT_RSA_KEY: &str = include_str!("tests/rsa-2047.pem");
 
 fn open(directory: &Path, now: Timestamp) -> TokenAuthority {
     TokenAuthority::open(directory, TokenKey::Own, now).unwrap()
@@ -148,12 +150,13 @@ fn a_key_that_was_brought_signs_with_rs256_under_our_authority_and_is_not_copied
 }
 
 #[test]
-fn only_an_rsa_key_can_be_brought() {
+fn only_an_rsa_key_of_2048_bits_can_be_brought() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
     open(&keys, START).keys(START).unwrap();
-    let missing = directory.path().join("missing.pem");
-    for path in [keys.join(LEAF), keys.join(BUNDLE), missing] {
+    let (missing, short) = (directory.path().join("missing.pem"), directory.path().join("short.pem"));
+    fs::write(&short, SHORT_RSA_KEY).unwrap();
+    for path in [keys.join(LEAF), keys.join(BUNDLE), missing, short] {
         let authority = TokenAuthority::open(&keys, TokenKey::Brought(path.clone()), START).unwrap();
         assert!(authority.keys(START).is_err(), "{}", path.display());
     }

@@ -81,8 +81,11 @@ pub(super) fn document(path: &Path) -> Result<Value, CommandError> {
         _ => std::fs::File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
     };
     let mut text = String::new();
-    let read = input.and_then(|input| input.take(MAX_DOCUMENT_BYTES).read_to_string(&mut text));
+    let read = input.and_then(|input| input.take(MAX_DOCUMENT_BYTES + 1).read_to_string(&mut text));
     read.map_err(|error| refused(error.to_string()))?;
+    if text.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(refused(format!("it has more than {MAX_DOCUMENT_BYTES} bytes")));
+    }
     serde_json::from_str(&text).map_err(|error| refused(error.to_string()))
 }
 
@@ -111,6 +114,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_document_has_as_many_bytes_as_the_limit_says_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rules.json");
+        let read = |bytes: u64| {
+            std::fs::write(&path, format!("{{}}{}", " ".repeat(bytes as usize - 2))).unwrap();
+            document(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(MAX_DOCUMENT_BYTES), Ok(json!({})));
+        let refused = read(MAX_DOCUMENT_BYTES + 1).unwrap_err();
+        assert!(refused.contains("more than 65536 bytes") && refused.contains("rules.json"), "{refused}");
+    }
 
     #[test]
     fn a_rule_is_a_line() {

@@ -49,6 +49,25 @@ pub(crate) async fn the_catalog_comes_in_pages() {
     }
 }
 
+/// As the stock registry does, and its clients expect.
+#[tokio::test]
+async fn a_page_of_the_catalog_has_a_hundred_names_where_nobody_says_how_many() {
+    let registry = Registry::open().await;
+    let index = "application/vnd.oci.image.index.v1+json";
+    let empty = json!({"schemaVersion": 2, "mediaType": index, "manifests": []}).to_string();
+    let names: Vec<String> = (0..101).map(|number| format!("n{number:03}")).collect();
+    let page = async || {
+        let page = registry.get("/v2/_catalog").await;
+        (page.json()["repositories"].clone(), page.header("link").map(str::to_owned))
+    };
+    for name in &names[..100] {
+        registry.put_manifest(&format!("/v2/{name}/manifests/v1"), index, &empty).await;
+    }
+    assert_eq!(page().await, (json!(names[..100]), None));
+    registry.put_manifest("/v2/n100/manifests/v1", index, &empty).await;
+    assert_eq!(page().await, (json!(names[..100]), Some("</v2/_catalog?last=n099&n=100>; rel=\"next\"".to_owned())));
+}
+
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_in_the_envelope() {
     let registry = Registry::open().await;

@@ -118,6 +118,9 @@ async fn namespaces_are_listed_a_page_at_a_time() {
     assert_eq!(page["items"][0]["bytes"], json!({"quota": null, "used": 1, "reserved": 0}));
     let rest = list("?limit=2&after=b").await.json();
     assert_eq!((names(&rest), rest.get("next")), (vec!["c".to_owned()], None));
+    for fits in ["?limit=1", "?limit=500"] {
+        assert_eq!(list(fits).await.status, StatusCode::OK, "{fits}");
+    }
     for nonsense in ["?limit=0", "?limit=501", "?page=2"] {
         assert_eq!(list(nonsense).await.status, StatusCode::BAD_REQUEST, "{nonsense}");
     }

@@ -87,6 +87,8 @@ async fn a_history_is_read_a_page_at_a_time() {
     assert_eq!((versions(&first), &first["next"]), (vec![5, 4], &json!("4")));
     let (_, last) = read("&limit=3&after=4").await;
     assert_eq!((versions(&last), &last["next"]), (vec![3, 2, 1], &Value::Null), "there is nothing behind the first");
+    let (fits, whole) = read("&limit=500").await;
+    assert_eq!((fits, versions(&whole)), (200, vec![5, 4, 3, 2, 1]));
     for strange in ["&limit=0", "&limit=501", "&limit=x", "&after=x", "&before=1"] {
         assert_eq!(read(strange).await.0, 400, "{strange}");
     }

@@ -162,6 +162,13 @@ fn malformed_images_are_refused() {
 }
 
 #[test]
+fn an_artifacts_type_has_as_many_bytes_as_the_limit_says() {
+    let longest = "a".repeat(MAX_ARTIFACT_TYPE_BYTES);
+    let read = parse_image(&with(image(), "artifactType", json!(longest))).unwrap();
+    assert_eq!(read.artifact_type.as_deref(), Some(longest.as_str()));
+}
+
+#[test]
 fn schema_1_is_refused_by_name() {
     let error =
         parse("application/vnd.docker.distribution.manifest.v1+prettyjws", &json!({ "schemaVersion": 1 })).unwrap_err();

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use axum::{
-    body::to_bytes,
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{header, request::Parts},
 };
 use serde::de::DeserializeOwned;
-use shared::{repository::RepositoryName, strict_json};
-use tokio::time::timeout;
+use shared::{
+    body::{NoBody, whole},
+    repository::RepositoryName,
+    strict_json,
+};
 
 use super::error::ApiError;
 
@@ -29,9 +31,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let is_json = says_json(&request);
-        let bytes = timeout(BODY_TIME, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
-        let bytes = bytes.map_err(|_| ApiError::Invalid("the body came too slowly".to_owned()))?;
-        let bytes = bytes.map_err(|_| ApiError::TooLarge { limit: MAX_BODY_BYTES })?;
+        let bytes = whole(request.into_body(), MAX_BODY_BYTES, BODY_TIME).await.map_err(|error| match error {
+            NoBody::TooLong { limit } => ApiError::TooLarge { limit },
+            NoBody::TooSlow { .. } => ApiError::Invalid(error.to_string()),
+        })?;
         let value = match (bytes.as_ref(), is_json) {
             (b"", _) => serde_json::Value::Object(serde_json::Map::new()),
             // A form of another site cannot send this type without asking first.
@@ -72,5 +75,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         query.map(|Query(value)| Self(value)).map_err(|error| ApiError::Invalid(error.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_as_deep_as_the_limit_says_and_no_deeper() {
+        let read = async |depth: usize| {
+            let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let request = Request::post("/").header(header::CONTENT_TYPE, "application/json").body(text.into());
+            Body::<Value>::from_request(request.unwrap(), &()).await
+        };
+        read(strict_json::MAX_DEPTH).await.unwrap();
+        let deeper = read(strict_json::MAX_DEPTH + 1).await.unwrap_err();
+        assert!(matches!(&deeper, ApiError::Invalid(why) if why.contains("more than 32 levels deep")), "{deeper}");
     }
 }

@@ -303,7 +303,10 @@ mod tests {
         for (text, position) in cases {
             assert_eq!(text.parse::<Range>(), Err(InvalidRange { position }), "{text:?}");
         }
-        assert!(">=1, ".repeat(60).parse::<Range>().is_err());
+        let longest = format!(">=10{}", ",>=1".repeat(31));
+        assert_eq!(longest.len(), MOST_BYTES);
+        longest.parse::<Range>().unwrap();
+        assert_eq!(longest.replace("10", "100").parse::<Range>(), Err(InvalidRange { position: MOST_BYTES + 1 }));
     }
 
     proptest! {

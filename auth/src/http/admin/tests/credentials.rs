@@ -2,7 +2,14 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Office, StatusCode, Value, json};
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, header},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tower::ServiceExt;
+
+use super::{Office, StatusCode, Value, json, network};
 use crate::{accounts::CredentialId, http::admin::secrets::MAX_IDLE_DAYS};
 
 shared::on_both! {
@@ -10,18 +17,13 @@ shared::on_both! {
     a_token_ends_when_nobody_uses_it
     what_ends_unused_makes_nothing_that_stays
     unused_and_ending_credentials_are_listed
+    what_a_client_keeps_is_listed_and_revoked_by_its_owner
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn a_token_ends_when_nobody_uses_it(office: &Office) {
     office.user("alice", "read").await;
-    for refused in [0, MAX_IDLE_DAYS + 1] {
-        let wanted = json!({ "name": "t", "idle_days": refused });
-        let (status, answer) = office.local("post", "/api/v1/users/alice/tokens", wanted).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-        assert!(answer["detail"].as_str().unwrap().contains("idle_days is 1 to 3660"), "{answer}");
-    }
     let token = office.token("alice", json!({ "name": "t", "api": "read", "idle_days": 30 })).await;
     let looks = async || office.bearing(&token, "get", "/api/v1/me", Value::Null).await.0;
     for _ in 0..3 {
@@ -73,8 +75,12 @@ async fn unused_and_ending_credentials_are_listed(office: &Office) {
     assert_eq!(listed(office, acmes).await, Vec::<String>::new());
     office.pass(DAY * 11);
     assert_eq!(listed(office, everybodys).await, ["ada test", "robot.acme.ci old"], "what has ended is not listed");
-    let (status, _) = office.local("get", "/api/v1/credentials?unused_days=99999", Value::Null).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    for filter in ["unused_days", "ending_days"] {
+        for (days, expected) in [(MAX_IDLE_DAYS, StatusCode::OK), (MAX_IDLE_DAYS + 1, StatusCode::BAD_REQUEST)] {
+            let (status, answer) = office.local("get", &format!("{everybodys}?{filter}={days}"), Value::Null).await;
+            assert_eq!(status, expected, "{filter}={days}: {answer}");
+        }
+    }
     let ada = office.token("ada", json!({ "name": "api", "api": "read" })).await;
     assert_eq!(office.bearing(&ada, "get", everybodys, Value::Null).await.0, StatusCode::FORBIDDEN);
     assert_eq!(office.bearing(&ada, "get", acmes, Value::Null).await.0, StatusCode::OK);
@@ -82,4 +88,46 @@ async fn unused_and_ending_credentials_are_listed(office: &Office) {
         office.bearing(&ada, "get", "/api/v1/namespaces/base/credentials", Value::Null).await.0,
         StatusCode::NOT_FOUND
     );
+}
+
+/// What `docker login` asks for, with a password or with the identity token that it got for one.
+async fn login(office: &Office, name: &str, secret: &str) -> (StatusCode, Value) {
+    let login = format!("Basic {}", STANDARD.encode(format!("{name}:{secret}")));
+    let request = Request::get("/token?service=registry.example&offline_token=true&client_id=docker");
+    let mut request = request.header(header::AUTHORIZATION, login).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(network());
+    let response = office.auth.router().oneshot(request).await.unwrap();
+    let status = response.status();
+    (status, serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap())
+}
+
+async fn what_a_client_keeps_is_listed_and_revoked_by_its_owner(office: &Office) {
+    office.made("/api/v1/services", json!({ "name": "registry.example" })).await;
+    let (alice, bob) = (office.user("alice", "write").await, office.user("bob", "write").await);
+    let reading = office.token("alice", json!({ "name": "reads", "api": "read" })).await;
+    let (status, kept) = login(office, "alice", "a long password").await;
+    assert_eq!(status, StatusCode::OK, "{kept}");
+    let identity = kept["refresh_token"].as_str().unwrap();
+    assert_eq!(login(office, "alice", identity).await.0, StatusCode::OK);
+
+    let kept_by = async |bearer: &str| {
+        let (status, list) = office.bearing(bearer, "get", "/api/v1/me/tokens", Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{list}");
+        assert!(!list.to_string().contains(identity), "{list}");
+        let items = list["items"].as_array().unwrap().clone();
+        items.into_iter().filter(|item| item["kind"] == "identity").collect::<Vec<_>>()
+    };
+    let hers = kept_by(&alice).await;
+    assert_eq!((hers.len(), &hers[0]["idle_days"]), (1, &json!(90)), "{hers:?}");
+    assert_eq!(kept_by(&bob).await, Vec::<Value>::new());
+
+    let path = format!("/api/v1/me/tokens/{}", hers[0]["id"]);
+    for (bearer, expected) in [(&bob, StatusCode::NOT_FOUND), (&reading, StatusCode::FORBIDDEN)] {
+        assert_eq!(office.bearing(bearer, "delete", &path, Value::Null).await.0, expected);
+        assert_eq!(login(office, "alice", identity).await.0, StatusCode::OK);
+    }
+    assert_eq!(office.bearing(&alice, "delete", &path, Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(login(office, "alice", identity).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(kept_by(&alice).await, Vec::<Value>::new());
+    assert_eq!(office.bearing(&alice, "delete", &path, Value::Null).await.0, StatusCode::NOT_FOUND);
 }
