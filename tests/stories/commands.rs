@@ -1,11 +1,14 @@
 //! The operator's command line: each command on a server that runs and on a data directory that nobody holds, for people and for programs.
 
+mod endings;
+mod teams;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
     program::Outcome,
-    server::{Account, Portreeve, written},
+    server::{Account, Launch, Portreeve, written},
 };
 
 /// A secret that the caller brings, of a vault for example.
@@ -36,6 +39,8 @@ async fn walk(portreeve: &Portreeve, own: &str) {
     robots(portreeve, own).await;
     grants(portreeve, own).await;
     services(portreeve, own).await;
+    teams::walk(portreeve, own).await;
+    endings::walk(portreeve, own).await;
 }
 
 async fn people(portreeve: &Portreeve, own: &str) {
@@ -165,7 +170,7 @@ async fn services(portreeve: &Portreeve, own: &str) {
 
 #[tokio::test]
 async fn every_command_works_on_a_server_and_on_its_data_directory() {
-    let mut portreeve = Portreeve::up();
+    let mut portreeve = Launch::up().env("PORTREEVE_AUTH_LDAP", teams::DIRECTORY).start();
     walk(&portreeve, "acme").await;
     assert!(!portreeve.log().contains(CHOSEN) && !portreeve.log().contains(PASSWORD), "{}", portreeve.log());
     assert!(portreeve.stop().success());

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::apart::push;
 use crate::{
     protocol::{
         answer::{Answer, Failure},
@@ -18,6 +20,26 @@ use crate::{
         server::{Account, Portreeve},
     },
 };
+
+/// Most that a server may need at any moment of an attack beyond what it had before, in KiB: of this are requests and their answers.
+const FLAT_KIB: u64 = 16 * 1024;
+
+/// How many make the same attack at once.
+const ATTACKERS: usize = 32;
+
+/// Insists that the server's memory stays what it was, while many do this at once, over and over.
+async fn costs_no_memory(portreeve: &Portreeve, attack: impl AsyncFn()) {
+    let all_at_once = async || _ = join_all((0..ATTACKERS).map(|_| attack())).await;
+    // Connections, their buffers and the allocator's arenas come once and stay.
+    all_at_once().await;
+    portreeve.forget_peak();
+    let before = portreeve.memory("VmRSS");
+    for _ in 0..4 {
+        all_at_once().await;
+    }
+    let more = portreeve.memory("VmHWM").saturating_sub(before);
+    assert!(more < FLAT_KIB, "{more} KiB more than before");
+}
 
 async fn begin_push(registry: &Portreeve, token: &str) -> Result<Answer, Failure> {
     let client = Client::new(registry.url().clone(), Login::Token(token.to_owned()));
@@ -194,11 +216,14 @@ async fn a_sound_token_is_refused_for_its_length_alone() {
 #[tokio::test]
 async fn oversized_tokens_are_refused_at_once() {
     let portreeve = Portreeve::up();
-    for token in [".".repeat(48 * 1024), "x".repeat(48 * 1024), format!("{}.e30.", "A".repeat(48 * 1024))] {
+    let tokens = [".".repeat(48 * 1024), "x".repeat(48 * 1024), format!("{}.e30.", "A".repeat(48 * 1024))];
+    for token in &tokens {
         let begun = Instant::now();
-        all_refused(&portreeve, &[("an oversized token", token)]).await;
+        all_refused(&portreeve, &[("an oversized token", token.clone())]).await;
         assert!(begun.elapsed() < Duration::from_secs(1), "refusing took {:?}", begun.elapsed());
     }
+    costs_no_memory(&portreeve, async || all_refused(&portreeve, &tokens.clone().map(|token| ("one", token))).await)
+        .await;
 }
 
 /// Unauthenticated work is bounded (CVE-2026-4634). What just fits gets its token: it is the limit that refuses the rest.
@@ -231,6 +256,15 @@ async fn oversized_scopes_are_refused_at_once() {
     }
     assert!(begun.elapsed() < Duration::from_secs(2), "refusing took {:?}", begun.elapsed());
     assert_eq!(token(&portreeve, None, &[]).await.status, 200, "others are answered still");
+
+    let attacks = [many(65), "repository:acme/web:pull ".repeat(1_500), actions(200)];
+    costs_no_memory(&portreeve, async || {
+        for scope in &attacks {
+            let answer = token(&portreeve, None, &[scope]).await;
+            assert_eq!(answer.status, 400, "{}", answer.instead_of("400"));
+        }
+    })
+    .await;
 }
 
 async fn refused_at_once(portreeve: &Portreeve, scope: &str, expected: &[u16]) {
@@ -253,15 +287,31 @@ async fn a_manifest_above_the_limit_is_413() -> Result<(), Failure> {
     Ok(())
 }
 
-/// CVE-2023-2253: the page's size was allocated before anybody looked at it.
+/// CVE-2023-2253: the page's size was allocated before anybody looked at it. What is allocated and never touched is not resident,
+/// so the address space is looked at, too: a milliard of the smallest entries would be twenty-four times what is allowed here.
 #[tokio::test]
 async fn page_sizes_are_bounded() -> Result<(), Failure> {
+    const ADDRESSES_KIB: u64 = 1024 * 1024;
     let portreeve = Portreeve::up();
     let client = admin_client(&portreeve);
     for n in ["1000000000", "-1", "many"] {
         client.request(Method::GET, "_catalog").query("n", n).send().await?.status(&[400])?;
     }
     client.request(Method::GET, "_catalog").query("n", "10").send().await?.status(&[200])?;
+
+    assert_eq!(push(&client, "acme/web", "v1").await, 201);
+    let status = async |list: &str| {
+        let answer = client.request(Method::GET, list).query("n", "1000000000").send().await;
+        answer.unwrap_or_else(|failure| panic!("{failure}")).status
+    };
+    let before = portreeve.memory("VmPeak");
+    costs_no_memory(&portreeve, async || {
+        assert_eq!(status("acme/web/tags/list").await, 200, "a page of what there is");
+        assert_eq!(status("_catalog").await, 400);
+    })
+    .await;
+    let more = portreeve.memory("VmPeak") - before;
+    assert!(more < ADDRESSES_KIB, "{more} KiB more of address space");
     Ok(())
 }
 

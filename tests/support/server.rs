@@ -199,6 +199,12 @@ impl Portreeve {
         number.unwrap_or_else(|| panic!("no {line} in\n{status}"))
     }
 
+    /// Lets the peak of its memory (`VmHWM`) begin anew, at what is resident now.
+    pub(crate) fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(path, "5").expect("the peak of a child can be reset");
+    }
+
     /// Asks it to stop (SIGTERM) and returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
