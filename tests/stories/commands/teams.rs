@@ -34,13 +34,13 @@ async fn members(portreeve: &Portreeve, own: &str, team: &str) {
     let (alice, bob) = (format!("{own}-alice"), format!("{own}-bob"));
     assert_eq!(portreeve.auth(&["team", "join", team, &alice]).await, json!({}));
     said(portreeve, &["team", "join", team, &bob]).await.says("done");
-    refused(portreeve, &["team", "join", team, "nobody"], "no account").await;
+    refused(portreeve, &["team", "join", team, "nobody"], "no such thing").await;
     assert_eq!(listed(portreeve, &["team", "members", team], "name").await, [&*alice, &*bob]);
     said(portreeve, &["team", "members", team]).await.says(&bob).says("hand");
     refused(portreeve, &["team", "members", &format!("{own}/none")], "no such thing").await;
     assert_eq!(portreeve.auth(&["team", "leave", team, &alice]).await, json!({}));
     said(portreeve, &["team", "leave", team, &bob]).await.says("done");
-    refused(portreeve, &["team", "leave", team, "nobody"], "no account").await;
+    refused(portreeve, &["team", "leave", team, "nobody"], "no such thing").await;
     assert_eq!(listed(portreeve, &["team", "members", team], "name").await, [""; 0]);
 }
 
