@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Most that a server may need at any moment of an attack beyond what it had before, in KiB: of this are requests and their answers.
-const FLAT_KIB: u64 = 16 * 1024;
+const FLAT_KIB: u64 = 8 * 1024;
 
 /// How many make the same attack at once.
 const ATTACKERS: usize = 32;
