@@ -4,7 +4,6 @@
 
 pub mod access;
 pub mod basic;
-pub mod body;
 pub mod challenge;
 pub mod claims;
 pub mod clock;

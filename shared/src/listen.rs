@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+pub mod body;
 mod connection;
 mod peers;
 mod place;

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
-    body::{NoBody, whole},
+    listen::body::{NoBody, whole},
     strict_json,
 };
 

@@ -16,7 +16,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use shared::{basic::BasicCredentials, body::whole, listen::Unacceptable, token_response::TokenResponse};
+use shared::{
+    basic::BasicCredentials,
+    listen::{Unacceptable, body::whole},
+    token_response::TokenResponse,
+};
 
 use super::{App, Peer, input::BODY_TIME};
 use crate::{

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use shared::{
-    body::{NoBody, whole},
+    listen::body::{NoBody, whole},
     repository::RepositoryName,
     strict_json,
 };
