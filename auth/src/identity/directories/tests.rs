@@ -1,5 +1,7 @@
 //! Accounts that a directory provides, on both databases: whose name is whose, and what holds while the directory is away.
 
+mod active_directory;
+
 use std::{
     sync::{
         Arc,

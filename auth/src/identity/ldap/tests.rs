@@ -1,6 +1,7 @@
 //! What a directory gets to see and what becomes of what it says: by a directory that lies, and by a real one.
 
 pub(crate) mod fake;
+pub(crate) mod samba;
 pub(crate) mod slapd;
 mod strange;
 mod true_groups;

@@ -67,7 +67,7 @@ impl Slapd {
     pub(crate) fn with(people: &[&str], more: &str, lines: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        certificates(path);
+        certificates(path, "localhost");
         fs::create_dir(path.join("db")).unwrap();
         fs::write(path.join("slapd.conf"), configuration(path, lines)).unwrap();
         let people: String = people.iter().map(|name| person(name)).collect();
@@ -216,8 +216,8 @@ fn configuration(path: &Path, lines: &str) -> String {
     )
 }
 
-/// A CA, the server's certificate, one for the reader, and one of a CA that nobody trusts.
-fn certificates(path: &Path) {
+/// A CA, the certificate of the server on this host, one for the reader, and one of a CA that nobody trusts.
+pub(super) fn certificates(path: &Path, host: &str) {
     let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -230,10 +230,10 @@ fn certificates(path: &Path) {
     fs::write(path.join("ca.pem"), pem).unwrap();
     fs::write(path.join("stranger.pem"), stranger).unwrap();
     for (name, common, purpose) in [
-        ("server", "localhost", ExtendedKeyUsagePurpose::ServerAuth),
+        ("server", host, ExtendedKeyUsagePurpose::ServerAuth),
         ("reader", "reader", ExtendedKeyUsagePurpose::ClientAuth),
     ] {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, common);
         params.extended_key_usages = vec![purpose];
