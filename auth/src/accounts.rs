@@ -9,6 +9,7 @@ pub mod events;
 pub mod grants;
 pub mod holders;
 mod ids;
+pub(crate) mod leader;
 pub mod memberships;
 pub mod names;
 pub mod namespaces;

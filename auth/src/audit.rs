@@ -106,6 +106,8 @@ stored_words! {
         GroupUnmapped = "team.mapping.remove",
         /// A directory's changes were not made: they would have taken too many away at once.
         SyncStopped = "provider.sync_stopped",
+        /// A directory was tried, perhaps with somebody's name and password.
+        ProviderTested = "provider.test",
         /// A registry was made known.
         ServiceAdded = "service.add",
         /// A token was made that grants all that was asked for.

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit;
+mod directories;
 mod output;
 mod request;
 mod target;
@@ -10,6 +11,7 @@ mod target;
 use std::{io, path::PathBuf};
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use shared::{
     clock::Clock,
     command::NotAnswered,
@@ -25,8 +27,8 @@ use crate::{
     settings::{ProcessSettings, Settings, SettingsError},
 };
 use arguments::{
-    AuditCommand, GrantCommand, KeysCommand, NamespaceCommand, RobotCommand, ServiceCommand, TeamCommand, TokenCommand,
-    UserCommand,
+    AuditCommand, GrantCommand, KeysCommand, LdapCommand, NamespaceCommand, ProviderCommand, RobotCommand,
+    ServiceCommand, TeamCommand, TokenCommand, UserCommand,
 };
 use request::Request;
 pub use target::Target;
@@ -94,6 +96,12 @@ pub enum Command {
     /// The registries that tokens are made for.
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Where identities come from: the htpasswd file and directories.
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// What a directory says about somebody.
+    #[command(subcommand)]
+    Ldap(LdapCommand),
     /// The keys that sign tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -129,6 +137,9 @@ pub enum CliError {
     /// The audit is not what was sealed.
     #[error("the audit is not whole: {0}")]
     AuditBroken(Break),
+    /// A directory does not do what its settings expect of it. The steps were printed.
+    #[error("the directory does not do what its settings expect, or what the user needs: see the steps that failed")]
+    NotWell,
     /// What was to be read or printed was not.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -183,18 +194,26 @@ pub async fn main(arguments: AuthArguments) -> Result<(), CliError> {
 pub async fn run(command: Command, target: &Target, json: bool, out: &mut impl io::Write) -> Result<(), CliError> {
     let command = match command {
         Command::Audit(command) => return audit::run(command, target, json, out).await,
+        Command::Ldap(command) => return directories::run(command, target, json, out).await,
         command => command,
     };
-    let Request { method, url, body, columns, about } = command.request()?;
-    let answer = target.ask(&method, &url, body.as_ref()).await.map_err(|error| match (error, about) {
+    let request = command.request()?;
+    let answer = asked(target, &request).await?;
+    output::print(&answer, request.columns, json, out)?;
+    if answer["steps"].is_array() && answer["ok"] == false { Err(CliError::NotWell) } else { Ok(()) }
+}
+
+/// Sends a request; what is not there is named.
+async fn asked(target: &Target, request: &Request) -> Result<Value, CliError> {
+    let Request { method, url, body, about, .. } = request;
+    target.ask(method, url, body.as_ref()).await.map_err(|error| match (error, about) {
         (CliError::NotAnswered(NotAnswered::Refused { status: NOT_FOUND, detail }), Some(about))
             if detail == ApiError::NotFound.to_string() =>
         {
             NotAnswered::Refused { status: NOT_FOUND, detail: format!("there is no {about}") }.into()
         }
         (error, _) => error,
-    })?;
-    output::print(&answer, columns, json, out)
+    })
 }
 
 async fn serve(settings: &ProcessSettings) -> Result<(), CliError> {
@@ -211,7 +230,9 @@ async fn serve(settings: &ProcessSettings) -> Result<(), CliError> {
 impl Command {
     fn request(self) -> Result<Request, CliError> {
         match self {
-            Self::Serve { .. } | Self::Audit(_) => Err(CliError::Argument("this is not one request".to_owned())),
+            Self::Serve { .. } | Self::Audit(_) | Self::Ldap(_) => {
+                Err(CliError::Argument("this is not one request".to_owned()))
+            }
             Self::User(command) => command.request(),
             Self::Token(command) => Ok(command.request()),
             Self::Robot(command) => command.request(),
@@ -223,6 +244,7 @@ impl Command {
                 .asking("principal", &principal)
                 .asking("scope", &scope)),
             Self::Service(command) => Ok(command.request()),
+            Self::Provider(command) => command.request(),
             Self::Keys(command) => Ok(command.request()),
         }
     }

@@ -28,6 +28,7 @@ use crate::{
         self, Accounts, CredentialId, ServiceId,
         credentials::{Credential, CredentialKind, NewCredential},
         events::FailedLogin,
+        leader::Lease,
         names::{Label, folded_claim},
         principals::{AccountState, Principal, PrincipalKind},
         rules::About,
@@ -35,6 +36,8 @@ use crate::{
     permissions::ApiLevel,
     secrets::{self, MasterKeys, NewSecret, Purpose, SecretKind, Shape},
 };
+pub use directories::Examined;
+use directories::{Directories, LEADER, LEASE};
 use htpasswd::Htpasswd;
 use ldap::{Ldap, NotAsked};
 use passwords::Passwords;
@@ -127,7 +130,10 @@ struct Parts {
     accounts: Accounts,
     keys: MasterKeys,
     passwords: Passwords,
-    providers: Providers,
+    htpasswd: Option<Htpasswd>,
+    directories: Directories,
+    /// Who asks directories about everybody.
+    turn: Lease,
     throttle: Throttle,
     remembered: Remembered,
     unknown_names: hmac::Key,
@@ -150,9 +156,11 @@ impl Identities {
         let key = |purpose| hmac::Key::new(hmac::HMAC_SHA256, keys.current().derive(purpose).expose());
         let (remembering, unknown_names) = (key(Purpose::RememberedPasswords), key(Purpose::UnknownNames));
         Self(Arc::new(Parts {
+            turn: accounts.lease(LEADER, LEASE),
             accounts,
             passwords: Passwords::new(queue),
-            providers,
+            htpasswd: providers.htpasswd,
+            directories: Directories::new(providers.ldap),
             throttle: Throttle::new(clock.clone()),
             remembered: Remembered::new(remembering, clock.clone()),
             unknown_names,
@@ -197,7 +205,7 @@ impl Identities {
     /// How often the htpasswd file has changed; None without one.
     #[must_use]
     pub fn htpasswd_generation(&self) -> Option<u64> {
-        self.0.providers.htpasswd.as_ref().map(Htpasswd::generation)
+        self.0.htpasswd.as_ref().map(Htpasswd::generation)
     }
 
     /// Brings the accounts that an htpasswd file provides up to what it says now: who is gone from it is disabled.
@@ -205,21 +213,45 @@ impl Identities {
     /// # Errors
     /// The accounts cannot be written.
     pub async fn reconcile(&self) -> Result<(), accounts::Error> {
-        match &self.0.providers.htpasswd {
+        match &self.0.htpasswd {
             Some(htpasswd) => htpasswd.reconcile(&self.0.accounts).await,
             None => Ok(()),
         }
     }
 
-    /// Brings the accounts of directories up to what these say now.
-    pub async fn sync(&self) {
+    /// Brings the accounts of directories up to what these say, every quarter of an hour: of several processes one does it.
+    pub async fn follow_directories(&self) {
+        Box::pin(self.0.follow_directories()).await;
+    }
+
+    /// Lets another process do that at once.
+    pub async fn leave_directories(&self) {
+        self.0.leave_turn().await;
+    }
+
+    /// The same, once and at once.
+    #[cfg(test)]
+    pub(crate) async fn sync(&self) {
         Box::pin(self.0.sync()).await;
     }
 
-    /// True if there is a directory.
+    /// Looks at a directory step by step, and at what it would mean for one of its users; None if there is none of that name.
+    ///
+    /// # Errors
+    /// The accounts cannot be read. That the directory does not answer is what is told.
+    pub async fn examine(
+        &self,
+        provider: &str,
+        name: Option<&str>,
+        password: Option<&Secret<String>>,
+    ) -> Result<Option<Examined>, accounts::Error> {
+        Box::pin(self.0.examine(provider, name, password)).await
+    }
+
+    /// What the directory of that name is asked, and where; None if there is none.
     #[must_use]
-    pub fn has_directories(&self) -> bool {
-        !self.0.providers.ldap.is_empty()
+    pub fn directory(&self, name: &str) -> Option<Arc<Ldap>> {
+        self.0.directories.called(name)
     }
 
     /// Makes an identity token for somebody who just showed a password, for one service.

@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use shared::{database::Dialect, random};
 use tracing::{error, info, warn};
 
 use crate::{
     accounts::{self, Accounts},
     audit::{
         chain::{CheckpointKey, PublicKey},
-        seal::{BATCH, Remove, Sealed, Sealer},
+        seal::{BATCH, LEADER, LEASE, Remove, Sealed, Sealer},
         verify::Head,
         witness::Witness,
     },
@@ -67,12 +66,7 @@ impl Sealing {
             master.iter().map(|key| CheckpointKey::from_seed(&key.derive(Purpose::Checkpoints))).collect();
         let public = keys.iter().map(CheckpointKey::public).collect();
         let key = CheckpointKey::from_seed(&master.current().derive(Purpose::Checkpoints));
-        // An embedded database has one process. After a crash the next one need not wait for the lease of the last.
-        let holder = match accounts.dialect() {
-            Dialect::Sqlite => "this process".into(),
-            Dialect::Postgres => format!("{:016x}", u64::from_ne_bytes(random::bytes())).into(),
-        };
-        let sealer = Sealer { holder, key: Arc::new(key) };
+        let sealer = Sealer { lease: accounts.lease(LEADER, LEASE), key: Arc::new(key) };
         Ok(Self(Arc::new(Parts { accounts: accounts.clone(), sealer, keys: public, witness, known, retention })))
     }
 

@@ -49,8 +49,6 @@ const FLUSH: Duration = Duration::from_secs(30);
 const WRITE_EVENTS: Duration = Duration::from_secs(1);
 /// How often the htpasswd file is compared with the accounts it provides.
 const RECONCILE: Duration = Duration::from_secs(5);
-/// How often directories are asked about everybody.
-const SYNC: Duration = Duration::from_secs(15 * 60);
 /// How often it is asked whether a signing key is due, and whether another process has turned them.
 const ROTATE: Duration = Duration::from_secs(2);
 /// How often what has become too old is removed: revocations, known networks, events of tokens and failed logins.
@@ -201,7 +199,7 @@ impl Auth {
                 self.flush(),
                 self.write_events(),
                 self.reconcile(),
-                self.sync(),
+                self.app.identities.follow_directories(),
                 self.rotate(),
                 self.forget()
             );
@@ -211,6 +209,7 @@ impl Auth {
     }
 
     async fn finish(&self) {
+        self.app.identities.leave_directories().await;
         let accounts = &self.app.accounts;
         if let Err(error) = accounts.flush_uses().await {
             warn!(%error, "when credentials were last used was not written");
@@ -262,17 +261,6 @@ impl Auth {
                     error!(%error, "the accounts were not brought up to the htpasswd file; it is tried again");
                 }
             }
-        }
-    }
-
-    async fn sync(&self) {
-        if !self.app.identities.has_directories() {
-            return pending().await;
-        }
-        let mut ticks = ticks(SYNC);
-        loop {
-            ticks.tick().await;
-            self.app.identities.sync().await;
         }
     }
 

@@ -15,7 +15,7 @@ use shared::{
 };
 
 use super::{Accounts, CredentialId, Error, Failure, PrincipalId, Refusal};
-use crate::audit::{Actor, Event, EventName, Outcome, Written, record_all};
+use crate::audit::{Actor, Event, EventName, Outcome, Written, record, record_all};
 
 /// Most tokens, and most different failed logins, that wait to be written. What comes beyond is counted, and the count is written.
 pub(super) const MAX_WAITING: usize = 20_000;
@@ -119,6 +119,14 @@ impl Accounts {
     pub fn note_failed_login(&self, failed: FailedLogin) {
         let first = Failures { at: self.clock.now(), request: RequestId::current(), times: 1 };
         self.events.with(|waiting| waiting.failure(failed, first));
+    }
+
+    /// Writes an event of what changed nothing here, at once: a directory that was tried, changes that were not made.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn note(&self, actor: &Actor, event: Event) -> Result<(), Error> {
+        Ok(self.database.write(Note { actor: actor.clone(), event }).await?)
     }
 
     /// Writes the events noted so far.
@@ -234,5 +242,20 @@ impl Operation for WriteEvents {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
         Ok(record_all(tx, &self.0).await?)
+    }
+}
+
+struct Note {
+    actor: Actor,
+    event: Event,
+}
+
+impl Operation for Note {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "note_event";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        Ok(record(tx, &self.actor, &self.event).await?)
     }
 }

@@ -131,6 +131,19 @@ impl Accounts {
         Ok(row.map(read).transpose()?.map(|fed| (provider, fed)))
     }
 
+    /// The teams that a provider's groups feed, as `<namespace>/<name>`, each with the group.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn teams_fed_by(&self, provider: ProviderId) -> Result<Vec<(String, String)>, Error> {
+        let mut reader = self.database.reader().await?;
+        let rows: Vec<(String, String)> = on!(reader, c => sqlx::query_as(
+            "SELECT n.name || '/' || t.name, m.group_key FROM team_mapping m JOIN team t ON t.id = m.team_id \
+             JOIN namespace n ON n.id = t.namespace_id WHERE m.provider_id = $1 AND n.deleted_at IS NULL ORDER BY 1, 2")
+            .bind(provider.0).fetch_all(c).await)?;
+        Ok(rows)
+    }
+
     /// Which teams a provider feeds, and who is in them because of it, in one snapshot.
     ///
     /// # Errors
@@ -179,14 +192,6 @@ impl Accounts {
     /// The database did not answer.
     pub async fn enable_provided(&self, principal: PrincipalId) -> Result<(), Error> {
         self.change(Enable { actor: Actor::system(), principal }).await
-    }
-
-    /// Records that a directory's changes were not made, because they would take too many away at once.
-    ///
-    /// # Errors
-    /// The database did not answer.
-    pub async fn note_stopped_sync(&self, provider: &str, details: serde_json::Value) -> Result<(), Error> {
-        self.change(Stopped { provider: provider.to_owned(), details }).await
     }
 }
 
@@ -371,21 +376,5 @@ impl Operation for Enable {
             set_state(tx, &self.actor, &principal, AccountState::Active).await?;
         }
         Ok(())
-    }
-}
-
-struct Stopped {
-    provider: String,
-    details: serde_json::Value,
-}
-
-impl Operation for Stopped {
-    type Output = ();
-    type Refusal = Refusal;
-    const NAME: &'static str = "note_stopped_sync";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let event = Event::done(EventName::SyncStopped, &self.provider).with(self.details.clone());
-        Ok(record(tx, &Actor::system(), &event).await?)
     }
 }

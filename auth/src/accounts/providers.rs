@@ -12,7 +12,7 @@ use super::{
     names::{Handle, folded},
     principals::{self, AccountState, Principal, PrincipalKind},
     revocations::revoke_principal,
-    stored::stored_words,
+    stored::{stored_words, undecodable},
 };
 use crate::audit::{Actor, Event, EventName, record};
 
@@ -64,7 +64,35 @@ pub struct Known {
     pub fingerprint: String,
 }
 
+/// A provider, and what hangs on it here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredProvider {
+    /// Its number.
+    pub id: ProviderId,
+    /// What it is called.
+    pub name: String,
+    /// What kind of place it is.
+    pub kind: ProviderKind,
+    /// How many accounts it has made.
+    pub accounts: u64,
+    /// How many mappings of its groups feed teams.
+    pub mappings: u64,
+}
+
 impl Accounts {
+    /// Every provider there is or was, by name.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn providers(&self) -> Result<Vec<StoredProvider>, Error> {
+        let mut reader = self.database.reader().await?;
+        let rows: Vec<(i64, String, String, i64, i64)> = on!(reader, c => sqlx::query_as(
+            "SELECT p.id, p.name, p.kind, (SELECT count(*) FROM identity i WHERE i.provider_id = p.id), \
+             (SELECT count(*) FROM team_mapping m WHERE m.provider_id = p.id) FROM provider p ORDER BY p.name")
+            .fetch_all(c).await)?;
+        rows.into_iter().map(|row| read(row).map_err(Error::from)).collect()
+    }
+
     /// The provider of that name, made if it is missing.
     ///
     /// # Errors
@@ -132,6 +160,17 @@ impl Accounts {
     pub async fn reconcile(&self, provider: ProviderId, known: Vec<Known>) -> Result<(), Error> {
         self.change(Reconcile { actor: Actor::system(), provider, known }).await
     }
+}
+
+fn read((id, name, kind, accounts, mappings): (i64, String, String, i64, i64)) -> Result<StoredProvider, sqlx::Error> {
+    let kind = kind.parse().map_err(undecodable)?;
+    Ok(StoredProvider {
+        id: ProviderId(id),
+        name,
+        kind,
+        accounts: accounts.unsigned_abs(),
+        mappings: mappings.unsigned_abs(),
+    })
 }
 
 struct Ensure {

@@ -19,7 +19,7 @@ use super::{
     record,
     verify::Head,
 };
-use crate::accounts::Refusal;
+use crate::accounts::{Refusal, leader::Lease};
 
 /// Most events of one batch.
 pub(crate) const BATCH: usize = 500;
@@ -28,27 +28,14 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// Batches that are removed by one operation.
 const REMOVED_AT_ONCE: i64 = 20;
 /// The row of `leader`.
-const LEADER: &str = "audit";
+pub(crate) const LEADER: &str = "audit";
 
 /// Who seals, and with what.
 #[derive(Clone, Debug)]
 pub(crate) struct Sealer {
-    /// Different for each process.
-    pub(crate) holder: Arc<str>,
+    /// One process seals at a time.
+    pub(crate) lease: Lease,
     pub(crate) key: Arc<CheckpointKey>,
-}
-
-impl Sealer {
-    /// Takes or renews the lease; false if another process has it.
-    async fn leads(&self, tx: &mut Transaction<'_>) -> Result<bool, sqlx::Error> {
-        let now = tx.now();
-        let taken: Option<(String,)> = on!(tx, c => sqlx::query_as(
-            "INSERT INTO leader (name, holder, expires_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
-             WHERE leader.holder = excluded.holder OR leader.expires_at < $4 RETURNING holder")
-            .bind(LEADER).bind(&*self.holder).bind((now + LEASE).micros()).bind(now.micros()).fetch_optional(c).await)?;
-        Ok(taken.is_some())
-    }
 }
 
 /// What one look came to.
@@ -80,7 +67,7 @@ impl Operation for Seal {
     const NAME: &'static str = "seal_events";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Sealed, Failure<Refusal>> {
-        if !self.sealer.leads(tx).await? {
+        if !self.sealer.lease.take(tx).await? {
             return Ok(Sealed::ByAnother);
         }
         let mut head = end(tx).await?;
@@ -193,7 +180,7 @@ impl Operation for Remove {
     const NAME: &'static str = "remove_events";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(u64, bool), Failure<Refusal>> {
-        if !self.sealer.leads(tx).await? {
+        if !self.sealer.lease.take(tx).await? {
             return Ok((0, false));
         }
         let now = tx.now();

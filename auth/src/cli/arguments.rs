@@ -14,6 +14,7 @@ mod bounds;
 mod grants;
 mod keys;
 mod namespaces;
+mod providers;
 mod robots;
 mod services;
 mod teams;
@@ -25,6 +26,7 @@ pub(super) use self::{
     grants::GrantCommand,
     keys::KeysCommand,
     namespaces::NamespaceCommand,
+    providers::{LdapCommand, ProviderCommand, test},
     robots::RobotCommand,
     services::ServiceCommand,
     teams::TeamCommand,
@@ -61,7 +63,7 @@ fn end(expires: Option<Duration>) -> Option<String> {
 }
 
 /// A secret from standard input, without the line's end. It never stands among a process's arguments, which others can see.
-fn secret(wanted: bool) -> Result<Option<String>, CliError> {
+pub(super) fn secret(wanted: bool) -> Result<Option<String>, CliError> {
     if wanted { secret_of(io::stdin().lock()).map(Some) } else { Ok(None) }
 }
 

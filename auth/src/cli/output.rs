@@ -5,7 +5,7 @@ use std::io;
 use serde_json::Value;
 use shared::listen::Address;
 
-use super::CliError;
+use super::{CliError, directories};
 use crate::{first_start::FirstPassword, server::Auth};
 
 /// Prints an answer.
@@ -18,6 +18,8 @@ pub(super) fn print(answer: &Value, columns: &[&str], json: bool, out: &mut impl
     } else if let Some(items) = answer["items"].as_array() {
         table(items, columns, out)?;
         forbidden(answer, out)?;
+    } else if answer["steps"].is_array() {
+        directories::print(answer, out)?;
     } else if let Some(results) = answer["results"].as_array() {
         explained(answer, results, out)?;
     } else {
@@ -119,7 +121,8 @@ fn rule(rule: &Value) -> String {
     named.unwrap_or_else(|| "a rule".to_owned())
 }
 
-fn text(value: &Value) -> String {
+/// A value as people read it.
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         // Names that people chose cannot drive a terminal.

@@ -20,6 +20,7 @@ mod keys;
 mod me;
 mod namespaces;
 mod output;
+mod providers;
 mod robots;
 mod secrets;
 mod services;
@@ -131,6 +132,9 @@ routes! {
     System delete "/api/v1/grants/{grant}" => grants::remove_any;
     System get "/api/v1/services" => services::list;
     System post "/api/v1/services" => services::add;
+    System get "/api/v1/providers" => providers::list;
+    System get "/api/v1/providers/{provider}" => providers::show;
+    System post "/api/v1/providers/{provider}/test" => providers::test;
     View get "/api/v1/audit" => audit::list;
     System get "/api/v1/audit/trail" => audit::trail;
     System get "/api/v1/keys" => keys::list;

@@ -1,9 +1,12 @@
 //! Passwords that a directory proves. A directory that cannot be asked is no failed login, and nobody else is asked instead: another
 //! directory may have the same name for somebody else.
 
+mod examine;
+mod list;
 mod sync;
+mod turns;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tracing::warn;
 
@@ -19,6 +22,10 @@ use crate::accounts::{
     names::{Handle, folded},
     providers::{Proved, Provided},
 };
+
+pub use examine::Examined;
+pub(super) use list::Directories;
+pub(super) use turns::{LEADER, LEASE};
 
 /// How old what a directory said about somebody's groups may be where it cannot be asked again.
 pub(super) const GROUPS_LAST: Duration = Duration::from_secs(3600);
@@ -49,15 +56,15 @@ impl Parts {
         }
         let mut proved = None;
         let asked = async {
-            proved =
-                self.ask(attempt, username, owner, known.as_ref().map(|(ldap, provided)| (*ldap, provided))).await?;
+            proved = self.ask(attempt, username, owner, known.as_ref()).await?;
             Ok::<_, NotIdentified>(proved.is_some())
         };
         let account = known.as_ref().map(|(_, provided)| provided.stored.principal.id);
-        self.compare(attempt, username, account, asked).await?;
+        // On the heap: what is asked of a directory is much.
+        Box::pin(self.compare(attempt, username, account, asked)).await?;
         let Some((ldap, person)) = proved else { return Err(NotIdentified::Wrong) };
-        let stored = self.provision(ldap, &person).await?;
-        self.refresh_groups(ldap, &person, stored.principal.id).await?;
+        let stored = self.provision(&ldap, &person).await?;
+        self.refresh_groups(&ldap, &person, stored.principal.id).await?;
         let proof = Proof { provider: ldap.name(), account: stored.principal.id, credential: stored.credential.id };
         self.remembered.insert(&proof, attempt.secret);
         self.active(&stored.principal, &stored.credential, attempt)
@@ -68,8 +75,8 @@ impl Parts {
         &self,
         username: &str,
         owner: Option<ProviderId>,
-    ) -> Result<Option<(&Ldap, Provided)>, NotIdentified> {
-        for ldap in self.directories(owner) {
+    ) -> Result<Option<(Arc<Ldap>, Provided)>, NotIdentified> {
+        for ldap in self.directories.of(owner) {
             if let Some(provided) = self.accounts.provided_as(ldap.provider(), username).await? {
                 return Ok(Some((ldap, provided)));
             }
@@ -84,9 +91,9 @@ impl Parts {
         attempt: &Attempt<'_>,
         username: &str,
         owner: Option<ProviderId>,
-        known: Option<(&Ldap, &Provided)>,
-    ) -> Result<Option<(&Ldap, Box<Person>)>, NotIdentified> {
-        for ldap in self.directories(owner) {
+        known: Option<&(Arc<Ldap>, Provided)>,
+    ) -> Result<Option<(Arc<Ldap>, Box<Person>)>, NotIdentified> {
+        for ldap in self.directories.of(owner) {
             let mut verdict = ldap.sign_in(username, attempt.secret).await?;
             if verdict == Verdict::Unknown
                 && let Some((_, provided)) = known.filter(|(known, _)| known.provider() == ldap.provider())
@@ -107,11 +114,6 @@ impl Parts {
         }
         self.compare_with_nothing(attempt, &folded(username)).await?;
         Ok(None)
-    }
-
-    /// Where the name may be known: at its owner's alone, if it has one.
-    fn directories(&self, owner: Option<ProviderId>) -> impl Iterator<Item = &Ldap> {
-        self.providers.ldap.iter().filter(move |ldap| owner.is_none_or(|owner| ldap.provider() == owner))
     }
 
     /// The account of somebody who has just proved a password, made at their first sign-in.
@@ -161,7 +163,9 @@ impl Parts {
     /// What `docker login` keeps opens what the directory's groups open: they are asked for again when they are older than an hour.
     pub(super) async fn recent_groups(&self, principal: PrincipalId) -> Result<(), NotIdentified> {
         let Some((provider, fed)) = self.accounts.fed_by(principal).await? else { return Ok(()) };
-        let Some(ldap) = self.directories(Some(provider)).find(|ldap| ldap.has_groups()) else { return Ok(()) };
+        let Some(ldap) = self.directories.of(Some(provider)).into_iter().find(|ldap| ldap.has_groups()) else {
+            return Ok(());
+        };
         if self.are_recent(&fed) {
             return Ok(());
         }

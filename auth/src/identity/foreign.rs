@@ -46,9 +46,9 @@ impl Parts {
                 return self.local_password(attempt, &claimed.principal, credential, stored).await;
             }
         }
-        match self.providers.htpasswd.as_ref().and_then(|htpasswd| Some((htpasswd, htpasswd.entry(username)?))) {
+        match self.htpasswd.as_ref().and_then(|htpasswd| Some((htpasswd, htpasswd.entry(username)?))) {
             Some((htpasswd, entry)) => self.htpasswd_password(attempt, htpasswd, entry).await,
-            None if self.providers.ldap.is_empty() => self.refuse(attempt, username).await,
+            None if self.directories.is_empty() => self.refuse(attempt, username).await,
             // On the heap: what goes on with a directory is much, and most requests have nothing to do with one.
             None => Box::pin(self.directory_password(attempt, username, claimed.as_ref())).await,
         }
@@ -122,7 +122,7 @@ impl Parts {
 
     /// Hashes as long as for a name that somebody has.
     pub(super) async fn compare_with_nothing(&self, attempt: &Attempt<'_>, name: &str) -> Result<(), Busy> {
-        let samples = self.providers.htpasswd.as_ref().map(|htpasswd| (htpasswd, htpasswd.samples()));
+        let samples = self.htpasswd.as_ref().map(|htpasswd| (htpasswd, htpasswd.samples()));
         if let Some((htpasswd, samples)) = &samples
             && let Some(index) = self.pick(name, samples.len() + 1).checked_sub(1)
         {
@@ -197,7 +197,7 @@ impl Parts {
 }
 
 /// The password that is kept here, not the fingerprint of one that is kept elsewhere.
-fn stored_here(claimed: &Claimed) -> Option<(&Credential, &str)> {
+pub(super) fn stored_here(claimed: &Claimed) -> Option<(&Credential, &str)> {
     let local = |(credential, verifier): &&(Credential, String)| {
         credential.kind == CredentialKind::Password && verifier.starts_with("$argon2")
     };

@@ -6,6 +6,7 @@
 pub mod config;
 mod connection;
 mod directory;
+mod examine;
 mod fault;
 mod gate;
 mod groups;
@@ -22,14 +23,16 @@ use tokio::{sync::Semaphore, time::timeout};
 use tracing::{info, warn};
 
 use self::{
-    config::{Config, Scope},
-    connection::{Bound, Entry, Reading, Search, signs_in_nobody},
+    config::Config,
+    connection::{Bound, Entry, signs_in_nobody},
     directory::Directory,
-    groups::Nesting,
+    groups::{Asking, Nesting},
     names::Dn,
 };
 pub use self::{
+    examine::{Examination, Step, What},
     fault::{Fault, NotAsked},
+    groups::By,
     person::Person,
 };
 use crate::accounts::ProviderId;
@@ -92,6 +95,12 @@ impl Ldap {
         self.config.name.as_str()
     }
 
+    /// What it is asked, and where.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Asks whether the name's owner has this password.
     ///
     /// # Errors
@@ -133,9 +142,10 @@ impl Ldap {
     /// # Errors
     /// The directory cannot be asked, or its answer is not whole.
     pub async fn groups(&self, person: &Person) -> Result<BTreeSet<Dn>, NotAsked> {
-        let asked = groups::of(&self.directory, &self.config, &self.nesting, person);
+        let asked = groups::of(&self.directory, &self.config, &self.nesting, person, Asking::AtOnce);
         let late = Fault::Slow { what: "asking for groups", limit: SIGN_IN_LIMIT };
-        timeout(SIGN_IN_LIMIT, asked).await.unwrap_or(Err(late)).map_err(|fault| self.not_asked(fault))
+        let found = timeout(SIGN_IN_LIMIT, asked).await.unwrap_or(Err(late)).map_err(|fault| self.not_asked(fault))?;
+        Ok(found.into_keys().collect())
     }
 
     /// All users of the directory, read in pages.
@@ -164,13 +174,7 @@ impl Ldap {
 
     /// Who binds by a template reads their own entry; nobody else has to be able to.
     async fn by_template(&self, entry: &str, password: &Secret<String>) -> Result<Verdict, Fault> {
-        let look = Search {
-            base: entry.to_owned(),
-            scope: Scope::Base,
-            filter: self.config.users.filter.clone(),
-            attributes: person::attributes(&self.config),
-            reading: Reading::AtMost(2),
-        };
+        let look = person::at(&self.config, entry);
         let (bound, entries) = self.directory.prove(entry, password, Some(&look)).await?;
         let person = self.only(&entries)?;
         Ok(self.verdict(bound, person))
@@ -185,13 +189,14 @@ impl Ldap {
     }
 
     fn verdict(&self, bound: Bound, person: Option<Person>) -> Verdict {
+        if let Bound::No { code, text } = &bound {
+            // The words say why (Active Directory: data 533, disabled; 775, locked out), to the operator alone.
+            info!(provider = self.name(), code, text, "a directory refused a password");
+        }
         match (bound, person) {
-            (Bound::No { code, text }, _) => {
-                // The words say why (Active Directory: data 533, disabled; 775, locked out), to the operator alone.
-                info!(provider = self.name(), code, text, "a directory refused a password");
-                Verdict::Rejected
-            }
-            (Bound::Yes, Some(person)) if person.disabled => Verdict::Disabled(Box::new(person)),
+            // Whatever the password is: some directories refuse the right one, too.
+            (_, Some(person)) if person.disabled => Verdict::Disabled(Box::new(person)),
+            (Bound::No { .. }, _) => Verdict::Rejected,
             (Bound::Yes, Some(person)) => Verdict::Proved(Box::new(person)),
             (Bound::Yes, None) => {
                 warn!(provider = self.name(), "somebody signed in to the directory whose entry is none of the users'");

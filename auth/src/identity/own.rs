@@ -29,7 +29,7 @@ impl Parts {
         }
         let identity = self.active(&stored.principal, &stored.credential, attempt)?;
         // A personal access token goes on with what was known last; what stands for a password does what the password would do.
-        if kind == CredentialKind::Identity && !self.providers.ldap.is_empty() {
+        if kind == CredentialKind::Identity && !self.directories.is_empty() {
             Box::pin(self.recent_groups(stored.principal.id)).await?;
         }
         Ok(identity)

@@ -328,7 +328,7 @@ async fn an_account_of_an_htpasswd_file_comes_changes_and_goes(fixture: &Fixture
     let door = Door::with_lines(fixture, &format!("alice:{first}\n")).await;
     let write = |lines: String| {
         std::fs::write(&door.file, lines).unwrap();
-        door.identities.0.providers.htpasswd.as_ref().unwrap().generation()
+        door.identities.0.htpasswd.as_ref().unwrap().generation()
     };
     assert!(
         fixture.accounts.principal_called("alice").await.unwrap().is_none(),

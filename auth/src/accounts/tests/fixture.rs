@@ -49,6 +49,11 @@ impl Fixture {
         Self { accounts, clock, actor: Actor::local(), scratch }
     }
 
+    /// What another process over the same database has.
+    pub(crate) async fn beside(&self) -> Accounts {
+        Accounts::open(self.scratch.location(), self.clock.clone()).await.unwrap()
+    }
+
     /// From now on the database does not answer.
     pub(crate) async fn close(&self) {
         self.accounts.database.close().await;

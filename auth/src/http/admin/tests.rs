@@ -22,6 +22,7 @@ use crate::{accounts::providers::ProviderKind, server::Auth, settings::Settings}
 mod credentials;
 mod holders;
 mod limits;
+mod providers;
 mod walk;
 
 use walk::{
@@ -62,12 +63,16 @@ impl Office {
     }
 
     async fn open(scratch: Scratch) -> Self {
+        Self::with(scratch, Settings::default()).await
+    }
+
+    async fn with(scratch: Scratch, settings: Settings) -> Self {
         let data = tempfile::tempdir().unwrap();
         let database = match scratch.location() {
             Location::Sqlite { .. } => None,
             Location::Postgres { url, schema } => Some((url.clone(), schema.clone())),
         };
-        let settings = Settings { database, ..Settings::default() };
+        let settings = Settings { database, ..settings };
         let clock = Clock::fixed(Timestamp::from_seconds(1_800_000_000));
         let auth = Auth::build(&settings, data.path(), clock).await.unwrap();
         Self { auth, data, scratch }
@@ -265,7 +270,8 @@ impl Things {
 
     /// The same route to what is not there, in no namespace that there is.
     fn missing(&self, route: &str) -> String {
-        let missing = self.without(&route.replace("{namespace}", NOWHERE));
+        let nowhere = route.replace("{namespace}", NOWHERE).replace("/providers/{provider}", "/providers/none");
+        let missing = self.without(&nowhere);
         missing.replace("=acme", &format!("={NOWHERE}")).replace("carol", NOWHERE).replace(":acme/", ":none/")
     }
 

@@ -12,10 +12,13 @@ use super::super::{
     NotIdentified, Parts,
     ldap::{Ldap, Person},
 };
-use crate::accounts::{
-    self, PrincipalId, TeamId,
-    memberships::{Fed, Feeding},
-    principals::AccountState,
+use crate::{
+    accounts::{
+        self, PrincipalId, TeamId,
+        memberships::{Fed, Feeding},
+        principals::AccountState,
+    },
+    audit::{Actor, Event, EventName},
 };
 
 /// So many may always go at once.
@@ -35,7 +38,7 @@ enum Fate {
 impl Parts {
     /// Brings the accounts of every directory up to what it says now.
     pub(in crate::identity) async fn sync(&self) {
-        for ldap in &self.providers.ldap {
+        for ldap in self.directories.all() {
             match self.sync_one(ldap).await {
                 Ok(()) => {}
                 Err(NotIdentified::NotAsked(error)) => {
@@ -71,7 +74,8 @@ impl Parts {
                 what, lost, of, "a directory takes too many away at once: nothing was changed"
             );
             let details = json!({ "what": what, "would_lose": lost, "of": of });
-            return Ok(self.accounts.note_stopped_sync(ldap.name(), details).await?);
+            let event = Event::done(EventName::SyncStopped, ldap.name()).with(details);
+            return Ok(self.accounts.note(&Actor::system(), event).await?);
         }
         Ok(self.apply(ldap, &fed, fates, &feeding).await?)
     }

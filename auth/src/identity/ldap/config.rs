@@ -59,6 +59,19 @@ pub enum Nested {
     No,
 }
 
+impl Nested {
+    /// The word of the settings.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::InChain => "inchain",
+            Self::Walk => "walk",
+            Self::No => "no",
+        }
+    }
+}
+
 /// How long a directory is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

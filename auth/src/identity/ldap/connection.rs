@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     config::{Limits, Scope, Server},
     fault::Fault,
-    gate::{Awaited, Gate},
+    gate::{Awaited, Gate, Reached},
     message,
     names::Filter,
 };
@@ -110,7 +110,17 @@ pub(super) fn is_filter(text: &str) -> bool {
 impl Connection {
     /// Connects, without saying who asks.
     pub(super) async fn open(server: &Server, tls: &TlsConnector, limits: Limits) -> Result<Self, Fault> {
-        let (gate, socket) = Gate::open(server, tls, limits.connect).await?;
+        Self::over(Reached::server(server, limits.connect).await?, server, tls, limits).await
+    }
+
+    /// Begins TLS with a server that was reached, without saying who asks.
+    pub(super) async fn over(
+        reached: Reached,
+        server: &Server,
+        tls: &TlsConnector,
+        limits: Limits,
+    ) -> Result<Self, Fault> {
+        let (gate, socket) = Gate::open(reached, server, tls).await?;
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(socket));
         let opened = LdapConnAsync::with_settings(settings, "ldapi:///").await;
         let (connection, ldap) = opened.map_err(|error| Fault::Here(error.to_string()))?;

@@ -19,6 +19,7 @@ use super::{
     config::{Config, Limits, Password, Searcher, Server, Tls},
     connection::{Bound, Connection, Entry, Search},
     fault::Fault,
+    gate::Reached,
 };
 
 /// Most connections that search at once.
@@ -93,6 +94,26 @@ impl Directory {
         Err(last)
     }
 
+    /// Its servers, as they are written.
+    pub(super) fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// Who searches.
+    pub(super) fn searcher(&self) -> &Searcher {
+        &self.searcher
+    }
+
+    /// The first thing that is done with a server: connecting.
+    pub(super) async fn reach(&self, server: &Server) -> Result<Reached, Fault> {
+        Reached::server(server, self.limits.connect).await
+    }
+
+    /// The second: TLS.
+    pub(super) async fn open(&self, reached: Reached, server: &Server) -> Result<Connection, Fault> {
+        Connection::over(reached, server, &self.tls, self.limits).await
+    }
+
     async fn searched(&self, index: usize, search: &Search) -> Result<(Connection, Vec<Entry>), Fault> {
         let mut connection = Connection::open(&self.servers[index], &self.tls, self.limits).await?;
         self.introduce(&mut connection).await?;
@@ -101,8 +122,8 @@ impl Directory {
         Ok((connection, entries))
     }
 
-    /// Says who searches.
-    async fn introduce(&self, connection: &mut Connection) -> Result<(), Fault> {
+    /// The third: saying who searches.
+    pub(super) async fn introduce(&self, connection: &mut Connection) -> Result<(), Fault> {
         let bound = match &self.searcher {
             Searcher::Anonymous => return Ok(()),
             Searcher::Account { name, password } => connection.bind(name, &read_password(password)?).await?,

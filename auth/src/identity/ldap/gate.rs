@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy},
     net::{TcpStream, UnixStream},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
@@ -64,11 +64,32 @@ impl Drop for Gate {
     }
 }
 
+/// A server that answered: nothing was said yet, and TLS has what is left of the time for connecting.
+#[derive(Debug)]
+pub(super) struct Reached {
+    tcp: TcpStream,
+    until: Instant,
+    limit: Duration,
+}
+
+impl Reached {
+    /// Connects. With what follows it may take so long.
+    pub(super) async fn server(server: &Server, limit: Duration) -> Result<Self, Fault> {
+        let until = Instant::now() + limit;
+        let connected = timeout_at(until, TcpStream::connect((server.host.as_str(), server.port))).await;
+        let tcp = connected.map_err(|_| Fault::Slow { what: "connecting", limit })?;
+        let tcp = tcp.map_err(|error| Fault::unreachable(&error))?;
+        tcp.set_nodelay(true).map_err(|error| Fault::unreachable(&error))?;
+        Ok(Self { tcp, until, limit })
+    }
+}
+
 impl Gate {
-    /// Connects to a server, and returns the end of the gate that the library speaks to.
-    pub(super) async fn open(server: &Server, tls: &TlsConnector, limit: Duration) -> Result<(Self, Socket), Fault> {
-        let stream = timeout(limit, connect(server, tls)).await;
-        let stream = stream.unwrap_or(Err(Fault::Slow { what: "connecting", limit }))?;
+    /// Begins TLS with a server that was reached, and returns the end of the gate that the library speaks to.
+    pub(super) async fn open(reached: Reached, server: &Server, tls: &TlsConnector) -> Result<(Self, Socket), Fault> {
+        let Reached { tcp, until, limit } = reached;
+        let secured = timeout_at(until, secure(tcp, server, tls)).await;
+        let stream = secured.unwrap_or(Err(Fault::Slow { what: "beginning TLS", limit }))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Fault::here(&error))?;
         ours.set_nonblocking(true).map_err(|error| Fault::here(&error))?;
         let ours = UnixStream::from_std(ours).map_err(|error| Fault::here(&error))?;
@@ -97,10 +118,7 @@ impl Gate {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(server: &Server, tls: &TlsConnector) -> Result<Box<dyn Stream>, Fault> {
-    let mut tcp =
-        TcpStream::connect((server.host.as_str(), server.port)).await.map_err(|error| Fault::unreachable(&error))?;
-    tcp.set_nodelay(true).map_err(|error| Fault::unreachable(&error))?;
+async fn secure(mut tcp: TcpStream, server: &Server, tls: &TlsConnector) -> Result<Box<dyn Stream>, Fault> {
     match server.security {
         Security::Plain => return Ok(Box::new(tcp)),
         Security::StartTls => start_tls(&mut tcp).await?,

@@ -1,6 +1,6 @@
 //! The groups that somebody is in, and the groups that those are in.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use tokio::sync::OnceCell;
 
@@ -9,7 +9,7 @@ use super::{
     connection::{Entry, Reading, Search},
     directory::Directory,
     fault::Fault,
-    names::{Dn, Filter},
+    names::{Dn, Filter, NameError},
     person::Person,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Nesting(OnceCell<bool>);
 
 impl Nesting {
     /// True if the directory follows chains itself.
-    async fn is_in_chain(&self, directory: &Directory, groups: &Groups) -> Result<bool, Fault> {
+    pub(super) async fn is_in_chain(&self, directory: &Directory, groups: &Groups) -> Result<bool, Fault> {
         match groups.nested {
             Nested::InChain => Ok(true),
             Nested::Walk | Nested::No => Ok(false),
@@ -49,48 +49,105 @@ async fn offers_chains(directory: &Directory) -> Result<bool, Fault> {
     Ok(entries.iter().any(|entry| entry.texts("supportedCapabilities").any(|oid| oid == ACTIVE_DIRECTORY)))
 }
 
-/// Every group that somebody is in; all of them, or none and the reason.
+/// By which rule somebody is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The group, or one that it is in, names them: the directory followed the chain.
+    InChain,
+    /// Their entry names the group.
+    MemberOf,
+    /// The group names their entry or their `uid`, in one of these attributes.
+    Names(&'static [&'static str]),
+    /// A group of theirs is in it, so many levels up.
+    Nested(usize),
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InChain => f.write_str("inchain"),
+            Self::MemberOf => f.write_str("memberOf"),
+            Self::Names(attributes) => f.write_str(&attributes.join(" or ")),
+            Self::Nested(level) => write!(f, "nested {level}"),
+        }
+    }
+}
+
+/// The attributes by which groups name their members.
+const NAMING: [&str; 3] = ["member", "uniqueMember", "memberUid"];
+
+/// Whether it is asked at once, or attribute by attribute to learn which one it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    AtOnce,
+    OneByOne,
+}
+
+/// Every group that somebody is in, and by which rule; all of them, or none and the reason.
 pub(super) async fn of(
     directory: &Directory,
     config: &Config,
     nesting: &Nesting,
     person: &Person,
-) -> Result<BTreeSet<Dn>, Fault> {
-    let Some(groups) = &config.groups else { return Ok(BTreeSet::new()) };
-    let name = person.entry.as_bytes();
-    let mut found = BTreeSet::new();
+    asking: Asking,
+) -> Result<BTreeMap<Dn, By>, Fault> {
+    let Some(groups) = &config.groups else { return Ok(BTreeMap::new()) };
+    let mut found = BTreeMap::new();
     if nesting.is_in_chain(directory, groups).await? {
-        let entries = directory.search(&search(groups, &Filter::in_chain("member", name))).await?;
-        add(&mut found, &entries)?;
+        let search = search(groups, &Filter::in_chain("member", person.entry.as_bytes()));
+        add(&mut found, &directory.search(&search).await?, By::InChain)?;
         return Ok(found);
     }
     if groups.member_of {
         for group in &person.member_of {
-            found.insert(Dn::from_str(group).map_err(|error| Fault::Nonsense(error.to_string()))?);
+            found.insert(Dn::from_str(group).map_err(|error| Fault::Nonsense(error.to_string()))?, By::MemberOf);
         }
     }
-    let mut direct = vec![Filter::equals("member", name), Filter::equals("uniqueMember", name)];
-    direct.extend(person.uid.iter().map(|uid| Filter::equals("memberUid", uid.as_bytes())));
-    let entries = directory.search(&search(groups, &Filter::any(&direct))).await?;
-    add(&mut found, &entries)?;
+    for attributes in asked(asking) {
+        let filters: Vec<Filter> = attributes.iter().flat_map(|attribute| naming(attribute, person)).collect();
+        if !filters.is_empty() {
+            let entries = directory.search(&search(groups, &Filter::any(&filters))).await?;
+            add(&mut found, &entries, By::Names(attributes))?;
+        }
+    }
     if groups.nested != Nested::No {
         walk(directory, groups, &mut found).await?;
     }
     Ok(found)
 }
 
+/// In how many searches it is asked for the groups that name somebody, and by which attributes.
+fn asked(asking: Asking) -> impl Iterator<Item = &'static [&'static str]> {
+    match asking {
+        Asking::AtOnce => NAMING.chunks(NAMING.len()),
+        Asking::OneByOne => NAMING.chunks(1),
+    }
+}
+
+/// `memberUid` names people by their `uid`, the others by their entry.
+fn naming(attribute: &str, person: &Person) -> Vec<Filter> {
+    if attribute == NAMING[2] {
+        return person.uid.iter().map(|uid| Filter::equals(attribute, uid.as_bytes())).collect();
+    }
+    vec![Filter::equals(attribute, person.entry.as_bytes())]
+}
+
 /// Looks level by level for groups that the ones found are in. One that was seen is not looked at again, which is where loops end.
-async fn walk(directory: &Directory, groups: &Groups, found: &mut BTreeSet<Dn>) -> Result<(), Fault> {
-    let mut level: Vec<Dn> = found.iter().cloned().collect();
-    for _ in 0..MAX_DEPTH {
-        let mut above = BTreeSet::new();
+async fn walk(directory: &Directory, groups: &Groups, found: &mut BTreeMap<Dn, By>) -> Result<(), Fault> {
+    let mut level: Vec<Dn> = found.keys().cloned().collect();
+    for depth in 1..=MAX_DEPTH {
+        let mut above = BTreeMap::new();
         for some in level.chunks(AT_ONCE) {
             let names = some.iter().map(|group| group.as_str().as_bytes());
-            let filters: Vec<Filter> =
-                names.flat_map(|name| [Filter::equals("member", name), Filter::equals("uniqueMember", name)]).collect();
-            add(&mut above, &directory.search(&search(groups, &Filter::any(&filters))).await?)?;
+            let filters: Vec<Filter> = names
+                .flat_map(|name| NAMING[..2].iter().map(move |attribute| Filter::equals(attribute, name)))
+                .collect();
+            let entries = directory.search(&search(groups, &Filter::any(&filters))).await?;
+            add(&mut above, &entries, By::Nested(depth))?;
         }
-        level = above.into_iter().filter(|group| found.insert(group.clone())).collect();
+        above.retain(|group, _| !found.contains_key(group));
+        level = above.keys().cloned().collect();
+        found.append(&mut above);
         if level.is_empty() {
             return Ok(());
         }
@@ -99,6 +156,11 @@ async fn walk(directory: &Directory, groups: &Groups, found: &mut BTreeSet<Dn>) 
         }
     }
     Err(Fault::TooMuch)
+}
+
+/// Any group.
+pub(super) fn any(groups: &Groups) -> Search {
+    Search { reading: Reading::AtMost(1), ..search(groups, &Filter::everything()) }
 }
 
 fn search(groups: &Groups, filter: &Filter) -> Search {
@@ -112,9 +174,10 @@ fn search(groups: &Groups, filter: &Filter) -> Search {
     }
 }
 
-fn add(found: &mut BTreeSet<Dn>, entries: &[Entry]) -> Result<(), Fault> {
+fn add(found: &mut BTreeMap<Dn, By>, entries: &[Entry], by: By) -> Result<(), Fault> {
     for entry in entries {
-        found.insert(entry.name.parse().map_err(|error: super::names::NameError| Fault::Nonsense(error.to_string()))?);
+        let name: Dn = entry.name.parse().map_err(|error: NameError| Fault::Nonsense(error.to_string()))?;
+        found.entry(name).or_insert(by);
     }
     if found.len() > MAX_GROUPS { Err(Fault::TooMuch) } else { Ok(()) }
 }

@@ -3,7 +3,7 @@
 use ring::digest::{SHA256, digest};
 
 use super::{
-    config::{Config, Users},
+    config::{Config, Scope, Users},
     connection::{Entry, Reading, Search},
     fault::Fault,
     names::Filter,
@@ -104,6 +104,18 @@ pub(super) fn called(config: &Config, name: &str) -> Search {
 /// The one with that id.
 pub(super) fn with_id(config: &Config, external_id: &str) -> Option<Search> {
     Some(among_users(config, &config.users.id.filter_of(external_id)?, Reading::AtMost(2)))
+}
+
+/// The one whose entry that is.
+pub(super) fn at(config: &Config, entry: &str) -> Search {
+    let attributes = attributes(config);
+    let filter = config.users.filter.clone();
+    Search { base: entry.to_owned(), scope: Scope::Base, filter, attributes, reading: Reading::AtMost(2) }
+}
+
+/// Any of them.
+pub(super) fn anybody(config: &Config) -> Search {
+    among_users(config, &Filter::everything(), Reading::AtMost(1))
 }
 
 /// All of them.
