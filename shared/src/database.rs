@@ -68,7 +68,7 @@ use sqlx::{PgConnection, migrate::Migrator};
 
 pub use self::{
     location::{InvalidSchema, Location, Schema},
-    operation::{Durability, Failure, Operation, Transaction, WriteError},
+    operation::{Durability, Failure, Operation, Took, Transaction, WriteError},
     sqlite::in_place,
 };
 use crate::clock::Clock;

@@ -1,5 +1,7 @@
 //! What is handed to the write door.
 
+use std::time::{Duration, Instant};
+
 use super::{Connection, DatabaseError, Dialect};
 use crate::clock::Timestamp;
 
@@ -15,6 +17,9 @@ pub trait Operation: Send + Sync + 'static {
 
     /// Its name in logs and metrics, like `put_manifest`.
     const NAME: &'static str;
+
+    /// Whether [`Operation::took`] is told. To look at the clock costs little, but most operations have nobody who asks.
+    const TIMED: bool = false;
 
     /// What the answer promises. [`Durability::Full`] unless losing the change with the machine's power harms nobody.
     fn durability(&self) -> Durability {
@@ -38,6 +43,48 @@ pub trait Operation: Send + Sync + 'static {
     /// Runs once after COMMIT and before the answer: this is where cached answers that the change made wrong are dropped. It must not block.
     fn committed(&self, output: &Self::Output) {
         let _ = output;
+    }
+
+    /// Runs once after [`Operation::committed`] where the operation is [`Operation::TIMED`]. It must not block.
+    fn took(&self, output: &Self::Output, took: Took) {
+        let _ = (output, took);
+    }
+}
+
+/// How long a committed operation took. Runs of it that came to nothing are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Took {
+    /// Its statements, with what they waited for.
+    pub run: Duration,
+    /// From its first statement to the end of COMMIT: others may have waited for what it held as long as that. On SQLite operations that joined its
+    /// transaction behind it are in it.
+    pub held: Duration,
+}
+
+/// What measures an operation that asks for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stopwatch(Option<(Instant, Duration)>);
+
+impl Stopwatch {
+    /// Begins; nothing for operations that are not timed.
+    pub(super) fn start<O: Operation>() -> Self {
+        Self(O::TIMED.then(|| (Instant::now(), Duration::ZERO)))
+    }
+
+    /// The statements have come to their end.
+    pub(super) fn lap(&mut self) {
+        if let Some((begun, run)) = &mut self.0 {
+            *run = begun.elapsed();
+        }
+    }
+
+    /// The transaction has come to its end: tells the operation, and lets it drop what memory knows wrongly.
+    pub(super) fn committed<O: Operation>(self, operation: &O, output: &O::Output) {
+        let took = self.0.map(|(begun, run)| Took { run, held: begun.elapsed() });
+        operation.committed(output);
+        if let Some(took) = took {
+            operation.took(output, took);
+        }
     }
 }
 

@@ -16,7 +16,9 @@ use tokio::time::sleep;
 
 use super::{
     CACHED_STATEMENTS, Connection, DatabaseError, Failure, LEND_TIMEOUT, Location, MAX_REPEATS, Operation, Schema,
-    Transaction, WriteError, operation::is_unique_violation, tolerant,
+    Transaction, WriteError,
+    operation::{Stopwatch, is_unique_violation},
+    tolerant,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -208,11 +210,14 @@ async fn attempt<O: Operation>(pool: &PgPool, clock: &Clock, operation: &O) -> R
         Ok(begun) => begun,
         Err(error) => return Ok(Err(error.into())),
     };
-    let failure = match operation.run(&mut Transaction::new(Connection::Postgres(open.connection()), now)).await {
+    let mut watch = Stopwatch::start::<O>();
+    let ran = operation.run(&mut Transaction::new(Connection::Postgres(open.connection()), now)).await;
+    watch.lap();
+    let failure = match ran {
         Ok(output) => match open.end(COMMIT).await {
             Ok(()) => {
                 // The change is made whatever becomes of this; the panic itself was reported by the panic hook.
-                let _ = catch_unwind(AssertUnwindSafe(|| operation.committed(&output)));
+                let _ = catch_unwind(AssertUnwindSafe(|| watch.committed(operation, &output)));
                 return Ok(Ok(output));
             }
             Err(error) => Failure::Database(error),

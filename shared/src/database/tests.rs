@@ -16,7 +16,7 @@ use self::{
     fixture::{Fixture, on_both},
     story::{Declined, Step, Story},
 };
-use super::{DatabaseError, WriteError};
+use super::{DatabaseError, Took, WriteError};
 use crate::{clock::Timestamp, on};
 
 on_both! {
@@ -28,6 +28,7 @@ on_both! {
     an_operation_that_panics_leaves_nothing_and_the_door_open
     a_panic_after_commit_does_not_undo_the_change
     committed_runs_before_the_answer_and_only_after_success
+    an_operation_that_asks_is_told_how_long_its_commit_took
     a_caller_that_goes_away_loses_only_the_answer
     readers_cannot_write
     operations_run_one_by_one_on_what_they_share
@@ -92,6 +93,25 @@ async fn an_operation_that_panics_leaves_nothing_and_the_door_open(fixture: &Fix
         fixture.write(Story::new("next").insert(id, &format!("thing {id}"))).await.unwrap();
     }
     assert_eq!(fixture.ids().await, (2..40).collect::<Vec<i64>>());
+}
+
+async fn an_operation_that_asks_is_told_how_long_its_commit_took(fixture: &Fixture) {
+    let gate = Arc::new(Notify::new());
+    let slow = Story::new("slow").step(Step::AgainUntilRun(2)).insert(1, "a").step(Step::Pass(Arc::clone(&gate)));
+    let told = Arc::clone(&slow.took);
+    let open = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gate.notify_one();
+    };
+    let (written, ()) = tokio::join!(fixture.write(slow), open);
+    written.unwrap();
+    let took = told.lock().unwrap().clone();
+    let [Took { run, held }] = took[..] else { panic!("once, for the run that was kept: {took:?}") };
+    assert!(Duration::from_millis(30) < run && run <= held, "{run:?} of {held:?}");
+    let refused = Story::new("refused").insert(2, "b").step(Step::Refuse);
+    let told = Arc::clone(&refused.took);
+    fixture.write(refused).await.unwrap_err();
+    assert_eq!(told.lock().unwrap()[..], [], "what left nothing held nobody up for long");
 }
 
 async fn a_panic_after_commit_does_not_undo_the_change(fixture: &Fixture) {

@@ -8,7 +8,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::database::{
-    DatabaseError, Durability, Failure, Operation, Transaction, WriteError, operation::is_unique_violation,
+    DatabaseError, Durability, Failure, Operation, Transaction, WriteError,
+    operation::{Stopwatch, is_unique_violation},
 };
 
 /// How a run ended, as far as the transaction is concerned.
@@ -47,6 +48,7 @@ pub(super) struct Sent<O: Operation> {
     /// Asked for when it is handed over: if that panics, it is on the caller's side and not on the writer's.
     durability: Durability,
     answer: Option<Answer<O>>,
+    watch: Stopwatch,
     caller: oneshot::Sender<Answer<O>>,
 }
 
@@ -54,7 +56,7 @@ impl<O: Operation> Sent<O> {
     pub(super) fn new(operation: O) -> (Box<Self>, oneshot::Receiver<Answer<O>>) {
         let (caller, answer) = oneshot::channel();
         let durability = operation.durability();
-        (Box::new(Self { operation, durability, answer: None, caller }), answer)
+        (Box::new(Self { operation, durability, answer: None, watch: Stopwatch::start::<O>(), caller }), answer)
     }
 }
 
@@ -70,7 +72,10 @@ impl<O: Operation> Job for Sent<O> {
     fn run<'r>(&'r mut self, tx: &'r mut Transaction<'_>) -> Run<'r> {
         Box::pin(async move {
             self.answer = None;
-            let (answer, ended) = match self.operation.run(tx).await {
+            self.watch = Stopwatch::start::<O>();
+            let ran = self.operation.run(tx).await;
+            self.watch.lap();
+            let (answer, ended) = match ran {
                 Ok(output) => (Ok(output), Ended::Kept),
                 Err(Failure::Refused(refusal)) => (Err(WriteError::Refused(refusal)), Ended::Refused),
                 Err(Failure::Again) => return Ended::Again,
@@ -85,11 +90,11 @@ impl<O: Operation> Job for Sent<O> {
     }
 
     fn answer(self: Box<Self>) {
-        let Self { operation, answer, caller, .. } = *self;
+        let Self { operation, answer, watch, caller, .. } = *self;
         let answer = answer.unwrap_or(Err(WriteError::Unavailable(DatabaseError::Closed)));
         if let Ok(output) = &answer {
             // The change is made whatever becomes of this; the panic itself was reported by the panic hook.
-            let _ = catch_unwind(AssertUnwindSafe(|| operation.committed(output)));
+            let _ = catch_unwind(AssertUnwindSafe(|| watch.committed(&operation, output)));
         }
         // A caller that has gone away has no use for the answer.
         let _ = caller.send(answer);

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Barrier, Notify};
 
 use crate::{
-    database::{Durability, Failure, Operation, Transaction},
+    database::{Durability, Failure, Operation, Took, Transaction},
     on,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Story {
     panics_when_asked: bool,
     pub(super) runs: Arc<AtomicU32>,
     pub(super) journal: Journal,
+    /// How long its commits took.
+    pub(super) took: Arc<Mutex<Vec<Took>>>,
 }
 
 impl Story {
@@ -70,6 +72,7 @@ impl Story {
             panics_when_asked: false,
             runs: Arc::default(),
             journal: Journal::default(),
+            took: Arc::default(),
         }
     }
 
@@ -161,6 +164,7 @@ impl Operation for Story {
     type Output = Vec<i64>;
     type Refusal = Declined;
     const NAME: &'static str = "story";
+    const TIMED: bool = true;
 
     fn durability(&self) -> Durability {
         assert!(!self.panics_when_asked, "on purpose");
@@ -184,6 +188,10 @@ impl Operation for Story {
     fn committed(&self, _: &Vec<i64>) {
         self.journal.note(format!("committed {}", self.name));
         assert!(!self.panics_when_committed, "on purpose");
+    }
+
+    fn took(&self, _: &Vec<i64>, took: Took) {
+        self.took.lock().unwrap().push(took);
     }
 }
 
