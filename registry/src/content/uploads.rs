@@ -236,7 +236,8 @@ impl Content {
 
     /// How many bytes are recorded, whatever repository the upload belongs to.
     async fn recorded(&self, id: UploadId) -> Result<u64, Error> {
-        uploads::recorded(&mut self.metadata.read().await?, id).await?.ok_or(Error::UploadUnknown)
+        let recorded = uploads::recorded(&mut self.metadata.read().await?, id, self.clock.now()).await?;
+        recorded.ok_or(Error::UploadUnknown)
     }
 
     /// Ends earlier requests of this process on the upload and waits until they are done. Ids are random: whoever knows one was told it.

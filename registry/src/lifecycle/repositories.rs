@@ -20,6 +20,7 @@ use crate::{
         manifests::Remembered,
         quotas::Exceeded,
         repositories::{Repository, deletion},
+        uploads::{UploadId, writers::Writers},
     },
 };
 
@@ -105,26 +106,35 @@ impl Lifecycle {
     /// None can come back, another one has the name, or the namespace may not have so much.
     pub async fn restore_repository(&self, restore: RestoreRepository) -> Result<RepositoryId, Error> {
         let operation = Restore { restore, window: self.undelete_window, memory: self.memory() };
-        let id = self.metadata.write(operation).await?;
+        let Restored { id, .. } = self.metadata.write(operation).await?;
         reach(Point::RepositoryRestored)?;
         Ok(id)
     }
 
     fn memory(&self) -> Memory {
-        Memory { blobs: self.metadata.blobs().clone(), manifests: self.metadata.manifests().clone() }
+        let metadata = &self.metadata;
+        Memory {
+            blobs: metadata.blobs().clone(),
+            manifests: metadata.manifests().clone(),
+            writers: metadata.writers().clone(),
+        }
     }
 }
 
-/// What is remembered of repositories by their names.
+/// What this process keeps of repositories beside their rows.
 struct Memory {
     blobs: HotBlobs,
     manifests: Remembered,
+    writers: Writers,
 }
 
 impl Memory {
-    fn forget(&self) {
+    /// Forgets what is remembered by a repository's name, and ends the requests that write into what is hidden now: a body may go on for hours, and all of
+    /// it would be for nothing.
+    fn forget(&self, hidden: &[UploadId]) {
         self.blobs.forget_all();
         self.manifests.answers.forget_all();
+        self.writers.end(hidden);
     }
 }
 
@@ -135,19 +145,20 @@ struct Delete {
 }
 
 impl Operation for Delete {
-    type Output = ();
+    /// The uploads that ended with it.
+    type Output = Vec<UploadId>;
     type Refusal = Error;
     const NAME: &'static str = "delete_repository";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure<Error>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Vec<UploadId>, Failure<Error>> {
         let DeleteRepository { name, force, actor } = &self.delete;
         let found = deletion::lock_alone(tx, name).await?;
         let found = found.ok_or_else(|| Failure::Refused(Error::Unknown(name.clone())))?;
         hide(tx, name, &found, (*force, self.window, actor)).await
     }
 
-    fn committed(&self, (): &()) {
-        self.memory.forget();
+    fn committed(&self, ended: &Vec<UploadId>) {
+        self.memory.forget(ended);
     }
 }
 
@@ -157,45 +168,53 @@ struct Restore {
     memory: Memory,
 }
 
+/// A repository that came back.
+struct Restored {
+    id: RepositoryId,
+    /// Uploads into the one that made room for it.
+    ended: Vec<UploadId>,
+}
+
 impl Operation for Restore {
-    type Output = RepositoryId;
+    type Output = Restored;
     type Refusal = Error;
     const NAME: &'static str = "restore_repository";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<RepositoryId, Failure<Error>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Restored, Failure<Error>> {
         let RestoreRepository { name, id, force, actor } = &self.restore;
         let found = deletion::lock_restorable(tx, name, *id).await?;
         let found = found.ok_or_else(|| Failure::Refused(Error::NotRestorable(name.clone())))?;
-        match (deletion::lock_alone(tx, name).await?, force) {
+        let ended = match (deletion::lock_alone(tx, name).await?, force) {
             (Some(_), Force::No) => return Err(Failure::Refused(Error::Occupied(name.clone()))),
             (Some(living), Force::Yes) => hide(tx, name, &living, (Force::Yes, self.window, actor)).await?,
-            (None, _) => {}
-        }
+            (None, _) => Vec::new(),
+        };
         deletion::show(tx, &found).await?;
         reach(Point::RepositoryShown)?;
         events::record(tx, &Event::RepositoryRestored { repository: name, id: found.id.0, actor }).await?;
-        Ok(found.id)
+        Ok(Restored { id: found.id, ended })
     }
 
-    fn committed(&self, _: &RepositoryId) {
-        self.memory.forget();
+    fn committed(&self, restored: &Restored) {
+        self.memory.forget(&restored.ended);
     }
 }
 
-/// Hides a repository that is locked alone.
+/// Hides a repository that is locked alone; the uploads that end with it.
 async fn hide(
     tx: &mut Transaction<'_>,
     name: &RepositoryName,
     (repository, rules): &(Repository, Written),
     (force, window, actor): (Force, Duration, &str),
-) -> Result<(), Failure<Error>> {
+) -> Result<Vec<UploadId>, Failure<Error>> {
     if force == Force::No
         && let Some(held) = deletion::first_held(tx, (repository.id, name), rules).await?
     {
         return Err(Failure::Refused(Error::Immutable(Box::new(held))));
     }
     let until = tx.now() + window;
-    deletion::hide(tx, repository.id, until, actor).await?;
+    let ended = deletion::hide(tx, repository.id, until, actor).await?;
     reach(Point::RepositoryHidden)?;
-    Ok(events::record(tx, &Event::RepositoryDeleted { repository: name, id: repository.id.0, until, actor }).await?)
+    events::record(tx, &Event::RepositoryDeleted { repository: name, id: repository.id.0, until, actor }).await?;
+    Ok(ended)
 }

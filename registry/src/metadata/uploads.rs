@@ -226,11 +226,14 @@ impl Operation for SaveUpload {
 }
 
 impl SaveUpload {
+    /// An upload that has most of its life before it can only have expired because its repository was deleted.
     async fn save(&self, tx: &mut Transaction<'_>) -> Result<u64, sqlx::Error> {
-        let update = "UPDATE upload SET received = $3, hash_state = $4, boot = $5 WHERE id = $1 AND writer = $2";
+        let update = "UPDATE upload SET received = $3, hash_state = $4, boot = $5 \
+                      WHERE id = $1 AND writer = $2 AND expires_at > $6";
+        let now = tx.now();
         on!(tx, c => {
             let query = sqlx::query(update).bind(self.id.get()).bind(self.writer).bind(stored_bytes(self.received));
-            let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str());
+            let query = query.bind(self.hash_state.as_slice()).bind(self.boot.as_str()).bind(now);
             query.execute(c).await.map(|done| done.rows_affected())
         })
     }
@@ -267,13 +270,14 @@ pub async fn received(
     Ok(row.map(|(received,)| parse_bytes(received)))
 }
 
-/// How many bytes an upload has received, wherever it belongs.
+/// How many bytes a living upload has received, wherever it belongs.
 ///
 /// # Errors
 /// The database failed.
-pub async fn recorded(reader: &mut Reader, id: UploadId) -> Result<Option<u64>, DatabaseError> {
-    let select = "SELECT received FROM upload WHERE id = $1";
-    let row: Option<(i64,)> = on!(reader, c => sqlx::query_as(select).bind(id.get()).fetch_optional(c).await)?;
+pub async fn recorded(reader: &mut Reader, id: UploadId, now: Timestamp) -> Result<Option<u64>, DatabaseError> {
+    let select = "SELECT received FROM upload WHERE id = $1 AND expires_at > $2";
+    let row: Option<(i64,)> =
+        on!(reader, c => sqlx::query_as(select).bind(id.get()).bind(now).fetch_optional(c).await)?;
     Ok(row.map(|(received,)| parse_bytes(received)))
 }
 

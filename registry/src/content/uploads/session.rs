@@ -291,10 +291,12 @@ impl Session {
         Ok(Looked { blob: known.blob, key: known.key, sound })
     }
 
-    /// What to answer now that the upload is somebody else's, or nobody's.
+    /// What to answer now that the upload is somebody else's, or nobody's. One that expired under its writer, with its repository, ends here: nobody can
+    /// take it any more, and its bytes need not wait for a sweep.
     async fn lost(&self) -> Error {
         match self.content.recorded(self.id).await {
             Ok(received) => Error::OutOfOrder { received },
+            Err(Error::UploadUnknown) => self.end().await.err().unwrap_or(Error::UploadUnknown),
             Err(error) => error,
         }
     }

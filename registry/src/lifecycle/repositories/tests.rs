@@ -1,6 +1,8 @@
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use shared::{database::Dialect, digest::Digest, reference::Reference};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{DeleteRepository, Error, RestoreRepository};
@@ -16,8 +18,11 @@ use crate::{
     gc::{Collector, Settings, Swept},
     lifecycle::{Lifecycle, deleted::Deleted, immutable::Immutable, quotas::Change},
     metadata::immutable::Force,
-    stories::stage::{Stage, ada, chunk, digest, name, on_both},
+    stories::stage::{Stage, ada, chunk, digest, name, on_both, slow},
 };
+
+/// Where a test sends the pieces of a body.
+type Body = mpsc::Sender<io::Result<Bytes>>;
 
 on_both! {
     nobody_sees_a_deleted_repository_and_it_comes_back_as_it_was
@@ -26,6 +31,7 @@ on_both! {
     the_collector_purges_what_nobody_wants_back
     a_purge_takes_many_steps_and_spares_what_others_hold
     an_upload_ends_with_its_repository
+    a_request_that_runs_ends_with_its_repository
     tags_that_have_to_stay_keep_their_repository
     what_can_come_back_is_listed_a_page_at_a_time
     by_hand_a_deleted_repository_goes_at_once
@@ -203,6 +209,48 @@ async fn an_upload_ends_with_its_repository(stage: &mut Stage) {
     let gone = stage.content.append(&name(WEB), upload, chunk("more")).await;
     assert!(matches!(gone, Err(content::Error::UploadUnknown)), "{gone:?}");
     assert_eq!(sweep(stage).await.uploads, 1, "and its bytes are garbage at once");
+    restore(stage, WEB, Force::No).await.unwrap();
+    stage.is_consistent().await;
+}
+
+/// Three requests whose bodies do not end: two go on with an upload, one brings a blob whole. Each has been read from.
+async fn run_requests(stage: &Stage) -> (Vec<Body>, JoinSet<Result<u64, content::Error>>) {
+    let (mut bodies, mut running) = (Vec::new(), JoinSet::new());
+    for number in 0..3 {
+        let (body, chunk) = slow();
+        let upload = stage.content.start_upload(&name(WEB), None, &ada()).await.unwrap();
+        let (content, whole) = (stage.content.clone(), digest(b"never"));
+        running.spawn(async move {
+            match number {
+                0 => content.append(&name(WEB), upload, chunk).await,
+                1 => content.finish_upload(&name(WEB), upload, whole, chunk, &ada()).await.map(|()| 0),
+                _ => content.push_blob(&name(WEB), whole, chunk, &ada()).await.map(|()| 0),
+            }
+        });
+        // The second fits once the first was taken out.
+        for part in ["a body", "that goes on"] {
+            body.send(Ok(part.into())).await.unwrap();
+        }
+        bodies.push(body);
+    }
+    (bodies, running)
+}
+
+async fn a_request_that_runs_ends_with_its_repository(stage: &mut Stage) {
+    image(stage, WEB, "v1", "config").await;
+    let (bodies, mut running) = run_requests(stage).await;
+    delete(stage, WEB, Force::No).await.unwrap();
+    let ended = async {
+        while let Some(answer) = running.join_next().await {
+            let answer = answer.unwrap();
+            assert!(matches!(answer, Err(content::Error::UploadUnknown)), "{answer:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("no client had to end its body");
+    drop(bodies);
+    let left = stage.texts("SELECT CAST(received AS TEXT) FROM upload").await;
+    assert_eq!(left, ["0"], "the upload that was opened and never written; the others are gone with their requests");
+    assert_eq!(sweep(stage).await.uploads, 1);
     restore(stage, WEB, Force::No).await.unwrap();
     stage.is_consistent().await;
 }

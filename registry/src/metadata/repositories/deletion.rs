@@ -23,6 +23,7 @@ use crate::{
         immutable::{Held, Written},
         json_list, locking, parse_bytes, parse_digest,
         quotas::Exceeded,
+        uploads::UploadId,
         usage,
     },
 };
@@ -89,7 +90,8 @@ pub async fn first_held(
     }
 }
 
-/// Hides a repository, locked alone, until its purge. Its uploads come to nothing: they are expired from now on.
+/// Hides a repository, locked alone, until its purge. Its uploads come to nothing: they are expired from now on, and whoever writes one of those that are
+/// answered is to be ended.
 ///
 /// # Errors
 /// The database failed.
@@ -98,7 +100,7 @@ pub async fn hide(
     repository: RepositoryId,
     until: Timestamp,
     actor: &str,
-) -> Result<(), Error> {
+) -> Result<Vec<UploadId>, Error> {
     let now = tx.now();
     let sql = "UPDATE repository SET deleted_at = $2, expires_at = $3, deleted_by = $4 WHERE id = $1";
     on!(tx, c => {
@@ -107,10 +109,12 @@ pub async fn hide(
     expire_uploads(tx, repository).await
 }
 
-async fn expire_uploads(tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<(), Error> {
+async fn expire_uploads(tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<Vec<UploadId>, Error> {
     let now = tx.now();
-    let sql = "UPDATE upload SET expires_at = $2 WHERE id IN (SELECT id FROM upload WHERE repository_id = $1 AND expires_at > $2)";
-    on!(tx, c => sqlx::query(sql).bind(repository).bind(now).execute(c).await.map(drop))
+    let sql = "UPDATE upload SET expires_at = $2
+               WHERE id IN (SELECT id FROM upload WHERE repository_id = $1 AND expires_at > $2) RETURNING id";
+    let ended: Vec<(i64,)> = on!(tx, c => sqlx::query_as(sql).bind(repository).bind(now).fetch_all(c).await)?;
+    Ok(ended.into_iter().map(|(id,)| UploadId::stored(id)).collect())
 }
 
 /// Finds the deleted repository of a name that can still come back: the one of this id, or the one that was deleted last. It is locked alone.

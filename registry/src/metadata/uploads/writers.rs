@@ -45,6 +45,12 @@ impl Writers {
         Some(Turn { _entered: entered, place })
     }
 
+    /// Ends whoever writes these uploads, or waits to; nobody takes their place. It does not wait until the bytes are closed.
+    pub(crate) fn end(&self, ids: &[UploadId]) {
+        let queues = self.queues();
+        ids.iter().filter_map(|id| queues.get(id)).for_each(|queue| queue.newest.cancel());
+    }
+
     /// Whether somebody writes this upload now.
     pub(crate) fn is_busy(&self, id: UploadId) -> bool {
         self.queues().contains_key(&id)
@@ -81,7 +87,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Resolves when a newer request wants the upload.
+    /// Resolves when a newer request wants the upload, or nobody is to write it any more.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.place.ended
     }
@@ -168,6 +174,18 @@ mod tests {
         drop(tried);
         assert!(waiting.await.is_some());
         assert!(!writers.is_busy(id));
+    }
+
+    #[tokio::test]
+    async fn who_is_ended_gives_way_to_nobody() {
+        let (writers, id, other) = (Writers::default(), UploadId::fresh(), UploadId::fresh());
+        let (writing, beside) = (writers.enter(id).await.unwrap(), writers.enter(other).await.unwrap());
+        writers.end(&[id, UploadId::fresh()]);
+        assert!(writing.ended().is_cancelled() && !beside.ended().is_cancelled());
+        assert!(writers.is_busy(id), "it has yet to close the bytes");
+        drop(writing);
+        assert!(!writers.is_busy(id));
+        assert!(!writers.enter(id).await.unwrap().ended().is_cancelled(), "whoever comes later finds out by the row");
     }
 
     #[tokio::test]
