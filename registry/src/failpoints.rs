@@ -1,5 +1,5 @@
 //! Places where a test makes the program die, fail or wait: one at each boundary between two steps of a push, a mount, a deletion, an expiry, a
-//! restoration and a collection.
+//! restoration, a repair and a collection.
 //!
 //! A program built with debug assertions looks into the file that `PORTREEVE_FAILPOINT` names whenever it comes to such a place. If the file says
 //! `BlobInserted die`, `BlobInserted fail` or `BlobInserted wait 300` (milliseconds; it holds the thread), the first who comes there takes the file away and
@@ -132,18 +132,38 @@ points! {
     UploadsExpired,
     /// A purge: the links that the manifest held expire in a day.
     HoldsSet,
+    /// A purge in steps: some of what the manifest names is not in its rows any more.
+    ManifestStripped,
+    /// A purge in steps: one that is not the last is committed.
+    PurgeBegun,
     /// A purge: row, payload and references of the manifest are gone.
     ManifestErased,
     /// A purge: what it held is settled, usage is written.
     ManifestPurged,
     /// A purge: committed.
     PurgeCommitted,
+    /// Forgetting events: their rows are gone.
+    EventsErased,
+    /// Forgetting events: committed.
+    EventsForgotten,
     /// An upload into a namespace with a quota: its row says what it reserves, the namespace's does not.
     UploadReserves,
     /// An upload into a namespace with a quota: both say so.
     BytesReserved,
     /// The end of such an upload: what it had reserved is given back.
     ReserveReleased,
+    /// A preview of lifecycle rules: its row is there.
+    PreviewOpened,
+    /// A preview of lifecycle rules: that is committed.
+    PreviewBegun,
+    /// A preview of lifecycle rules: some of what would go is written down.
+    PreviewFilled,
+    /// A preview of lifecycle rules: that is committed.
+    PreviewKept,
+    /// A preview of lifecycle rules: it says until when it counts.
+    PreviewSealed,
+    /// A preview of lifecycle rules: that is committed.
+    PreviewMade,
     /// A run of lifecycle rules: the namespace is taken.
     RunTaken,
     /// A run of lifecycle rules: committed.
@@ -184,6 +204,22 @@ points! {
     RepositoryPurged,
     /// Purging a repository: its row is gone.
     RepositoryErased,
+    /// The doctor repairs: what was wrong is right.
+    FaultMended,
+    /// The doctor repairs: the event that says so is written.
+    FaultTold,
+    /// The doctor repairs: committed.
+    FaultRepaired,
+    /// Bytes are put aside: the list of the quarantine has their line.
+    StrayListed,
+    /// Bytes are put aside: they are moved, their directories are not synced.
+    StrayMoved,
+    /// Bytes are put aside: the store is done.
+    StraySetAside,
+    /// Indexing found bytes: their rows are there.
+    BytesIndexed,
+    /// Indexing found bytes: committed.
+    BytesFound,
 }
 
 /// A test has asked for a failure. No other build has a value of this.

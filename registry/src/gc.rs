@@ -12,7 +12,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{counts::Counts, hold::TrashHold, pace::Pace};
+use self::{counts::Counts, hold::TrashHold};
 use crate::{
     failpoints::Failed,
     metadata::{
@@ -32,7 +32,6 @@ mod events;
 mod hold;
 mod links;
 mod manifests;
-mod pace;
 pub mod quarantine;
 pub mod reindex;
 mod repositories;
@@ -43,6 +42,7 @@ mod uploads;
 pub use self::counts::Counted;
 pub use crate::metadata::{
     quotas::Bounded,
+    timings::Spread,
     waiting::{Queue, Waiting},
 };
 
@@ -162,6 +162,12 @@ impl Collector {
         self.counts.now()
     }
 
+    /// How long transactions that take something away have taken since the process began, by the operation's name.
+    #[must_use]
+    pub fn timings(&self) -> Vec<(&'static str, Spread)> {
+        self.metadata.paces().timings().now()
+    }
+
     /// Namespaces with a quota, as the last sweep saw them.
     #[must_use]
     pub fn bounded(&self) -> Arc<Bounded> {
@@ -224,12 +230,12 @@ impl Collector {
     }
 
     async fn in_batches(&self, of: Of, stop: &CancellationToken) -> Result<usize, Error> {
-        let (mut removed, mut pace) = (0, Pace::new());
+        let mut removed = 0;
         while !stop.is_cancelled() {
             let batch = match of {
                 Of::Uploads => self.expire_uploads().await?,
                 Of::Manifests => self.purge_manifests().await?,
-                Of::Links => self.collect_links(&mut pace).await?,
+                Of::Links => self.collect_links().await?,
                 Of::Trash => self.empty_trash().await?.batch,
                 Of::Events => self.forget_events().await?,
             };

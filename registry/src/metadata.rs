@@ -12,7 +12,12 @@ use shared::{
 };
 use sqlx::migrate::Migrator;
 
-use self::{blobs::HotBlobs, manifests::Remembered, uploads::writers::Writers};
+use self::{
+    blobs::HotBlobs,
+    manifests::Remembered,
+    pace::{Batch, Paces},
+    uploads::writers::Writers,
+};
 
 pub mod backup;
 pub mod blobs;
@@ -27,6 +32,7 @@ pub mod immutable;
 pub mod keys;
 pub mod links;
 pub mod manifests;
+pub mod pace;
 pub mod pulls;
 pub mod quotas;
 pub mod referrers;
@@ -36,6 +42,7 @@ pub mod repositories;
 pub mod rules;
 pub mod survey;
 pub mod tags;
+pub mod timings;
 pub mod trash;
 pub mod uploads;
 pub mod usage;
@@ -54,6 +61,7 @@ pub struct Metadata {
     blobs: HotBlobs,
     manifests: Remembered,
     writers: Writers,
+    paces: Paces,
 }
 
 impl Metadata {
@@ -66,7 +74,7 @@ impl Metadata {
         let database = Database::open(location, migrations, clock).await?;
         let blobs = HotBlobs::new(database.dialect(), HOT_BLOBS, |_, _| 1);
         let manifests = Remembered::new(database.dialect());
-        Ok(Self { database, blobs, manifests, writers: Writers::default() })
+        Ok(Self { database, blobs, manifests, writers: Writers::default(), paces: Paces::default() })
     }
 
     /// Lends a connection that can only read.
@@ -83,6 +91,19 @@ impl Metadata {
     /// The operation's own refusal, or the database failed.
     pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, WriteError<O::Refusal>> {
         self.database.write(operation).await
+    }
+
+    /// Runs a batch of something that is taken away; the next one is as large as this one was quick.
+    ///
+    /// # Errors
+    /// The operation's own refusal, or the database failed.
+    pub async fn collect<O: Batch>(&self, operation: O) -> Result<O::Output, WriteError<O::Refusal>> {
+        self.database.write(self.paces.follow(operation)).await
+    }
+
+    /// How large batches are, and how long they took.
+    pub const fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     /// Ready if the database answers.

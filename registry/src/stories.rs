@@ -7,6 +7,7 @@ mod by_hand;
 mod collecting;
 mod faults;
 mod found_bytes;
+mod large_manifests;
 mod model;
 mod quotas;
 pub(crate) mod stage;

@@ -10,7 +10,7 @@ use crate::{
     metadata::{
         blobs::{self, DeleteBlob, Held, MarkDamaged, NotDeleted, NotHeld, PromiseBlob},
         links::Lease,
-        manifests::{Due, ManifestId, Purge},
+        manifests::{Due, ManifestId, purge_whole},
     },
     store::{self, Reading, StorageKey, StoreError},
 };
@@ -113,9 +113,7 @@ impl Content {
     /// Purges deleted manifests before their time: what they name is to be deleted, or their bytes come back as another type.
     pub(super) async fn purge(&self, manifests: Vec<ManifestId>) -> Result<(), Error> {
         for manifest in manifests {
-            let remembered = self.metadata.manifests().clone();
-            let purge = Purge { manifest, due: Due::AtOnce, grace: self.lives.grace, remembered };
-            self.metadata.write(purge).await.map_err(|error| Error::Unavailable(error.into()))?;
+            purge_whole(&self.metadata, manifest, Due::AtOnce, self.lives.grace).await?;
         }
         Ok(())
     }

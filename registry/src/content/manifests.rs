@@ -147,9 +147,10 @@ impl Content {
     /// The repository holds no such manifest, or the caller may not touch it.
     pub async fn delete_manifest(&self, delete: DeleteManifest) -> Result<Deleted, Error> {
         let remembered = self.metadata.manifests().clone();
-        let deleted =
+        let (deleted, rest) =
             self.metadata.write(delete::Delete { request: delete, remembered, grace: self.lives.grace }).await?;
         reach(Point::ManifestDeleted)?;
+        self.purge(rest.into_iter().collect()).await?;
         Ok(deleted)
     }
 

@@ -1,11 +1,8 @@
 //! What the collector has done since the process began, and what it found waiting when it last looked: for those who watch it.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use shared::clock::Timestamp;
@@ -26,7 +23,6 @@ struct Counters {
     bytes: AtomicU64,
     sweeps: AtomicU64,
     failures: AtomicU64,
-    longest_micros: AtomicU64,
     looked: Mutex<Option<(Timestamp, Waiting)>>,
     bounded: Mutex<Arc<Bounded>>,
 }
@@ -50,8 +46,6 @@ pub struct Counted {
     pub sweeps: u64,
     /// Sweeps that broke off.
     pub failures: u64,
-    /// How long the longest transaction held its locks.
-    pub longest: Duration,
     /// When it was last looked what waits, and what was found.
     pub waiting: Option<(Timestamp, Waiting)>,
 }
@@ -75,11 +69,6 @@ impl Counts {
 
     pub(super) fn freed(&self, bytes: u64) {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn took(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.0.longest_micros.fetch_max(micros, Ordering::Relaxed);
     }
 
     pub(super) fn swept(&self, came_to_its_end: bool) {
@@ -108,7 +97,6 @@ impl Counts {
             bytes: read(&self.0.bytes),
             sweeps: read(&self.0.sweeps),
             failures: read(&self.0.failures),
-            longest: Duration::from_micros(read(&self.0.longest_micros)),
             waiting: *self.0.looked.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }

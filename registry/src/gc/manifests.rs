@@ -1,12 +1,9 @@
 //! Deleted manifests that nobody wants back.
 
 use super::{Batch, Collector, Error};
-use crate::{
-    failpoints::{Point, reach},
-    metadata::manifests::{Due, Purge, purgeable},
-};
+use crate::metadata::manifests::{Due, purge_whole, purgeable};
 
-/// How many manifests one batch purges.
+/// How many manifests one batch purges, each in a transaction of its own or more.
 const BATCH: i64 = 100;
 
 impl Collector {
@@ -17,12 +14,8 @@ impl Collector {
         let full = due.len() as i64 == BATCH;
         let mut removed = 0;
         for manifest in due {
-            let remembered = self.metadata.manifests().clone();
-            let purge = Purge { manifest, due: Due::AfterWindow, grace: self.settings.grace, remembered };
-            if self.metadata.write(purge).await?.is_some() {
-                reach(Point::PurgeCommitted)?;
-                removed += 1;
-            }
+            let purged = purge_whole(&self.metadata, manifest, Due::AfterWindow, self.settings.grace).await?;
+            removed += usize::from(purged.is_some());
         }
         Ok(Batch { removed, more: full && removed > 0 })
     }

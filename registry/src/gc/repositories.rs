@@ -2,12 +2,13 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Collector, Error, pace::Pace};
+use super::{Collector, Error};
 use crate::{
     failpoints::{Point, reach},
     metadata::{
         RepositoryId,
         links::collect::{self, Collected, LinkDue, Loose},
+        pace::Kind,
         repositories::deletion::{PurgeRepository, RepositoryDue, Step, purgeable},
     },
 };
@@ -15,11 +16,9 @@ use crate::{
 /// How many repositories one batch looks at.
 const BATCH: usize = 20;
 
-/// How many rows one step removes at most.
-const ROWS: i64 = 100;
-
-/// How many steps that remove something a sweep takes: those who wait for another kind of garbage have their turn, and the next sweep goes on.
-const STEPS: usize = 200;
+/// How many steps that remove something a sweep takes, of about 20 ms each: those who wait for another kind of garbage have their turn, and the next sweep
+/// goes on.
+const STEPS: usize = 50;
 
 /// What one step of a purge came to.
 #[derive(Debug)]
@@ -70,9 +69,8 @@ impl Collector {
         steps: &mut usize,
         stop: &CancellationToken,
     ) -> Result<Option<bool>, Error> {
-        let mut pace = Pace::new();
         while !stop.is_cancelled() && *steps > 0 {
-            match self.purge_step(repository, RepositoryDue::AfterWindow, &mut pace).await? {
+            match self.purge_step(repository, RepositoryDue::AfterWindow).await? {
                 // A look at what others hold takes no step from those behind it.
                 Progress::Ended { gone: false } => return Ok(Some(false)),
                 Progress::Ended { gone: true } => {
@@ -87,21 +85,17 @@ impl Collector {
         Ok(None)
     }
 
-    /// One step: some tags, histories, manifests or links, at last the row.
-    pub(super) async fn purge_step(
-        &self,
-        repository: RepositoryId,
-        due: RepositoryDue,
-        pace: &mut Pace,
-    ) -> Result<Progress, Error> {
-        let step = self.metadata.write(PurgeRepository { repository, due, batch: ROWS }).await?;
+    /// One step: some tags, histories, references, manifests or links, at last the row.
+    pub(super) async fn purge_step(&self, repository: RepositoryId, due: RepositoryDue) -> Result<Progress, Error> {
+        let batch = self.metadata.paces().batch(Kind::Repositories);
+        let step = self.metadata.collect(PurgeRepository { repository, due, batch }).await?;
         reach(Point::RepositoryPurged)?;
         match step {
-            Step::Removed { manifests, bytes } => {
+            Step::Removed { rows: _, manifests, bytes } => {
                 self.counts.removed(super::Of::Manifests, usize::try_from(manifests).unwrap_or(usize::MAX));
                 Ok(Progress::Goes(Freed { manifests, bytes, ..Freed::default() }))
             }
-            Step::Emptied => match self.drop_links(repository, pace).await? {
+            Step::Emptied => match self.drop_links(repository).await? {
                 links if links.is_empty() => Ok(Progress::Ended { gone: false }),
                 links => Ok(Progress::Goes(Freed { links, ..Freed::default() })),
             },
@@ -111,9 +105,10 @@ impl Collector {
     }
 
     /// Removes links of a repository that is being purged, whatever was promised: no name leads to it.
-    async fn drop_links(&self, repository: RepositoryId, pace: &mut Pace) -> Result<Vec<(Loose, u64, bool)>, Error> {
-        let links = collect::of_repository(&mut self.metadata.read().await?, repository, pace.batch()).await?;
-        let collected = self.collect_loose(links, LinkDue::Condemned, pace).await?;
+    async fn drop_links(&self, repository: RepositoryId) -> Result<Vec<(Loose, u64, bool)>, Error> {
+        let most = self.metadata.paces().batch(Kind::Links);
+        let links = collect::of_repository(&mut self.metadata.read().await?, repository, most).await?;
+        let collected = self.collect_loose(links, LinkDue::Condemned).await?;
         let gone = collected.into_iter().filter_map(|(loose, collected)| match collected {
             Collected::Gone { size, last } => Some((loose, size, last)),
             Collected::Needed | Collected::Left => None,

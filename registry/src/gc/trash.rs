@@ -8,12 +8,12 @@ use tracing::warn;
 use super::{Batch, Collector, Error};
 use crate::{
     failpoints::{Point, reach},
-    metadata::trash::{self, ForgetTrash},
+    metadata::{
+        pace::Kind,
+        trash::{self, ForgetTrash},
+    },
     store::{StorageKey, StoreError},
 };
-
-/// How many keys one batch deletes.
-const BATCH: i64 = 500;
 
 /// What a batch of deletions came to.
 pub(super) struct Emptied {
@@ -36,8 +36,9 @@ impl Collector {
     /// already, which is a success.
     pub(super) async fn empty_trash_before(&self, before: Timestamp) -> Result<Emptied, Error> {
         let _emptying = self.hold.emptying().ok_or(Error::BackupRuns)?;
-        let keys = trash::due(&mut self.metadata.read().await?, self.store.name(), before, BATCH).await?;
-        let full = keys.len() as i64 == BATCH;
+        let most = self.metadata.paces().batch(Kind::Trash);
+        let keys = trash::due(&mut self.metadata.read().await?, self.store.name(), before, most).await?;
+        let full = keys.len() as i64 == most;
         if keys.is_empty() {
             return Ok(Emptied { batch: Batch { removed: 0, more: false }, bytes: 0 });
         }
@@ -47,7 +48,7 @@ impl Collector {
         self.counts.freed(bytes);
         let removed = keys.len();
         if removed > 0 {
-            self.metadata.write(ForgetTrash { keys }).await?;
+            self.metadata.collect(ForgetTrash { keys }).await?;
             reach(Point::TrashEmptied)?;
         }
         Ok(Emptied { batch: Batch { removed, more: full && removed > 0 }, bytes })

@@ -15,7 +15,7 @@ use axum::{
 
 use crate::{
     gc::{
-        Collector, Counted, Queue,
+        Collector, Counted, Queue, Spread,
         doctor::{Depth, Doctor, Last},
     },
     lifecycle::rules::{self, Expiry},
@@ -32,6 +32,7 @@ async fn exposition(
     State((collector, doctor, expiry)): State<(Collector, Doctor, Expiry)>,
 ) -> ([(HeaderName, &'static str); 1], String) {
     let mut text = text(&collector.counted());
+    transactions(&collector.timings(), &mut text);
     let last = [("sizes", doctor.last(Depth::Sizes)), ("deep", doctor.last(Depth::Deep))];
     examined(&last, doctor.is_at_work(), &mut text);
     text.push_str(&quotas::text(&collector.bounded()));
@@ -111,12 +112,6 @@ fn text(counted: &Counted) -> String {
         Family("freed_bytes_total", "counter", "Bytes of the files that were deleted.", &one(count(counted.bytes))),
         Family("sweeps_total", "counter", "Sweeps that came to their end.", &one(count(counted.sweeps))),
         Family("failures_total", "counter", "Sweeps that broke off.", &one(count(counted.failures))),
-        Family(
-            "transaction_seconds_max",
-            "gauge",
-            "The longest time for which a batch held its locks.",
-            &one(counted.longest.as_secs_f64()),
-        ),
         Family("waiting", "gauge", "What waits, when it was last looked.", &sizes),
         Family(
             "oldest_timestamp_seconds",
@@ -135,6 +130,30 @@ fn text(counted: &Counted) -> String {
         family.write("gc", &mut text);
     }
     text
+}
+
+/// How long transactions that take something away held their locks, by the operation: a histogram, and the longest, which a histogram does not tell.
+fn transactions(timings: &[(&'static str, Spread)], text: &mut String) {
+    const NAME: &str = "portreeve_gc_transaction_seconds";
+    if timings.is_empty() {
+        return;
+    }
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "# HELP {NAME} How long a batch held its locks, COMMIT included.\n# TYPE {NAME} histogram");
+    for (operation, spread) in timings {
+        for (bound, count) in spread.within() {
+            let bound = bound.as_secs_f64();
+            let _ = writeln!(text, "{NAME}_bucket{{operation=\"{operation}\",le=\"{bound}\"}} {count}");
+        }
+        let Spread { count, sum, .. } = spread;
+        let _ = writeln!(text, "{NAME}_bucket{{operation=\"{operation}\",le=\"+Inf\"}} {count}");
+        let _ = writeln!(text, "{NAME}_sum{{operation=\"{operation}\"}} {}", sum.as_secs_f64());
+        let _ = writeln!(text, "{NAME}_count{{operation=\"{operation}\"}} {count}");
+    }
+    let _ = writeln!(text, "# HELP {NAME}_max The longest since the process began.\n# TYPE {NAME}_max gauge");
+    for (operation, spread) in timings {
+        let _ = writeln!(text, "{NAME}_max{{operation=\"{operation}\"}} {}", spread.longest.as_secs_f64());
+    }
 }
 
 impl Family<'_> {
@@ -197,13 +216,35 @@ mod tests {
     }
 
     #[test]
+    fn transactions_are_told_by_their_operation() {
+        let mut text = String::new();
+        transactions(&[], &mut text);
+        assert_eq!(text, "", "nothing was collected");
+        let spread = [Duration::from_millis(4), Duration::from_millis(60)].into_iter().collect::<Spread>();
+        transactions(&[("collect_links", spread), ("forget_trash", Spread::default())], &mut text);
+        for line in [
+            "# TYPE portreeve_gc_transaction_seconds histogram",
+            "portreeve_gc_transaction_seconds_bucket{operation=\"collect_links\",le=\"0.005\"} 1",
+            "portreeve_gc_transaction_seconds_bucket{operation=\"collect_links\",le=\"0.05\"} 1",
+            "portreeve_gc_transaction_seconds_bucket{operation=\"collect_links\",le=\"0.1\"} 2",
+            "portreeve_gc_transaction_seconds_bucket{operation=\"collect_links\",le=\"+Inf\"} 2",
+            "portreeve_gc_transaction_seconds_sum{operation=\"collect_links\"} 0.064",
+            "portreeve_gc_transaction_seconds_count{operation=\"collect_links\"} 2",
+            "portreeve_gc_transaction_seconds_max{operation=\"collect_links\"} 0.06",
+            "portreeve_gc_transaction_seconds_max{operation=\"forget_trash\"} 0",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert_eq!(text.matches("# TYPE").count(), 2, "each family once");
+    }
+
+    #[test]
     fn families_are_written_as_prometheus_reads_them() {
         let trash = Queue { count: 3, oldest: Some(Timestamp::from_seconds(1_767_225_600)) };
         let waiting = Waiting { trash, promised_links: 7, ..Waiting::default() };
         let counted = Counted {
             links: 5,
             bytes: 1 << 40,
-            longest: Duration::from_millis(12),
             waiting: Some((Timestamp::from_seconds(1_767_225_660), waiting)),
             ..Counted::default()
         };
@@ -212,7 +253,6 @@ mod tests {
             "# TYPE portreeve_gc_removed_total counter",
             "portreeve_gc_removed_total{kind=\"link\"} 5",
             "portreeve_gc_freed_bytes_total 1099511627776",
-            "portreeve_gc_transaction_seconds_max 0.012",
             "portreeve_gc_waiting{kind=\"trash\"} 3",
             "portreeve_gc_oldest_timestamp_seconds{kind=\"trash\"} 1767225600",
             "portreeve_gc_promised_links 7",

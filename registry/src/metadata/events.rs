@@ -13,7 +13,12 @@ use shared::{
 };
 use sqlx::Error;
 
-use super::{immutable::Immutable, json_list};
+use super::{
+    immutable::Immutable,
+    json_list,
+    pace::{Batch, Kind},
+};
+use crate::failpoints::{Point, reach};
 
 /// How long an event is kept that nobody has come for. Senders are not there yet; what tags pointed at is in their history for good.
 pub const EVENT_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -215,6 +220,15 @@ impl Operation for ForgetEvents {
         // Ids and times go up together, near enough: the oldest rows are found without an index on the time.
         let delete = "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT $2) AS oldest WHERE at <= $1)";
         let done = on!(tx, c => sqlx::query(delete).bind(self.before).bind(self.limit).execute(c).await.map(|done| done.rows_affected()))?;
+        reach(Point::EventsErased)?;
         Ok(done)
+    }
+}
+
+impl Batch for ForgetEvents {
+    const KIND: Kind = Kind::Events;
+
+    fn size(&self, removed: &u64) -> usize {
+        *removed as usize
     }
 }

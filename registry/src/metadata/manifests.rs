@@ -22,11 +22,11 @@ use sqlx::Error;
 use super::{RepositoryId, json_list, parse_bytes, parse_digest};
 
 pub use expiry::{grace_end, settle};
-pub use purge::{Due, LockedToPurge, Purge, Purged, lock_to_purge, purge, purgeable};
+pub use purge::{Due, LockedToPurge, Purge, Purged, Purging, Rest, STEP, lock_to_purge, purge, purge_whole, purgeable};
 pub use read::{Found, find, find_payload};
 pub use remembered::{Remembered, Served};
 pub use turn::take_turn;
-pub use write::{Deletion, NewManifest, delete, insert, revive, touch};
+pub use write::{Deletion, NewManifest, delete, insert, name, revive, touch};
 
 /// How long a manifest stays that nothing holds: time for the index or the tag of a push that goes child by child.
 pub const MANIFEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -52,6 +52,8 @@ pub struct Row {
     pub size: u64,
     /// Whether no reader sees it any more; it waits for its purge.
     pub deleted: bool,
+    /// Whether its purge has begun, so that not all of what it names is in its rows.
+    pub stripped: bool,
 }
 
 /// Which manifests of a repository an operation is about to rely on or to change.
@@ -73,7 +75,7 @@ pub struct Affected {
 pub async fn lock(tx: &mut Transaction<'_>, repository: RepositoryId, affected: &Affected) -> Result<Vec<Row>, Error> {
     let sql = match tx.dialect() {
         Dialect::Sqlite => {
-            "SELECT id, digest, media_type, size, deleted_at IS NOT NULL FROM manifest WHERE id IN (
+            "SELECT id, digest, media_type, size, deleted_at IS NOT NULL, coalesce(expires_at < deleted_at, false) FROM manifest WHERE id IN (
              SELECT id FROM manifest WHERE repository_id = $1 AND digest IN (SELECT value FROM json_each($2))
              UNION SELECT CAST(value AS INTEGER) FROM json_each($3)
              UNION SELECT manifest_id FROM manifest_child WHERE repository_id = $1 AND digest = $4
@@ -81,7 +83,7 @@ pub async fn lock(tx: &mut Transaction<'_>, repository: RepositoryId, affected: 
          ORDER BY id"
         }
         Dialect::Postgres => {
-            "SELECT id, digest, media_type, size, deleted_at IS NOT NULL FROM manifest WHERE id IN (
+            "SELECT id, digest, media_type, size, deleted_at IS NOT NULL, coalesce(expires_at < deleted_at, false) FROM manifest WHERE id IN (
              SELECT id FROM manifest
                  WHERE repository_id = $1 AND digest = ANY(ARRAY(SELECT json_array_elements_text($2::json)))
              UNION SELECT json_array_elements_text($3::json)::bigint
@@ -93,13 +95,15 @@ pub async fn lock(tx: &mut Transaction<'_>, repository: RepositoryId, affected: 
     let digests = json_list(&affected.digests);
     let ids = json_list(affected.ids.iter().map(|id| id.0));
     let family_of = affected.family_of.map(|digest| digest.to_string());
-    let found: Vec<(ManifestId, String, String, i64, bool)> = on!(tx, c => sqlx::query_as(sql)
+    let found: Vec<LockedRow> = on!(tx, c => sqlx::query_as(sql)
         .bind(repository).bind(digests).bind(ids).bind(family_of).fetch_all(c).await)?;
     found.into_iter().map(row).collect()
 }
 
-fn row((id, digest, media_type, size, deleted): (ManifestId, String, String, i64, bool)) -> Result<Row, Error> {
-    Ok(Row { id, digest: parse_digest(&digest)?, media_type, size: parse_bytes(size), deleted })
+type LockedRow = (ManifestId, String, String, i64, bool, bool);
+
+fn row((id, digest, media_type, size, deleted, stripped): LockedRow) -> Result<Row, Error> {
+    Ok(Row { id, digest: parse_digest(&digest)?, media_type, size: parse_bytes(size), deleted, stripped })
 }
 
 /// The row of a manifest, deleted ones too, without a lock.

@@ -11,7 +11,10 @@ use shared::{
     on,
 };
 
-use super::json_list;
+use super::{
+    json_list,
+    pace::{Batch, Kind},
+};
 use crate::{
     failpoints::{Point, reach},
     store::StorageKey,
@@ -116,5 +119,13 @@ impl Operation for ForgetTrash {
         on!(tx, c => sqlx::query(delete).bind(keys).execute(c).await.map(drop))?;
         reach(Point::TrashForgotten)?;
         Ok(())
+    }
+}
+
+impl Batch for ForgetTrash {
+    const KIND: Kind = Kind::Trash;
+
+    fn size(&self, (): &()) -> usize {
+        self.keys.len()
     }
 }

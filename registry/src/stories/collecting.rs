@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use shared::digest::Digest;
 use tokio_util::sync::CancellationToken;
 
-use super::stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow};
+use super::{
+    batches::hold_nobody_up,
+    stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow},
+};
 use crate::{
     content::{
         Error, Lives, Promise, TagLimits,
@@ -306,9 +309,10 @@ async fn many_links_go_in_batches_that_hold_nobody_up(stage: &mut Stage) {
     let collector = collector(stage, Settings::default());
     let swept = collector.sweep(&CancellationToken::new()).await.unwrap();
     assert_eq!(swept.links, 5000);
-    // 50 ms are the promise; machines that run tests are busy with other things, too.
-    let longest = collector.counted().longest;
-    assert!(longest > Duration::ZERO && longest < Duration::from_millis(500), "{longest:?}");
+    let timings = collector.timings();
+    let (_, spread) = timings.iter().find(|(operation, _)| *operation == "collect_links").unwrap();
+    assert!(spread.count >= 5000 / 128, "{spread:?}");
+    hold_nobody_up(&timings);
     assert!(stage.holds("acme/web", &kept).await);
     assert_eq!(stage.count("SELECT count(*) FROM trash").await, 5000);
     assert_eq!(stage.count("SELECT CAST(sum(used) AS BIGINT) FROM usage").await, 4);

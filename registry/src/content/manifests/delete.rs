@@ -18,7 +18,7 @@ use crate::{
         RepositoryId,
         events::{self, Event},
         immutable::Written,
-        manifests::{self, Affected, Deletion, LockedToPurge, ManifestId},
+        manifests::{self, Affected, Deletion, LockedToPurge, ManifestId, Rest},
         repositories,
         tags::{self, Move},
     },
@@ -68,7 +68,7 @@ impl Delete {
         if self.request.undelete_window.is_zero() {
             let found = manifests::id(tx, repository, &self.request.digest).await?;
             let id = found.ok_or_else(|| Failure::Refused(unknown()))?;
-            let locked = manifests::lock_to_purge(tx, id).await?.filter(|locked| !locked.deleted);
+            let locked = manifests::lock_to_purge(tx, id, manifests::STEP).await?.filter(|locked| !locked.deleted);
             return locked.map(|locked| Locked::Purge(id, locked)).ok_or_else(|| Failure::Refused(unknown()));
         }
         let affected = Affected { digests: vec![self.request.digest], ..Affected::default() };
@@ -79,11 +79,12 @@ impl Delete {
 }
 
 impl Operation for Delete {
-    type Output = Deleted;
+    /// What it took away, and the manifest if not all of it is purged.
+    type Output = (Deleted, Option<ManifestId>);
     type Refusal = Error;
     const NAME: &'static str = "delete_manifest";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Deleted, Failure<Error>> {
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Self::Output, Failure<Error>> {
         let DeleteManifest { repository: name, digest, condition, limits, actor, .. } = &self.request;
         let Some((repository, immutable)) = repositories::lock_with_rules(tx, name).await? else {
             return Err(Failure::Refused(Error::ManifestUnknown { reference: Reference::Digest(*digest) }));
@@ -102,19 +103,20 @@ impl Operation for Delete {
         }
         reach(Point::ManifestUntagged)?;
         let tags: Vec<Tag> = carried.into_iter().map(|(tag, _)| tag).collect();
-        match &locked {
+        let rest = match &locked {
             Locked::Purge(_, locked) => manifests::purge(tx, locked, self.grace).await?,
             Locked::Hide(id) => {
                 let until = tx.now() + self.request.undelete_window;
                 manifests::delete(tx, *id, &Deletion { until, actor, tags: &tags }).await?;
+                Rest::Nothing
             }
-        }
+        };
         reach(Point::ManifestHidden)?;
         events::record(tx, &Event::ManifestDeleted { repository: name, digest, tags: &tags, actor }).await?;
-        Ok(Deleted { tags })
+        Ok((Deleted { tags }, (rest == Rest::More).then_some(id)))
     }
 
-    fn committed(&self, deleted: &Deleted) {
+    fn committed(&self, (deleted, _): &Self::Output) {
         let tags = deleted.tags.iter().cloned().map(Reference::Tag);
         self.remembered.forget(&self.request.repository, tags.chain([Reference::Digest(self.request.digest)]));
     }

@@ -175,6 +175,10 @@ impl Put {
         };
         if held.deleted {
             manifests::revive(tx, held.id).await?;
+            if held.stripped {
+                let (blobs, children) = (references::blobs(&self.manifest), references::children(&self.manifest));
+                manifests::name(tx, locked.repository.id, held.id, &self.new_manifest(&blobs, &children)).await?;
+            }
             reach(Point::ManifestRevived)?;
         } else {
             manifests::touch(tx, held.id).await?;
@@ -183,7 +187,12 @@ impl Put {
     }
 
     async fn insert(&self, tx: &mut Transaction<'_>, locked: &Locked) -> Result<ManifestId, Failure<Error>> {
-        let new = NewManifest {
+        let (blobs, children) = (references::blobs(&self.manifest), references::children(&self.manifest));
+        Ok(manifests::insert(tx, locked.repository.id, &self.new_manifest(&blobs, &children)).await?)
+    }
+
+    fn new_manifest<'a>(&'a self, blobs: &'a [Digest], children: &'a [Digest]) -> NewManifest<'a> {
+        NewManifest {
             digest: &self.digest,
             media_type: self.manifest.media_type.as_str(),
             artifact_type: self.manifest.artifact_type.as_deref(),
@@ -191,10 +200,9 @@ impl Put {
             annotations: self.manifest.annotations.as_deref(),
             expires_after: self.manifest.expires_after.as_deref(),
             payload: &self.request.payload,
-            blobs: &references::blobs(&self.manifest),
-            children: &references::children(&self.manifest),
-        };
-        Ok(manifests::insert(tx, locked.repository.id, &new).await?)
+            blobs,
+            children,
+        }
     }
 
     /// Moves the tags that do not point at the manifest yet, and says which they were.

@@ -15,7 +15,7 @@ use crate::{
         manifest::MediaType,
         tags::{DeleteTag, Denial},
     },
-    metadata::manifests::{Due, MANIFEST_GRACE, Purge, purgeable},
+    metadata::manifests::{Due, MANIFEST_GRACE, purge_whole, purgeable},
 };
 
 mod concurrency;
@@ -79,9 +79,8 @@ impl Fixture {
         drop(reader);
         let mut purged = 0;
         for manifest in ids {
-            let remembered = self.content.metadata.manifests().clone();
-            let purge = Purge { manifest, due, grace: MANIFEST_GRACE, remembered };
-            purged += usize::from(self.content.metadata.write(purge).await.unwrap().is_some());
+            let whole = purge_whole(&self.content.metadata, manifest, due, MANIFEST_GRACE).await.unwrap();
+            purged += usize::from(whole.is_some());
         }
         purged
     }

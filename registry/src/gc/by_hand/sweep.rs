@@ -2,12 +2,12 @@
 
 use super::{Event, Mode, Run};
 use crate::{
-    failpoints::{Point, reach},
-    gc::{Error, Of, pace::Pace, repositories::Progress},
+    gc::{Error, Of, repositories::Progress},
     metadata::{
         BlobId, RepositoryId,
         links::collect::{self, Collected, LinkDue},
-        manifests::{Due, Purge},
+        manifests::{Due, purge_whole},
+        pace::Kind,
         repositories::deletion::RepositoryDue,
         survey::{self, ManifestFound, Surveyed},
     },
@@ -23,6 +23,7 @@ impl Run<'_> {
                 Ok(()) | Err(Error::BackupRuns | Error::Store(_)) => {}
                 Err(error) => return Err(error),
             }
+            self.collector.in_batches(Of::Events, self.stop).await?;
             self.collector.in_batches(Of::Uploads, self.stop).await?;
         }
         let mut behind = RepositoryId(0);
@@ -63,10 +64,10 @@ impl Run<'_> {
     /// Purges a deleted repository with everything in it, and answers its bytes.
     async fn sweep_condemned(&mut self, repository: &Surveyed) -> Result<u64, Error> {
         let due = if self.taking().deleted { RepositoryDue::AtOnce } else { RepositoryDue::AfterWindow };
-        let (mut freed, mut pace) = (0, Pace::new());
+        let mut freed = 0;
         loop {
             self.check()?;
-            match self.collector.purge_step(repository.repository.id, due, &mut pace).await? {
+            match self.collector.purge_step(repository.repository.id, due).await? {
                 Progress::Goes(step) => {
                     self.totals.manifests += step.manifests;
                     freed += step.bytes;
@@ -106,25 +107,24 @@ impl Run<'_> {
             (true, false) => Due::AfterWindow,
             (false, _) => Due::Untagged,
         };
-        let remembered = self.collector.metadata.manifests().clone();
-        let purge = Purge { manifest: found.id, due, grace: self.collector.settings.grace, remembered };
-        let purged = self.collector.metadata.write(purge).await?.is_some();
-        reach(Point::PurgeCommitted)?;
+        let grace = self.collector.settings.grace;
+        let purged = purge_whole(&self.collector.metadata, found.id, due, grace).await?.is_some();
         self.collector.counts.removed(Of::Manifests, usize::from(purged));
         Ok(purged)
     }
 
     async fn sweep_links(&mut self, repository: &Surveyed) -> Result<u64, Error> {
-        let (mut behind, mut freed, mut pace) = (BlobId(0), 0, Pace::new());
+        let (mut behind, mut freed) = (BlobId(0), 0);
         loop {
             self.check()?;
             let (id, now) = (repository.repository.id, self.collector.clock.now());
+            let most = self.collector.metadata.paces().batch(Kind::Links);
             let mut reader = self.collector.metadata.read().await?;
-            let loose = collect::unpromised(&mut reader, id, behind, now, pace.batch()).await?;
+            let loose = collect::unpromised(&mut reader, id, behind, now, most).await?;
             drop(reader);
             let Some(last) = loose.last() else { return Ok(freed) };
             behind = last.blob;
-            for (loose, collected) in self.collector.collect_loose(loose, LinkDue::Unpromised, &mut pace).await? {
+            for (loose, collected) in self.collector.collect_loose(loose, LinkDue::Unpromised).await? {
                 if let Collected::Gone { size, last } = collected {
                     freed += size;
                     self.collector.counts.removed(Of::Links, 1);

@@ -73,7 +73,8 @@ fn references(whole: &Whole, named: &Named) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (named, recorded, reference) in pairs {
         let recorded: BTreeSet<&String> = recorded.iter().collect();
-        let unrecorded = named.difference(&recorded).map(|digest| of(whole, digest, reference));
+        let unrecorded = named.difference(&recorded).filter(|_| !whole.stripped);
+        let unrecorded = unrecorded.map(|digest| of(whole, digest, reference));
         faults.extend(unrecorded.map(Fault::ReferenceUnrecorded));
         let unfounded = recorded.difference(&named).map(|digest| of(whole, digest, reference));
         faults.extend(unfounded.map(Fault::ReferenceUnfounded));

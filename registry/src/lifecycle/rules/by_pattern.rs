@@ -17,7 +17,7 @@ use super::{
     document::{InvalidRules, Wrong},
     everything::{Selection, are_everything},
     ground::PAGE,
-    removal::{BATCH, Wanted, take_away},
+    removal::{self, Wanted, take_away},
 };
 use crate::{
     failpoints::{Point, reach},
@@ -25,6 +25,7 @@ use crate::{
         RepositoryId,
         immutable::{Immutable, Rule},
         manifests::Remembered,
+        pace::{Batch, Kind},
         repositories,
         rules::pages::{self, RepositoryFound, TagRange},
     },
@@ -212,7 +213,8 @@ impl Expiry {
                     actor: order.actor.clone(),
                 })
                 .collect();
-            for batch in wanted.chunks(BATCH) {
+            let mut rest = wanted.as_slice();
+            while let Some(batch) = removal::next(&mut rest, self.metadata()) {
                 self.delete_batch(repository, batch, (order.mode, immutable), &mut tally).await?;
             }
         }
@@ -241,7 +243,7 @@ impl Expiry {
             grace: self.0.settings.grace,
             remembered: self.metadata().manifests().clone(),
         };
-        let gone = self.metadata().write(delete).await?;
+        let gone = self.metadata().collect(delete).await?;
         reach(Point::TagsDeleted)?;
         tally.deleted += gone.len() as u64;
         for Wanted { tag, .. } in batch.iter().filter(|wanted| !gone.contains(&wanted.tag)) {
@@ -282,6 +284,14 @@ impl Operation for DeleteTags {
 
     fn committed(&self, gone: &Vec<Tag>) {
         self.remembered.forget(&self.repository.1, gone.iter().cloned().map(Reference::Tag));
+    }
+}
+
+impl Batch for DeleteTags {
+    const KIND: Kind = Kind::Tags;
+
+    fn size(&self, _: &Vec<Tag>) -> usize {
+        self.wanted.len()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         RepositoryId,
         events::{self, Event},
         manifests::{self, Affected, Deletion, Remembered},
+        pace::{Batch, Kind},
         repositories,
         rules::{
             LooseFacts,
@@ -78,6 +79,14 @@ impl Operation for ExpireTags {
     }
 }
 
+impl Batch for ExpireTags {
+    const KIND: Kind = Kind::Tags;
+
+    fn size(&self, _: &Expired) -> usize {
+        self.wanted.len()
+    }
+}
+
 /// Deletes one manifest that nothing holds, as a person would: it can come back as long as the undelete window is open.
 pub(super) struct ExpireLoose {
     pub(super) step: Step,
@@ -116,11 +125,22 @@ impl Operation for ExpireLoose {
     }
 }
 
+/// Of what one manifest names it takes as much as any [`manifests::STEP`].
+impl Batch for ExpireLoose {
+    const KIND: Kind = Kind::References;
+
+    fn size(&self, _: &(Progress, bool)) -> usize {
+        0
+    }
+}
+
 impl ExpireLoose {
     async fn delete(&self, tx: &mut Transaction<'_>, repository: RepositoryId) -> Result<bool, sqlx::Error> {
         let LooseFacts { manifest, digest, expires_at, .. } = &self.manifest;
         let purging = if self.undelete.is_zero() {
-            let Some(locked) = manifests::lock_to_purge(tx, *manifest).await? else { return Ok(false) };
+            let Some(locked) = manifests::lock_to_purge(tx, *manifest, manifests::STEP).await? else {
+                return Ok(false);
+            };
             Some(locked)
         } else {
             let affected = Affected { ids: vec![*manifest], ..Affected::default() };
@@ -132,7 +152,8 @@ impl ExpireLoose {
             return Ok(false);
         }
         match purging {
-            Some(locked) => manifests::purge(tx, &locked, self.grace).await?,
+            // What is too large for one step is due from now on, and the collector goes on.
+            Some(locked) => drop(manifests::purge(tx, &locked, self.grace).await?),
             None => {
                 let deletion = Deletion { until: tx.now() + self.undelete, actor: &self.actor, tags: &[] };
                 manifests::delete(tx, *manifest, &deletion).await?;

@@ -11,16 +11,14 @@ use sqlx::Error;
 use crate::{
     failpoints::{Point, reach},
     metadata::{
-        RepositoryId,
+        Metadata, RepositoryId,
         events::{self, Event},
         immutable::Written,
         manifests::{self, Affected},
+        pace::Kind,
         tags::{self, Removal, State, Target},
     },
 };
-
-/// How many tags go in one operation: a few milliseconds, and as many locks on PostgreSQL.
-pub(super) const BATCH: usize = 100;
 
 /// A tag that is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +30,14 @@ pub(super) struct Wanted {
     pub(super) pushed_at: Timestamp,
     /// Who is written into history and event.
     pub(super) actor: String,
+}
+
+/// The next of some tags to go in one operation.
+pub(super) fn next<'w>(rest: &mut &'w [Wanted], metadata: &Metadata) -> Option<&'w [Wanted]> {
+    let most = usize::try_from(metadata.paces().batch(Kind::Tags)).unwrap_or(1);
+    let (batch, later) = rest.split_at(most.min(rest.len()));
+    *rest = later;
+    (!batch.is_empty()).then_some(batch)
 }
 
 /// Takes away those tags of a locked repository that were neither moved nor pushed again since they were looked at and that may go, in the order of locks that everybody

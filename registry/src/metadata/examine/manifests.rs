@@ -35,6 +35,8 @@ pub struct Whole {
     pub recorded: [Option<String>; 3],
     /// Whether no reader sees it any more.
     pub deleted: bool,
+    /// Whether its purge has begun, or that of its repository: then it names less than its payload says.
+    pub stripped: bool,
     /// The bytes as pushed.
     pub payload: Option<Vec<u8>>,
     /// The blobs that rows say it names,
@@ -49,7 +51,9 @@ macro_rules! whole {
     ($list:literal) => {
         concat!(
             "SELECT m.repository_id, coalesce(r.name, '') AS name, m.digest, m.media_type, m.size, m.subject_digest, m.artifact_type, m.annotations, \
-             m.deleted_at IS NOT NULL AS deleted, p.payload, (SELECT ",
+             m.deleted_at IS NOT NULL AS deleted, coalesce(m.expires_at < m.deleted_at, false) OR ",
+            purged!(),
+            " AS stripped, p.payload, (SELECT ",
             $list,
             " FROM manifest_blob n WHERE n.manifest_id = m.id) AS blobs, (SELECT ",
             $list,
@@ -78,6 +82,7 @@ struct Columns {
     artifact_type: Option<String>,
     annotations: Option<String>,
     deleted: bool,
+    stripped: bool,
     payload: Option<Vec<u8>>,
     blobs: String,
     missing: String,
@@ -102,6 +107,7 @@ pub async fn whole(reader: &mut Reader, manifest: ManifestId) -> Result<Option<W
             size: parse_bytes(row.size),
             recorded: [row.subject_digest, row.artifact_type, row.annotations],
             deleted: row.deleted,
+            stripped: row.stripped,
             payload: row.payload,
             blobs: parse_json(&row.blobs)?,
             missing: parse_json(&row.missing)?,

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    time::{Duration, Instant},
 };
 
 use shared::{
@@ -23,6 +22,7 @@ use crate::{
     metadata::{
         BlobId, NamespaceId, RepositoryId,
         blobs::HotBlobs,
+        pace::{Batch, Kind},
         parse_bytes, parse_digest,
         repositories::Repository,
         trash::{self, Place},
@@ -131,15 +131,6 @@ pub enum Collected {
     Left,
 }
 
-/// What a batch did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// What became of each link, in the order in which they were given.
-    pub collected: Vec<Collected>,
-    /// How long its transaction held locks.
-    pub took: Duration,
-}
-
 /// Collects links that are still due and that no kept manifest of their repository names.
 #[derive(Debug)]
 pub struct CollectLinks {
@@ -155,12 +146,12 @@ pub struct CollectLinks {
 type Pair = (RepositoryId, BlobId);
 
 impl Operation for CollectLinks {
-    type Output = Batch;
+    /// What became of each link, in the order in which they were given.
+    type Output = Vec<Collected>;
     type Refusal = Infallible;
     const NAME: &'static str = "collect_links";
 
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Batch, Failure<Infallible>> {
-        let begun = Instant::now();
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Vec<Collected>, Failure<Infallible>> {
         let sizes = self.lock(tx).await?;
         reach(Point::LinksLocked)?;
         let locked: BTreeSet<Pair> = sizes.keys().copied().collect();
@@ -177,15 +168,23 @@ impl Operation for CollectLinks {
                 (false, false) => Collected::Left,
             }
         };
-        Ok(Batch { collected: self.loose.iter().map(became).collect(), took: begun.elapsed() })
+        Ok(self.loose.iter().map(became).collect())
     }
 
-    fn committed(&self, batch: &Batch) {
-        for (loose, collected) in self.loose.iter().zip(&batch.collected) {
+    fn committed(&self, collected: &Vec<Collected>) {
+        for (loose, collected) in self.loose.iter().zip(collected) {
             if matches!(collected, Collected::Gone { .. }) {
                 self.hot.forget(&(loose.name.clone(), loose.digest));
             }
         }
+    }
+}
+
+impl Batch for CollectLinks {
+    const KIND: Kind = Kind::Links;
+
+    fn size(&self, _: &Vec<Collected>) -> usize {
+        self.loose.len()
     }
 }
 

@@ -67,7 +67,8 @@ pub async fn insert(
     Ok(id)
 }
 
-/// Gives a deleted manifest back to its readers. It names what it named: the bytes and their media type are the same.
+/// Gives a deleted manifest back to its readers. It names what it named, for the bytes and their media type are the same; where its purge had begun, that
+/// is to be [written](name) again.
 ///
 /// # Errors
 /// What the database says.
@@ -88,7 +89,11 @@ pub async fn touch(tx: &mut Transaction<'_>, id: ManifestId) -> Result<(), Error
     on!(tx, c => sqlx::query(sql).bind(id).bind(now).bind(now - TOUCH_AFTER).execute(c).await.map(drop))
 }
 
-async fn name(
+/// Writes what a manifest names, as far as it is not there.
+///
+/// # Errors
+/// What the database says.
+pub async fn name(
     tx: &mut Transaction<'_>,
     repository: RepositoryId,
     id: ManifestId,
@@ -96,14 +101,16 @@ async fn name(
 ) -> Result<(), Error> {
     let (blobs, children) = match tx.dialect() {
         Dialect::Sqlite => (
-            "INSERT INTO manifest_blob (repository_id, digest, manifest_id) SELECT $1, value, $2 FROM json_each($3)",
-            "INSERT INTO manifest_child (repository_id, digest, manifest_id) SELECT $1, value, $2 FROM json_each($3)",
+            "INSERT INTO manifest_blob (repository_id, digest, manifest_id) SELECT $1, value, $2 FROM json_each($3)
+                 WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO manifest_child (repository_id, digest, manifest_id) SELECT $1, value, $2 FROM json_each($3)
+                 WHERE true ON CONFLICT DO NOTHING",
         ),
         Dialect::Postgres => (
             "INSERT INTO manifest_blob (repository_id, digest, manifest_id)
-             SELECT $1, value, $2 FROM json_array_elements_text($3::json) AS value",
+             SELECT $1, value, $2 FROM json_array_elements_text($3::json) AS value ON CONFLICT DO NOTHING",
             "INSERT INTO manifest_child (repository_id, digest, manifest_id)
-             SELECT $1, value, $2 FROM json_array_elements_text($3::json) AS value",
+             SELECT $1, value, $2 FROM json_array_elements_text($3::json) AS value ON CONFLICT DO NOTHING",
         ),
     };
     for (sql, digests) in [(blobs, manifest.blobs), (children, manifest.children)] {

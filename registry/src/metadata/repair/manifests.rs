@@ -138,7 +138,7 @@ pub(super) async fn settle(
     manifest: ManifestId,
     until: Timestamp,
 ) -> Result<Option<&'static str>, Error> {
-    let Some(locked) = manifests::lock_to_purge(tx, manifest).await? else { return Ok(None) };
+    let Some(locked) = manifests::lock_to_purge(tx, manifest, manifests::STEP).await? else { return Ok(None) };
     manifests::settle(tx, &[manifest], until).await?;
     if locked.deleted {
         let update = "UPDATE manifest SET expires_at = $2 WHERE id = $1 AND expires_at IS NULL";

@@ -21,7 +21,9 @@ use crate::{
     metadata::{
         NamespaceId, RepositoryId,
         immutable::{Held, Written},
-        json_list, locking, parse_bytes, parse_digest,
+        json_list, locking,
+        pace::{Batch, Kind},
+        parse_bytes, parse_digest,
         quotas::Exceeded,
         uploads::UploadId,
         usage,
@@ -176,9 +178,8 @@ pub async fn purgeable(
 const PURGEABLE: &str = "SELECT expires_at, id FROM repository WHERE deleted_at IS NOT NULL AND expires_at <= $1 \
                          AND (expires_at, id) > ($2, $3) ORDER BY expires_at, id LIMIT $4";
 
-/// How many bytes of payloads go with one step at most, but for a manifest alone. What a manifest names are rows that fall with it, up to 10,000, and each
-/// is a digest that takes 71 bytes of the payload or more: so this is fewer than 2,000 of them, and nobody has to count.
-const PAYLOADS: i64 = 128 * 1024;
+/// How many bytes of payloads go with one step at most, but for a manifest alone: the database walks through every page of one to free it.
+const PAYLOADS: i64 = 1024 * 1024;
 
 /// One step of the purge of a deleted repository: some of its tags, histories or manifests, or at last its row. Links are collected between them.
 #[derive(Debug)]
@@ -196,7 +197,9 @@ pub struct PurgeRepository {
 pub enum Step {
     /// Rows were removed; there may be others.
     Removed {
-        /// How many of them were manifests,
+        /// How many,
+        rows: u64,
+        /// how many of them were manifests,
         manifests: u64,
         /// and their bytes.
         bytes: u64,
@@ -221,15 +224,16 @@ impl Operation for PurgeRepository {
         on!(tx, c => sqlx::query(sql).bind(repository.id).execute(c).await.map(drop))?;
         reach(Point::RepositoryCondemned)?;
         for sql in NAMED {
-            if self.remove_named(tx, sql).await? > 0 {
-                return Ok(Step::Removed { manifests: 0, bytes: 0 });
+            let rows = self.remove_named(tx, sql).await?;
+            if rows > 0 {
+                return Ok(Step::Removed { rows, manifests: 0, bytes: 0 });
             }
         }
-        let (manifests, bytes) = self.remove_manifests(tx).await?;
-        if manifests > 0 {
+        if let Some((references, sizes)) = self.remove_manifests(tx).await? {
             reach(Point::RepositoryEmptied)?;
+            let (manifests, bytes) = (sizes.len() as u64, sizes.iter().sum());
             usage::relieve(tx, repository.namespace, bytes).await?;
-            return Ok(Step::Removed { manifests, bytes: parse_bytes(bytes) });
+            return Ok(Step::Removed { rows: references + manifests, manifests, bytes: parse_bytes(bytes) });
         }
         expire_uploads(tx, repository.id).await?;
         if !self.remove_row(tx).await? {
@@ -268,26 +272,27 @@ impl PurgeRepository {
         })
     }
 
-    /// Removes manifests with their payloads and what they name; how many, and their bytes. A collector may be purging one of them.
-    async fn remove_manifests(&self, tx: &mut Transaction<'_>) -> Result<(u64, i64), Error> {
+    /// Removes what manifests name, and those of which nothing else is left, with their payloads: how many references, and the sizes of the manifests. `None`
+    /// where there is no manifest. They are locked first: a collector may be purging one of them.
+    async fn remove_manifests(&self, tx: &mut Transaction<'_>) -> Result<Option<(u64, Vec<i64>)>, Error> {
         let lock =
             locking!(tx, "SELECT id, size FROM manifest WHERE repository_id = $1 ORDER BY id LIMIT $2", "FOR UPDATE");
         let found: Vec<(i64, i64)> =
             on!(tx, c => sqlx::query_as(lock).bind(self.repository).bind(self.batch).fetch_all(c).await)?;
         if found.is_empty() {
-            return Ok((0, 0));
+            return Ok(None);
         }
         let ids = json_list(for_one_step(found));
-        let sql = match tx.dialect() {
-            Dialect::Sqlite => {
-                "DELETE FROM manifest WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) RETURNING size"
-            }
-            Dialect::Postgres => {
-                "DELETE FROM manifest WHERE id = ANY(ARRAY(SELECT json_array_elements_text($1::json)::bigint)) RETURNING size"
-            }
-        };
-        let sizes: Vec<(i64,)> = on!(tx, c => sqlx::query_as(sql).bind(ids).fetch_all(c).await)?;
-        Ok((sizes.len() as u64, sizes.iter().map(|(size,)| size).sum()))
+        let mut references = 0;
+        for sql in names(tx.dialect()) {
+            let left = self.batch - references;
+            references += on!(tx, c => {
+                let query = sqlx::query(sql).bind(&ids).bind(left);
+                query.execute(c).await.map(|done| done.rows_affected().cast_signed())
+            })?;
+        }
+        let sizes = if references < self.batch { erase(tx, ids).await? } else { Vec::new() };
+        Ok(Some((references.cast_unsigned(), sizes)))
     }
 
     async fn remove_row(&self, tx: &mut Transaction<'_>) -> Result<bool, Error> {
@@ -298,6 +303,49 @@ impl PurgeRepository {
         })?;
         Ok(gone > 0)
     }
+}
+
+impl Batch for PurgeRepository {
+    const KIND: Kind = Kind::Repositories;
+
+    fn size(&self, step: &Step) -> usize {
+        match step {
+            Step::Removed { rows, .. } => *rows as usize,
+            Step::Emptied | Step::Gone | Step::Left => 0,
+        }
+    }
+}
+
+/// Statements that remove what some manifests name, a bounded number of rows each.
+const fn names(dialect: Dialect) -> [&'static str; 2] {
+    match dialect {
+        Dialect::Sqlite => [
+            "DELETE FROM manifest_blob WHERE (repository_id, digest, manifest_id) IN (SELECT repository_id, digest, manifest_id
+                 FROM manifest_blob WHERE manifest_id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) LIMIT $2)",
+            "DELETE FROM manifest_child WHERE (repository_id, digest, manifest_id) IN (SELECT repository_id, digest, manifest_id
+                 FROM manifest_child WHERE manifest_id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) LIMIT $2)",
+        ],
+        Dialect::Postgres => [
+            "DELETE FROM manifest_blob WHERE ctid = ANY(ARRAY(SELECT ctid FROM manifest_blob
+                 WHERE manifest_id = ANY(ARRAY(SELECT json_array_elements_text($1::json)::bigint)) LIMIT $2))",
+            "DELETE FROM manifest_child WHERE ctid = ANY(ARRAY(SELECT ctid FROM manifest_child
+                 WHERE manifest_id = ANY(ARRAY(SELECT json_array_elements_text($1::json)::bigint)) LIMIT $2))",
+        ],
+    }
+}
+
+/// Removes locked manifests that name nothing any more; their sizes.
+async fn erase(tx: &mut Transaction<'_>, ids: String) -> Result<Vec<i64>, Error> {
+    let sql = match tx.dialect() {
+        Dialect::Sqlite => {
+            "DELETE FROM manifest WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1)) RETURNING size"
+        }
+        Dialect::Postgres => {
+            "DELETE FROM manifest WHERE id = ANY(ARRAY(SELECT json_array_elements_text($1::json)::bigint)) RETURNING size"
+        }
+    };
+    let sizes: Vec<(i64,)> = on!(tx, c => sqlx::query_as(sql).bind(ids).fetch_all(c).await)?;
+    Ok(sizes.into_iter().map(|(size,)| size).collect())
 }
 
 /// Those of some manifests, each with its size, that go with one step: the first, and as many behind it as fit.

@@ -13,6 +13,7 @@ use crate::{
     failpoints::{Point, reach},
     metadata::{
         NamespaceId, json_list,
+        pace::{Batch, Kind},
         trash::{self, Place},
         usage,
     },
@@ -112,6 +113,14 @@ impl Operation for ExpireUploads {
             usage::release(tx, namespace, reserved).await?;
         }
         Ok(places.len())
+    }
+}
+
+impl Batch for ExpireUploads {
+    const KIND: Kind = Kind::Uploads;
+
+    fn size(&self, _: &usize) -> usize {
+        self.ids.len()
     }
 }
 

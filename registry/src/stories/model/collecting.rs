@@ -12,7 +12,7 @@ use crate::{
     metadata::{
         BlobId,
         links::collect::{self, CollectLinks, LinkDue, Loose},
-        manifests::{Due, ManifestId, Purge},
+        manifests::{Due, ManifestId, Purge, Purging},
         repositories::Repository,
     },
 };
@@ -29,8 +29,21 @@ impl Walk<'_> {
         .unwrap();
         drop(reader);
         let Some((manifest,)) = found else { return false };
+        self.purge_in_steps(manifest, due).await
+    }
+
+    /// What the model takes for one step, one reference at a time: whatever it comes to in between, at last it is the same.
+    async fn purge_in_steps(&self, manifest: ManifestId, mut due: Due) -> bool {
+        let metadata = &self.stage.content.metadata;
         let (grace, remembered) = (ticks(self.scenario.rules.lives.grace), metadata.manifests().clone());
-        metadata.write(Purge { manifest, due, grace, remembered }).await.unwrap().is_some()
+        loop {
+            let purge = Purge { manifest, due, grace, most: 1, remembered: remembered.clone() };
+            match metadata.write(purge).await.unwrap() {
+                (Purging::Left, _) => return false,
+                (Purging::Begun(_), _) => due = Due::AfterWindow,
+                (Purging::Gone(_), _) => return true,
+            }
+        }
     }
 
     /// A link is collected as if it had just been listed, whether it would be or not: lists grow old.
@@ -59,7 +72,7 @@ impl Walk<'_> {
         same("a list of links", is_due, is_listed)?;
         let loose = Loose { repository: Repository { id, namespace }, name, blob, digest: self.digest(digest) };
         let collect = CollectLinks { loose: vec![loose], due, hot: metadata.blobs().clone() };
-        let collected = metadata.write(collect).await.unwrap().collected;
+        let collected = metadata.write(collect).await.unwrap();
         let expected = match due {
             LinkDue::Expired => rows.collect_link(&self.scenario.rules, repository, digest),
             LinkDue::Unpromised | LinkDue::Condemned => rows.collect_by_hand(&self.scenario.rules, repository, digest),

@@ -13,7 +13,7 @@ use crate::{
         evaluate::{Effective, Ranks},
         expire::{ExpireLoose, ExpireTags, Step},
         ground::{Ranking, check, own_rules},
-        removal::{BATCH, Wanted},
+        removal::{self, Wanted},
         rule::Rule,
     },
     metadata::{
@@ -116,7 +116,8 @@ impl Run {
         let going: Vec<Wanted> = page.iter().filter_map(goes).collect();
         let going = self.among_shown(repository, going).await?;
         self.progress.looked += page.len() as u64;
-        for batch in going.chunks(BATCH) {
+        let mut rest = going.as_slice();
+        while let Some(batch) = removal::next(&mut rest, self.expiry.metadata()) {
             self.progress.at = batch.last().map(|last| at(repository, &last.tag));
             self.expire(repository, batch).await?;
         }
@@ -136,7 +137,7 @@ impl Run {
             remembered: self.expiry.metadata().manifests().clone(),
         };
         let (expired, moved) = (self.progress.expired, self.progress.moved);
-        self.progress = self.expiry.metadata().write(expire).await?.progress;
+        self.progress = self.expiry.metadata().collect(expire).await?.progress;
         reach(Point::TagsExpired)?;
         self.noted = self.expiry.0.clock.now();
         self.expiry.0.counts.tags(self.progress.expired - expired, self.progress.moved - moved);
@@ -183,7 +184,7 @@ impl Run {
             grace: settings.grace,
             remembered: self.expiry.metadata().manifests().clone(),
         };
-        let (progress, gone) = self.expiry.metadata().write(expire).await?;
+        let (progress, gone) = self.expiry.metadata().collect(expire).await?;
         reach(Point::LooseExpired)?;
         self.progress = progress;
         self.noted = self.expiry.0.clock.now();
