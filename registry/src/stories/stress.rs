@@ -1,6 +1,9 @@
 //! Eight pushers with overlapping layers, taggers, deleters, pullers, two who run lifecycle rules, and four collectors with next to no grace, all at once for
 //! a while. Everything that is pulled meanwhile comes complete, and afterwards the disk holds what the tables speak of and not a byte more.
 //!
+//! A day passes in two seconds: so promises end while their pushers are at it, and scheduled sweeps meet links whose time has come, uploads that nobody came
+//! back for and events that are a week old. How long a promise runs is no setting, neither here nor for an operator: it has to outlast the slowest push.
+//!
 //! `PORTREEVE_STRESS_SECONDS` says for how long; without it long enough to notice what is broken.
 
 use std::{
@@ -8,16 +11,22 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::announce;
 use serde_json::{Value, json};
-use shared::{digest::Digest, reference::Reference, repository::RepositoryName};
+use shared::{
+    clock::{Clock, Timestamp},
+    digest::Digest,
+    reference::Reference,
+    repository::RepositoryName,
+};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    batches::{hold_nobody_up, told},
     beside_each_other::Chance,
     stage::{Stage, chunk, digest, name, on_both, pusher},
 };
@@ -34,6 +43,7 @@ use crate::{
         doctor::{Depth, Doctor},
     },
     lifecycle::rules::{self, About, Document, Expiry, set::Confirmed},
+    metadata::links::PROMISE_LIFE,
     store::Store,
 };
 
@@ -45,8 +55,14 @@ const NAMESPACES: [&str; 2] = ["acme", "other"];
 const TAGS: [&str; 6] = ["latest", "v1", "v2", "pr-1", "pr-2", "pr-3"];
 const LAYERS: usize = 24;
 const LAYER_BYTES: usize = 16 * 1024;
-/// How long what nothing holds stays.
-const GRACE: Duration = Duration::from_millis(50);
+/// How much faster the stage's clock goes than that on the wall.
+const SPEED: u32 = 43_200;
+/// How often it is put ahead.
+const TICK: Duration = Duration::from_millis(10);
+/// How long what nothing holds stays: 50 ms on the wall.
+const GRACE: Duration = Duration::from_secs(36 * 60);
+/// For how long a promise holds whatever else happens: one of which less is left is made anew when it is asked for.
+const PROMISED: Duration = PROMISE_LIFE.checked_div(2).unwrap();
 /// What broke off is looked at again so often before it counts: the image may have been deleted and pushed again in between.
 const LOOKS: u32 = 20;
 const COLLECTED: Order =
@@ -56,6 +72,8 @@ const COLLECTED: Order =
 #[derive(Default)]
 struct Counts {
     pushes: AtomicU64,
+    /// Pushes that took longer than what they were promised.
+    late: AtomicU64,
     tags: AtomicU64,
     deletions: AtomicU64,
     pulls: AtomicU64,
@@ -74,6 +92,7 @@ fn one_more(counter: &AtomicU64) {
 #[derive(Clone)]
 struct Actor {
     content: Content,
+    clock: Clock,
     pusher: Pusher,
     counts: Arc<Counts>,
     stop: CancellationToken,
@@ -91,10 +110,11 @@ impl Actor {
             let layers: Vec<String> = (0..3).map(|_| layer(chance.below(LAYERS))).collect();
             let config = format!("config {}", chance.below(4));
             let manifest = image(&config, &layers.iter().map(String::as_str).collect::<Vec<_>>());
+            let asked = self.clock.now();
             for content in layers.iter().chain([&config]) {
                 self.bring(&repository, content).await;
             }
-            self.put(&repository, chance.of(&TAGS), &manifest).await;
+            self.put(&repository, chance.of(&TAGS), &manifest, asked).await;
             one_more(&self.counts.pushes);
         }
     }
@@ -111,12 +131,15 @@ impl Actor {
         }
     }
 
-    /// Everything that it names was promised a moment ago, so nothing can be missing.
-    async fn put(&self, repository: &RepositoryName, tagged: &str, manifest: &Value) {
+    /// Everything that it names was promised since it was first `asked` for, so nothing can be missing unless that is too long ago.
+    async fn put(&self, repository: &RepositoryName, tagged: &str, manifest: &Value, asked: Timestamp) {
         let put = push(repository.as_str(), tag(tagged), manifest);
         let put = PutManifest { pusher: self.pusher.clone(), ..put };
         match self.content.put_manifest(put).await {
             Ok(_) => {}
+            Err(Error::ManifestReferencesMissing { .. }) if self.clock.now() > asked + PROMISED => {
+                one_more(&self.counts.late);
+            }
             Err(Error::ManifestReferencesMissing { .. }) => one_more(&self.counts.violations),
             Err(error) => panic!("{error}"),
         }
@@ -128,8 +151,9 @@ impl Actor {
             let (repository, to) = (name(chance.of(&REPOSITORIES)), chance.of(&TAGS));
             if let Some(served) = self.look(&repository, tag(chance.of(&TAGS)).into()).await {
                 let manifest: Value = serde_json::from_slice(&served.payload).unwrap();
+                let asked = self.clock.now();
                 if self.all_promised(&repository, &manifest).await {
-                    self.put(&repository, to, &manifest).await;
+                    self.put(&repository, to, &manifest, asked).await;
                     one_more(&self.counts.tags);
                 }
             }
@@ -154,7 +178,7 @@ impl Actor {
                 let delete = DeleteTag { repository, tag: tagged, limits, actor, condition: None };
                 drop(self.content.delete_tag(delete).await);
             } else if let Some(served) = self.look(&repository, tagged.into()).await {
-                let undelete_window = Duration::from_millis(50 * chance.below(2) as u64);
+                let undelete_window = GRACE * chance.below(2) as u32;
                 let digest = served.digest;
                 let delete = DeleteManifest { repository, digest, limits, actor, undelete_window, condition: None };
                 drop(self.content.delete_manifest(delete).await);
@@ -259,7 +283,12 @@ async fn run_rules(expiry: Expiry, counts: Arc<Counts>, stop: CancellationToken)
     while !stop.is_cancelled() {
         for namespace in NAMESPACES.map(name) {
             let progress = match expiry.begin(&namespace, "ada", None).await {
-                Ok(run) => run.go(&CancellationToken::new()).await.unwrap(),
+                Ok(run) => match run.go(&CancellationToken::new()).await {
+                    Ok(progress) => progress,
+                    // Its lease lasts for a minute, and that is soon over here: the other one goes on.
+                    Err(rules::Error::Stopped) => continue,
+                    Err(error) => panic!("{error}"),
+                },
                 Err(rules::Error::Running { .. }) => continue,
                 Err(error) => panic!("{error}"),
             };
@@ -280,6 +309,15 @@ async fn examine(doctor: Doctor, counts: Arc<Counts>, stop: CancellationToken) {
     }
 }
 
+/// A clock that goes faster.
+async fn hurry(clock: Clock, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let begun = Instant::now();
+        sleep(TICK).await;
+        clock.advance(begun.elapsed() * (SPEED - 1));
+    }
+}
+
 async fn on_disk(stage: &Stage) -> u64 {
     stage.store.list(None, 100_000).await.unwrap().iter().map(|listed| listed.size).sum()
 }
@@ -291,10 +329,13 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     let (counts, stop, mut tasks) = (Arc::new(Counts::default()), CancellationToken::new(), JoinSet::new());
     let actor = |number: u64| Actor {
         content: stage.content.clone(),
+        clock: stage.clock.clone(),
         pusher: pusher(&format!("actor {number}")),
         counts: Arc::clone(&counts),
         stop: stop.clone(),
     };
+    let scheduled = [collector(stage), collector(stage)];
+    tasks.spawn(hurry(stage.clock.clone(), stop.clone()));
     for number in 0..PUSHERS {
         tasks.spawn(actor(number).push(Chance::seeded(number)));
     }
@@ -302,7 +343,7 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
         tasks.spawn(actor(number).tag(Chance::seeded(number)));
         tasks.spawn(actor(number + 10).delete(Chance::seeded(number + 10)));
         tasks.spawn(actor(number + 20).pull(Chance::seeded(number + 20)));
-        tasks.spawn(collector(stage).run(stop.clone()));
+        tasks.spawn(scheduled[number as usize - 10].clone().run(stop.clone()));
         tasks.spawn(collect_by_hand(collector(stage), Arc::clone(&counts), stop.clone()));
         tasks.spawn(run_rules(expiry.clone(), Arc::clone(&counts), stop.clone()));
     }
@@ -317,9 +358,17 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     collect(&collector(stage)).await;
     let after = on_disk(stage).await;
     let findings = stage.doctor().findings(Depth::Deep).await.unwrap();
-    tell(stage, &counts, left, (before, after), findings.len());
+    let swept: u64 = scheduled.iter().map(|collector| collector.counted().links).sum();
+    let timings = stage.content.metadata.paces().timings().now();
+    tell(
+        stage,
+        &counts,
+        &Ending { left, bytes: (before, after), findings: findings.len(), swept, took: told(&timings) },
+    );
     assert!(findings.is_empty(), "{findings:#?}");
     assert_eq!(counts.violations.load(Ordering::Relaxed), 0);
+    assert!(swept > 0, "no link has met its time");
+    hold_nobody_up(&timings);
     for done in [&counts.pulls, &counts.collections, &counts.expired, &counts.examinations] {
         assert!(done.load(Ordering::Relaxed) > 0, "everybody has had a turn");
     }
@@ -344,17 +393,33 @@ async fn every_image_is_complete(stage: &Stage, actor: &Actor) -> usize {
     complete
 }
 
-fn tell(stage: &Stage, counts: &Counts, left: usize, (before, after): (u64, u64), findings: usize) {
+/// What was seen at the end.
+struct Ending {
+    /// Images that were there,
+    left: usize,
+    /// bytes before and after the last collection,
+    bytes: (u64, u64),
+    /// what the doctor found,
+    findings: usize,
+    /// links that scheduled sweeps took,
+    swept: u64,
+    /// and how long transactions of collectors had taken.
+    took: String,
+}
+
+fn tell(stage: &Stage, counts: &Counts, ending: &Ending) {
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let [pushes, tags, deletions, pulls] = [&counts.pushes, &counts.tags, &counts.deletions, &counts.pulls].map(of);
+    let [pushes, late, tags, deletions, pulls] =
+        [&counts.pushes, &counts.late, &counts.tags, &counts.deletions, &counts.pulls].map(of);
     let [collections, runs, expired, examinations, violations] =
         [&counts.collections, &counts.runs, &counts.expired, &counts.examinations, &counts.violations].map(of);
     let operations = pushes + tags + deletions + pulls + collections + runs + examinations;
     let database = stage.content.metadata.dialect();
+    let Ending { left, bytes: (before, after), findings, swept, took } = ending;
     announce(&format!(
-        "garbage stress ({database:?}): {operations} operations: {pushes} pushes, {tags} tags, {deletions} deletions, {collections} collections by hand, \
-         {runs} runs of rules that took {expired} tags and manifests, {examinations} examinations without a finding; \
-         {pulls} pulls verified, {left} images left and verified, {violations} violations; {before} bytes before, {after} after, \
-         {findings} findings of the doctor at the end"
+        "garbage stress ({database:?}): {operations} operations: {pushes} pushes ({late} behind their promises), {tags} tags, {deletions} deletions, \
+         {collections} collections by hand, {swept} links by scheduled sweeps, {runs} runs of rules that took {expired} tags and manifests, \
+         {examinations} examinations without a finding; {pulls} pulls verified, {left} images left and verified, {violations} violations; \
+         {before} bytes before, {after} after, {findings} findings of the doctor at the end; {took}"
     ));
 }
