@@ -6,7 +6,7 @@ use shared::digest::Digest;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batches::hold_nobody_up,
+    batches::probed,
     stage::{Stage, ada, chunk, digest, name, on_both, pusher, slow},
 };
 use crate::{
@@ -307,12 +307,12 @@ async fn many_links_go_in_batches_that_hold_nobody_up(stage: &mut Stage) {
         .await;
     stage.tamper("UPDATE usage SET used = used + 5000").await;
     let collector = collector(stage, Settings::default());
-    let swept = collector.sweep(&CancellationToken::new()).await.unwrap();
-    assert_eq!(swept.links, 5000);
+    let (swept, probe) = probed(stage, collector.sweep(&CancellationToken::new())).await;
+    assert_eq!(swept.unwrap().links, 5000);
     let timings = collector.timings();
     let (_, spread) = timings.iter().find(|(operation, _)| *operation == "collect_links").unwrap();
     assert!(spread.count >= 5000 / 128, "{spread:?}");
-    hold_nobody_up(&timings);
+    probe.nobody_was_held_up(&timings);
     assert!(stage.holds("acme/web", &kept).await);
     assert_eq!(stage.count("SELECT count(*) FROM trash").await, 5000);
     assert_eq!(stage.count("SELECT CAST(sum(used) AS BIGINT) FROM usage").await, 4);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::digest::Digest;
 
 use super::{
-    batches::{hold_nobody_up, sweep},
+    batches::{probed, sweep},
     stage::{Stage, name, on_both},
 };
 use crate::{
@@ -107,7 +107,7 @@ async fn what_names_ten_thousand_goes_in_steps(stage: &mut Stage) {
     let at_once = begun.elapsed();
     let large = push_large(stage, "in steps").await;
     delete(stage, large).await;
-    let (swept, timings) = sweep(stage).await;
+    let ((swept, timings), probe) = probed(stage, sweep(stage)).await;
     assert_eq!(swept.manifests, 1);
     let (_, spread) = timings.iter().find(|(operation, _)| *operation == "purge_manifest").unwrap();
     announce(&format!(
@@ -119,7 +119,7 @@ async fn what_names_ten_thousand_goes_in_steps(stage: &mut Stage) {
     assert!(spread.count >= (MAX_DESCRIPTORS / 2_000) as u64, "{spread:?}");
     // On the same machine in the same minute, however busy it is.
     assert!(spread.sum / u32::try_from(spread.count).unwrap() < at_once / 3, "{spread:?}, at once {at_once:?}");
-    hold_nobody_up(&timings);
+    probe.nobody_was_held_up(&timings);
     assert_eq!((stage.count(NAMED).await, stage.count(HELD).await), (0, 0));
     rows_are_sound(stage).await;
 }

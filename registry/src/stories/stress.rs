@@ -26,7 +26,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batches::{hold_nobody_up, told},
+    batches::{Probe, told},
     beside_each_other::Chance,
     stage::{Stage, chunk, digest, name, on_both, pusher},
 };
@@ -336,6 +336,8 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     };
     let scheduled = [collector(stage), collector(stage)];
     tasks.spawn(hurry(stage.clock.clone(), stop.clone()));
+    let probe = Probe::default();
+    tasks.spawn(probe.clone().beside(stage.content.metadata.clone(), stop.clone()));
     for number in 0..PUSHERS {
         tasks.spawn(actor(number).push(Chance::seeded(number)));
     }
@@ -368,7 +370,7 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     assert!(findings.is_empty(), "{findings:#?}");
     assert_eq!(counts.violations.load(Ordering::Relaxed), 0);
     assert!(swept > 0, "no link has met its time");
-    hold_nobody_up(&timings);
+    probe.nobody_was_held_up(&timings);
     for done in [&counts.pulls, &counts.collections, &counts.expired, &counts.examinations] {
         assert!(done.load(Ordering::Relaxed) > 0, "everybody has had a turn");
     }

@@ -58,7 +58,7 @@ pub(super) struct Delete {
 /// The locked manifest, and how it will go.
 enum Locked {
     Hide(ManifestId),
-    Purge(ManifestId, LockedToPurge),
+    Purge(ManifestId, Box<LockedToPurge>),
 }
 
 impl Delete {
@@ -69,7 +69,7 @@ impl Delete {
             let found = manifests::id(tx, repository, &self.request.digest).await?;
             let id = found.ok_or_else(|| Failure::Refused(unknown()))?;
             let locked = manifests::lock_to_purge(tx, id, manifests::STEP).await?.filter(|locked| !locked.deleted);
-            return locked.map(|locked| Locked::Purge(id, locked)).ok_or_else(|| Failure::Refused(unknown()));
+            return locked.map(|locked| Locked::Purge(id, Box::new(locked))).ok_or_else(|| Failure::Refused(unknown()));
         }
         let affected = Affected { digests: vec![self.request.digest], ..Affected::default() };
         let rows = manifests::lock(tx, repository, &affected).await?;

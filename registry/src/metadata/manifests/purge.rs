@@ -97,6 +97,7 @@ impl Due {
 }
 
 impl Operation for Purge {
+    /// What the step came to, and how many of the things that it names it let go.
     type Output = (Purging, usize);
     type Refusal = Infallible;
     const NAME: &'static str = "purge_manifest";
