@@ -1,5 +1,5 @@
-//! The server dies, fails or waits at every boundary between two steps of a push, a mount, a deletion, an expiry, a restoration and a collection, one after
-//! the other. Whatever it acknowledged is there afterwards, whatever was deleted stays deleted, cut uploads go on, a run of rules that was left lying is gone
+//! The server dies, fails or waits at every boundary between two steps of a push, a mount, a deletion, an expiry, a restoration, a repair and a collection, one
+//! after the other. Whatever it acknowledged is there afterwards, whatever was deleted stays deleted, cut uploads go on, a run of rules that was left lying is gone
 //! on with, and `portreeve registry doctor --deep` finds nothing.
 //!
 //! The points are `registry::failpoints::Point`; programs without debug assertions have none.
@@ -11,7 +11,7 @@ mod story;
 use std::{fs, path::PathBuf, time::Duration};
 
 use registry::failpoints::Point;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::{
     ledger::Ledger,
@@ -27,9 +27,13 @@ use crate::{
     support::{
         announce,
         postgres::Schemas,
-        server::{Launch, Portreeve, written},
+        program::Program,
+        server::{Launch, Portreeve, program, written},
     },
 };
+
+/// Points that are come to while no server runs.
+const OFFLINE: [Point; 2] = [Point::BytesIndexed, Point::BytesFound];
 
 /// How long a point holds what came to it, in milliseconds.
 const WAIT: u64 = 150;
@@ -109,7 +113,10 @@ impl Matrix {
             // Every round meets what the one before left behind in another order.
             let first = round * Point::ALL.len() / rounds().len();
             for point in [&Point::ALL[first..], &Point::ALL[..first]].concat() {
-                self.meet(accident, point).await;
+                match OFFLINE.contains(&point) {
+                    true => self.reindex(accident, point).await,
+                    false => self.meet(accident, point).await,
+                }
             }
         }
         self.ledger.everything_is_there(&self.client).await.unwrap_or_else(|failure| panic!("at the end: {failure}"));
@@ -124,18 +131,10 @@ impl Matrix {
 
     /// Tells the story with an accident at `point`, and looks at what is left.
     async fn meet(&mut self, accident: Accident, point: Point) {
-        let order = match accident {
-            Accident::Death => format!("{point:?} die"),
-            Accident::Failure => format!("{point:?} fail"),
-            Accident::Delay => format!("{point:?} wait {WAIT}"),
-        };
-        let file = order_file(self.portreeve.data());
-        // Whole or not at all: the server reads it at any moment.
-        fs::write(file.with_extension("new"), &order).unwrap();
-        fs::rename(file.with_extension("new"), &file).unwrap();
+        let (file, order) = self.order(accident, point);
         let ended = match accident {
-            Accident::Delay => self.tell_beside_others().await,
-            Accident::Death | Accident::Failure => self.tell().await,
+            Accident::Delay => self.tell_beside_others(point).await,
+            Accident::Death | Accident::Failure => self.tell(point).await,
         };
         assert!(!file.exists(), "the story never came to {point:?}: {ended:?}");
         match (accident, ended) {
@@ -159,14 +158,52 @@ impl Matrix {
         self.look(&order).await;
     }
 
-    async fn tell(&mut self) -> Result<(), Failure> {
+    /// Writes down what is to happen, and says where and in which words.
+    fn order(&self, accident: Accident, point: Point) -> (PathBuf, String) {
+        let order = match accident {
+            Accident::Death => format!("{point:?} die"),
+            Accident::Failure => format!("{point:?} fail"),
+            Accident::Delay => format!("{point:?} wait {WAIT}"),
+        };
+        let file = order_file(self.portreeve.data());
+        // Whole or not at all: the server reads it at any moment.
+        fs::write(file.with_extension("new"), &order).unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+        (file, order)
+    }
+
+    /// What is done while no server runs: found bytes are indexed, with an accident at `point`, and again without.
+    async fn reindex(&mut self, accident: Accident, point: Point) {
+        self.told += 1;
+        story::lay_a_stray(self.portreeve.data(), self.told);
+        assert!(self.portreeve.stop().success());
+        let (file, order) = self.order(accident, point);
+        let reindex = || {
+            let config = self.portreeve.data().join("config.yml");
+            Program::new(program()).args(["registry", "reindex", "--json"]).arg(config)
+        };
+        let met = reindex().env("PORTREEVE_FAILPOINT", file.as_os_str()).run().await;
+        assert!(!file.exists(), "it never came to {point:?}: {met}");
+        assert_eq!(met.success, accident == Accident::Delay, "{order}: {met}");
+        let again: Value = serde_json::from_str(&reindex().succeeds().await.stdout).unwrap();
+        let indexed = again["reindexed"]["blobs"].as_u64();
+        let committed = accident == Accident::Delay || point == Point::BytesFound;
+        if indexed != Some(u64::from(!committed)) {
+            self.violation(&order, &format!("the next run indexed {again}"));
+        }
+        self.portreeve.start_again();
+        (self.client, self.office) = (client(&self.portreeve), Office::of(&self.portreeve));
+        self.look(&order).await;
+    }
+
+    async fn tell(&mut self, point: Point) -> Result<(), Failure> {
         self.told += 1;
         let Self { portreeve, client, office, facts, ledger, told, .. } = self;
-        Story { portreeve, client, office, facts, ledger, number: *told }.tell().await
+        Story { portreeve, client, office, facts, ledger, number: *told, point }.tell().await
     }
 
     /// The story, and beside it somebody who pushes the same layer elsewhere and collects all the time.
-    async fn tell_beside_others(&mut self) -> Result<(), Failure> {
+    async fn tell_beside_others(&mut self, point: Point) -> Result<(), Failure> {
         let (other, office, number) = (client(&self.portreeve), Office::of(&self.portreeve), self.told + 1);
         let beside = async {
             loop {
@@ -176,7 +213,7 @@ impl Matrix {
             }
         };
         tokio::select! {
-            ended = self.tell() => ended,
+            ended = self.tell(point) => ended,
             failed = beside => failed,
         }
     }
@@ -188,6 +225,12 @@ impl Matrix {
         }
         if let Err(failure) = self.ledger.recover(&self.client).await {
             self.violation(order, &failure.to_string());
+        }
+        if self.ledger.broken {
+            match self.office.repair().await {
+                Ok(()) => self.ledger.broken = false,
+                Err(failure) => self.violation(order, &failure.to_string()),
+            }
         }
         for found in facts::findings(&self.portreeve.data().join("root")).await {
             self.violation(order, &found);

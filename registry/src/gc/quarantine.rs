@@ -13,6 +13,7 @@ use shared::{
 
 use super::Error;
 use crate::{
+    failpoints::{Point, reach},
     metadata::{Metadata, keys},
     store::{Listed, Store, StoreError},
 };
@@ -59,7 +60,9 @@ pub(super) async fn put_aside(
 ) -> Result<bool, StoreError> {
     // A name may hold anything, and a line is a line.
     let line = format!("{now} {} {} {hashed}", stray.key.as_str().escape_debug(), stray.size);
-    store.set_aside(&stray.key, &line).await
+    let moved = store.set_aside(&stray.key, &line).await?;
+    reach(Point::StraySetAside).map_err(|failed| StoreError::from_io(&stray.key, failed.into()))?;
+    Ok(moved)
 }
 
 /// Bytes that no row speaks of, behind a key; at most a page, and the key to go on behind. `None` at the end.

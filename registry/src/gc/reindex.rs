@@ -18,6 +18,7 @@ use super::{
     quarantine::{self, Hashed},
 };
 use crate::{
+    failpoints::{Point, reach},
     metadata::{
         Metadata,
         reindex::{self as rows, IndexBytes, Indexed},
@@ -108,6 +109,7 @@ pub async fn reindex(
                 continue;
             };
             let (became, digest) = index(metadata, store, holding, (&stray, digests)).await?;
+            reach(Point::BytesFound)?;
             if became == Became::Surplus {
                 quarantine::put_aside(store, clock.now(), &stray, Hashed::To(digest)).await?;
             }

@@ -21,7 +21,10 @@ use super::{
     trash::{self, Place},
     usage,
 };
-use crate::store::StorageKey;
+use crate::{
+    failpoints::{Point, reach},
+    store::StorageKey,
+};
 
 /// What the rows call whoever holds the found blobs.
 const HOLDER: &str = "reindex";
@@ -73,13 +76,15 @@ impl Operation for IndexBytes {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Indexed, Failure<Exceeded>> {
         let repository = repositories::ensure(tx, &self.repository).await?;
-        match blobs::lock(tx, &self.digest).await? {
+        let indexed = match blobs::lock(tx, &self.digest).await? {
             Some(known) if known.is_live() && self.missing.as_ref() != Some(&known.place.key) => {
-                Ok(Indexed::Surplus(known.place))
+                Indexed::Surplus(known.place)
             }
-            Some(damaged) => self.heal(tx, &damaged).await.map(|()| Indexed::Healed),
-            None => self.insert(tx, repository).await.map(|()| Indexed::New),
-        }
+            Some(damaged) => self.heal(tx, &damaged).await.map(|()| Indexed::Healed)?,
+            None => self.insert(tx, repository).await.map(|()| Indexed::New)?,
+        };
+        reach(Point::BytesIndexed)?;
+        Ok(indexed)
     }
 
     fn committed(&self, indexed: &Indexed) {

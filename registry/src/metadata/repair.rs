@@ -24,7 +24,10 @@ use super::{
     examine::fault::Reference,
     manifests::{ManifestId, Remembered},
 };
-use crate::store::StorageKey;
+use crate::{
+    failpoints::{Point, reach},
+    store::StorageKey,
+};
 
 /// What is to be mended.
 #[derive(Clone, Debug)]
@@ -86,9 +89,11 @@ impl Operation for Repair {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Self::Output, Failure<Infallible>> {
         let done = self.mend(tx).await?;
+        reach(Point::FaultMended)?;
         if let Some(done) = done {
             let Self { fault, subject, actor, .. } = self;
             events::record(tx, &Event::Repaired { fault, subject, done, actor }).await?;
+            reach(Point::FaultTold)?;
         }
         Ok(done)
     }

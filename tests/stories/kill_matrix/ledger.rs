@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     pub(super) upload: Option<Open>,
     /// A blob whose bytes a disk has lost.
     pub(super) lost: Option<(String, Blob)>,
+    /// Whether something was broken on purpose and its repair was not acknowledged.
+    pub(super) broken: bool,
 }
 
 impl Ledger {

@@ -3,10 +3,11 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use registry::failpoints::Point;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -38,6 +39,28 @@ const WHOLE: &str = "acme/whole";
 const BOUNDED: &str = "bounded/app";
 /// Tags that go together when a pull request is closed.
 const PULL_REQUEST: &str = "pr-";
+
+/// Where an index is pushed that lists more than one step of a purge lets go.
+const LARGE_INDEX: &str = "acme/large";
+/// What it lists: a step takes on 2,000 at most.
+const MANY: usize = 2_001;
+/// Points that only such an index comes to.
+const LARGE: [Point; 2] = [Point::ManifestStripped, Point::PurgeBegun];
+/// Points of a repair.
+const REPAIRS: [Point; 6] = [
+    Point::FaultMended,
+    Point::FaultTold,
+    Point::FaultRepaired,
+    Point::StrayListed,
+    Point::StrayMoved,
+    Point::StraySetAside,
+];
+
+/// A file in the store that no row speaks of.
+pub(super) fn lay_a_stray(data: &Path, number: usize) {
+    let file = data.join(format!("root/blobs/5a/{number:032x}"));
+    fs::write(file, format!("stray {number}")).expect("a file can be written");
+}
 
 /// A layer that every teller of round `number` pushes.
 fn layer(number: usize) -> Blob {
@@ -71,6 +94,8 @@ pub(super) struct Story<'s> {
     pub(super) facts: &'s Facts,
     pub(super) ledger: &'s mut Ledger,
     pub(super) number: usize,
+    /// Where something is going to happen: what takes its time is told only there.
+    pub(super) point: Point,
 }
 
 impl Story<'_> {
@@ -95,7 +120,47 @@ impl Story<'_> {
         self.lose_and_heal(&blob("lost")).await?;
         self.forget_uploads(&blob("forsaken")).await?;
         self.delete_old_images().await?;
+        if LARGE.contains(&self.point) {
+            self.delete_a_large_index().await?;
+        }
+        if REPAIRS.contains(&self.point) {
+            self.break_and_repair().await?;
+        }
+        self.forget_an_event().await;
         self.office.collect().await
+    }
+
+    /// An index of children that are not there yet: more than one step of a purge takes on.
+    async fn delete_a_large_index(&mut self) -> Result<(), Failure> {
+        let child = |nth: usize| {
+            let digest = Algorithm::Sha256.digest(format!("child {nth} of {}", self.number).as_bytes());
+            json!({"mediaType": media::IMAGE, "digest": digest, "size": 7})
+        };
+        let children: Vec<Value> = (0..MANY).map(child).collect();
+        let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": children});
+        let index = Manifest::new(Algorithm::Sha256, &index);
+        let path = format!("{LARGE_INDEX}/manifests/{}", index.digest());
+        let put = self.request(Method::PUT, &path).header("content-type", media::INDEX).body(&index.blob.bytes);
+        ask(put).await?.status(&[201])?;
+        self.delete(&path).await
+    }
+
+    /// Something is counted wrong and a file lies where none belongs: an operator has it put right.
+    async fn break_and_repair(&mut self) -> Result<(), Failure> {
+        self.ledger.broken = true;
+        let counted =
+            "UPDATE usage SET used = used + 1 WHERE namespace_id = (SELECT id FROM namespace WHERE name = 'bounded')";
+        assert_eq!(self.facts.change(counted).await, 1);
+        lay_a_stray(self.portreeve.data(), self.number);
+        self.office.repair().await?;
+        self.ledger.broken = false;
+        Ok(())
+    }
+
+    /// What happened long ago and nobody came for.
+    async fn forget_an_event(&self) {
+        let old = "UPDATE event SET at = 1 WHERE id = (SELECT min(id) FROM event WHERE at > 1)";
+        assert_eq!(self.facts.change(old).await, 1, "every push leaves one");
     }
 
     fn request(&self, method: Method, path: &str) -> Request<'_> {
@@ -256,6 +321,7 @@ impl Story<'_> {
         ] {
             assert!(self.facts.change(years_pass).await > 0, "{years_pass}");
         }
+        self.office.preview_rules().await?;
         self.ledger.lets_go_all(OLD);
         self.office.run_rules().await?;
         self.ledger.gone.extend([format!("{REPOSITORY}/manifests/{tag}"), by_digest]);

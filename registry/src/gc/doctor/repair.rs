@@ -8,6 +8,7 @@ use shared::{
 
 use super::{Doctor, Error, Fault, Outcome, Rate, rate::Pace};
 use crate::{
+    failpoints::{Point, reach},
     gc::quarantine::{self, Hashed},
     metadata::{
         blobs::MarkDamaged,
@@ -67,7 +68,9 @@ impl Doctor {
             blobs: self.metadata.blobs().clone(),
             remembered: self.metadata.manifests().clone(),
         };
-        Ok(match self.metadata.write(repair).await? {
+        let done = self.metadata.write(repair).await?;
+        reach(Point::FaultRepaired)?;
+        Ok(match done {
             Some(done) => Outcome::Repaired { repaired: done.to_owned() },
             None => left(reason(fault)),
         })

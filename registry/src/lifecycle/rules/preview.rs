@@ -13,12 +13,15 @@ use super::{
     ground::{Ranking, check, own_rules},
     set::Loaded,
 };
-use crate::metadata::{
-    manifests::ManifestId,
-    rules::{
-        TagFacts,
-        pages::RepositoryFound,
-        previews::{Ended, FillPreview, Item, OpenPreview, PreviewId, SealPreview},
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{
+        manifests::ManifestId,
+        rules::{
+            TagFacts,
+            pages::RepositoryFound,
+            previews::{Ended, FillPreview, Item, OpenPreview, PreviewId, SealPreview},
+        },
     },
 };
 
@@ -114,6 +117,7 @@ impl Expiry {
                 let token = token();
                 let open = OpenPreview { namespace: loaded.namespace, token: token.clone(), version: loaded.version };
                 let id = self.metadata().write(open).await?;
+                reach(Point::PreviewBegun)?;
                 (loaded, Some((id, token)))
             }
             Previewed::Candidate(document) => {
@@ -149,6 +153,7 @@ impl Preview {
         }
         if let Some((preview, token)) = self.stored.take() {
             let sealed = self.expiry.metadata().write(SealPreview { preview }).await?;
+            reach(Point::PreviewMade)?;
             self.summary.token_expires_at = sealed;
             self.summary.token = sealed.map(|_| token);
         }
@@ -281,17 +286,13 @@ impl Preview {
 
     /// Writes down what would go, so that a run can be confined to it.
     async fn keep(&self, items: Vec<Item>) -> Result<(), Error> {
-        match &self.stored {
-            Some((preview, _)) if !items.is_empty() => {
-                self.expiry.metadata().write(FillPreview { preview: *preview, items }).await.map_err(
-                    |error| match error {
-                        WriteError::Refused(Ended) => Error::ExpiredPreview,
-                        WriteError::Unavailable(error) => error.into(),
-                    },
-                )
-            }
-            _ => Ok(()),
-        }
+        let Some((preview, _)) = self.stored.as_ref().filter(|_| !items.is_empty()) else { return Ok(()) };
+        let fill = FillPreview { preview: *preview, items };
+        self.expiry.metadata().write(fill).await.map_err(|error| match error {
+            WriteError::Refused(Ended) => Error::ExpiredPreview,
+            WriteError::Unavailable(error) => error.into(),
+        })?;
+        Ok(reach(Point::PreviewKept)?)
     }
 }
 

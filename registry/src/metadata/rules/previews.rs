@@ -12,7 +12,10 @@ use shared::{
     on,
 };
 
-use crate::metadata::{NamespaceId, RepositoryId, json_list, locking, parse_json};
+use crate::{
+    failpoints::{Point, reach},
+    metadata::{NamespaceId, RepositoryId, json_list, locking, parse_json},
+};
 
 /// How long a run may be confined to a preview.
 pub const PREVIEW_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -72,6 +75,7 @@ impl Operation for OpenPreview {
         on!(tx, c => {
             sqlx::query(end).bind(self.namespace).bind(id).bind(MOST_PREVIEWS).execute(c).await.map(drop)
         })?;
+        reach(Point::PreviewOpened)?;
         Ok(id)
     }
 }
@@ -117,6 +121,7 @@ impl Operation for FillPreview {
             }
         };
         on!(tx, c => sqlx::query(sql).bind(self.preview).bind(items).execute(c).await.map(drop))?;
+        reach(Point::PreviewFilled)?;
         Ok(())
     }
 }
@@ -139,6 +144,7 @@ impl Operation for SealPreview {
         let sealed = on!(tx, c => {
             sqlx::query(sql).bind(self.preview).bind(until).execute(c).await.map(|done| done.rows_affected())
         })?;
+        reach(Point::PreviewSealed)?;
         Ok((sealed == 1).then_some(until))
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::sync_directory_of;
+use crate::failpoints::{Point, reach};
 
 /// The directory, under the root.
 const QUARANTINE: &str = "quarantine";
@@ -33,7 +34,9 @@ pub(super) fn move_aside(root: &Path, key: &str, line: &str) -> io::Result<bool>
     let to = free_name(&root.join(QUARANTINE).join(key))?;
     make_directories(root, &to)?;
     write_down(&root.join(QUARANTINE).join("LIST"), line)?;
+    reach(Point::StrayListed)?;
     fs::rename(&from, &to)?;
+    reach(Point::StrayMoved)?;
     sync_directory_of(&to)?;
     sync_directory_of(&from)?;
     Ok(true)
