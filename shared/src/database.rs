@@ -53,6 +53,7 @@
 //! }
 //! ```
 
+mod job;
 mod location;
 mod operation;
 mod postgres;

@@ -1,10 +1,6 @@
 //! The doors on PostgreSQL: two pools, and a transaction for every operation.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    str::FromStr,
-    time::Duration,
-};
+use std::{str::FromStr, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgPool, Postgres, Row,
@@ -15,9 +11,10 @@ use sqlx::{
 use tokio::time::sleep;
 
 use super::{
-    CACHED_STATEMENTS, Connection, DatabaseError, Failure, LEND_TIMEOUT, Location, MAX_REPEATS, Operation, Schema,
-    Transaction, WriteError,
-    operation::{Stopwatch, is_unique_violation},
+    CACHED_STATEMENTS, Connection, DatabaseError, LEND_TIMEOUT, Location, MAX_REPEATS, Operation, Schema, Transaction,
+    WriteError,
+    job::{Ended, Job, Sent},
+    operation::is_unique_violation,
     tolerant,
 };
 use crate::{
@@ -106,9 +103,9 @@ impl Doors {
 
     /// The operation runs in a task of its own, so a caller that goes away leaves neither half an operation nor an open transaction behind.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, WriteError<O::Refusal>> {
-        let (pool, clock) = (self.writers.clone(), self.clock.clone());
-        match tokio::spawn(async move { repeat(&pool, &clock, &operation).await }).await {
-            Ok(answer) => answer,
+        let (job, answer) = Sent::new(operation);
+        match tokio::spawn(serve(self.writers.clone(), self.clock.clone(), job)).await {
+            Ok(()) => answer.await.map_err(|_| DatabaseError::Closed)?,
             Err(end) if end.is_panic() => Err(DatabaseError::Panicked { operation: O::NAME }.into()),
             Err(_) => Err(DatabaseError::Closed.into()),
         }
@@ -168,14 +165,20 @@ enum Collision {
     Moved,
 }
 
-type Answer<O> = Result<<O as Operation>::Output, WriteError<<O as Operation>::Refusal>>;
+/// Runs the job until it has an answer or an error, and hands that over.
+async fn serve(pool: PgPool, clock: Clock, mut job: Box<dyn Job>) {
+    match repeat(&pool, &clock, &mut *job).await {
+        Ok(()) => job.answer(),
+        Err(error) => job.fail(error),
+    }
+}
 
-async fn repeat<O: Operation>(pool: &PgPool, clock: &Clock, operation: &O) -> Answer<O> {
+async fn repeat(pool: &PgPool, clock: &Clock, job: &mut dyn Job) -> Result<(), DatabaseError> {
     let mut repeats = 0;
     loop {
-        match attempt(pool, clock, operation).await {
-            Ok(answer) => return answer,
-            Err(collision) if repeats == MAX_REPEATS => return Err(give_up(operation, collision)),
+        match attempt(pool, clock, job).await {
+            Ok(answered) => return answered,
+            Err(collision) if repeats == MAX_REPEATS => return give_up(job, collision),
             Err(Collision::GaveWay) => sleep(pause(repeats)).await,
             Err(Collision::Exists(_) | Collision::Moved) => {}
         }
@@ -183,19 +186,19 @@ async fn repeat<O: Operation>(pool: &PgPool, clock: &Clock, operation: &O) -> An
     }
 }
 
-fn give_up<O: Operation>(operation: &O, collision: Collision) -> WriteError<O::Refusal> {
+fn give_up(job: &mut dyn Job, collision: Collision) -> Result<(), DatabaseError> {
     match collision {
-        Collision::Exists(error) => operation.already_exists().map_or_else(
-            || {
-                tracing::error!(operation = O::NAME, %error, "an operation failed");
-                DatabaseError::Query(error).into()
-            },
-            WriteError::Refused,
-        ),
+        Collision::Exists(_) if job.exists() => Ok(()),
+        Collision::Exists(error) => Err(failed(job, error)),
         Collision::GaveWay | Collision::Moved => {
-            DatabaseError::Contended { operation: O::NAME, attempts: MAX_REPEATS + 1 }.into()
+            Err(DatabaseError::Contended { operation: job.name(), attempts: MAX_REPEATS + 1 })
         }
     }
+}
+
+fn failed(job: &dyn Job, error: sqlx::Error) -> DatabaseError {
+    tracing::error!(operation = job.name(), %error, "an operation failed");
+    DatabaseError::Query(error)
 }
 
 /// A random part of [`PAUSE`] for every collision so far.
@@ -204,38 +207,29 @@ fn pause(repeats: u32) -> Duration {
     PAUSE.saturating_mul(repeats + 1).mul_f64(f64::from(draw) / 256.0)
 }
 
-/// One transaction: an answer, or a collision after which everything is as before.
-async fn attempt<O: Operation>(pool: &PgPool, clock: &Clock, operation: &O) -> Result<Answer<O>, Collision> {
+/// One transaction, after which the job has its answer or there is an error; or a collision, after which everything is as before.
+async fn attempt(pool: &PgPool, clock: &Clock, job: &mut dyn Job) -> Result<Result<(), DatabaseError>, Collision> {
     let (mut open, now) = match Open::begin(pool, clock).await {
         Ok(begun) => begun,
-        Err(error) => return Ok(Err(error.into())),
+        Err(error) => return Ok(Err(error)),
     };
-    let mut watch = Stopwatch::start::<O>();
-    let ran = operation.run(&mut Transaction::new(Connection::Postgres(open.connection()), now)).await;
-    watch.lap();
-    let failure = match ran {
-        Ok(output) => match open.end(COMMIT).await {
-            Ok(()) => {
-                // The change is made whatever becomes of this; the panic itself was reported by the panic hook.
-                let _ = catch_unwind(AssertUnwindSafe(|| watch.committed(operation, &output)));
-                return Ok(Ok(output));
-            }
-            Err(error) => Failure::Database(error),
+    let ended = job.run(&mut Transaction::new(Connection::Postgres(open.connection()), now)).await;
+    let error = match ended {
+        Ended::Kept => match open.end(COMMIT).await {
+            Ok(()) => return Ok(Ok(())),
+            Err(error) => error,
         },
-        Err(failure) => {
+        undone => {
             // If this fails the connection is broken, and PostgreSQL rolls back what a broken connection had begun.
             let _ = open.end("ROLLBACK").await;
-            failure
+            match undone {
+                Ended::Kept | Ended::Refused => return Ok(Ok(())),
+                Ended::Again => return Err(Collision::Moved),
+                Ended::Failed(error) => error,
+            }
         }
     };
-    match failure {
-        Failure::Refused(refusal) => Ok(Err(WriteError::Refused(refusal))),
-        Failure::Again => Err(Collision::Moved),
-        Failure::Database(error) => collision(error).map(|error| {
-            tracing::error!(operation = O::NAME, %error, "an operation failed");
-            Err(DatabaseError::Query(error).into())
-        }),
-    }
+    collision(error).map(|error| Err(failed(job, error)))
 }
 
 /// The collision that the error tells of, or the error.

@@ -2,7 +2,6 @@
 
 pub(super) mod copy;
 pub mod in_place;
-mod job;
 mod readers;
 mod writer;
 

@@ -11,15 +11,13 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{
-    in_place::{InPlaceConnection, Options},
-    job::{Ended, Job, Sent},
-};
+use super::in_place::{InPlaceConnection, Options};
 use crate::{
     clock::Clock,
     database::{
         Connection, DatabaseError, Durability, MAX_REPEATS, Operation, Transaction, WriteError,
-        operation::catching_panic,
+        job::{Ended, Job, Sent},
+        operation::{catching_panic, is_unique_violation},
     },
 };
 
@@ -323,6 +321,7 @@ impl Batch<'_> {
             match ended {
                 Some(Ended::Kept | Ended::Refused) => return Ok(None),
                 Some(Ended::Again) => {}
+                Some(Ended::Failed(error)) if is_unique_violation(&error) && job.exists() => return Ok(None),
                 Some(Ended::Failed(error)) => {
                     tracing::error!(operation = job.name(), %error, "an operation failed");
                     return Ok(Some(DatabaseError::Query(error)));

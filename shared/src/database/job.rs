@@ -1,4 +1,7 @@
-//! An operation on its way through the writer, whatever its type.
+//! An operation on its way through a write door, whatever its type.
+//!
+//! The doors are as large as one operation's type would make them, and not as all: of a hundred operations each would bring a door of its own, some
+//! megabytes of code.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -7,10 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::database::{
-    DatabaseError, Durability, Failure, Operation, Transaction, WriteError,
-    operation::{Stopwatch, is_unique_violation},
-};
+use super::{DatabaseError, Durability, Failure, Operation, Transaction, WriteError, operation::Stopwatch};
 
 /// How a run ended, as far as the transaction is concerned.
 pub(super) enum Ended {
@@ -32,6 +32,9 @@ pub(super) trait Job: Send {
     fn durability(&self) -> Durability;
 
     fn run<'r>(&'r mut self, tx: &'r mut Transaction<'_>) -> Run<'r>;
+
+    /// Takes the refusal that a lasting violation of a unique constraint means for the answer, if the operation has one.
+    fn exists(&mut self) -> bool;
 
     /// Answers with how the last run ended, after COMMIT.
     fn answer(self: Box<Self>);
@@ -79,14 +82,16 @@ impl<O: Operation> Job for Sent<O> {
                 Ok(output) => (Ok(output), Ended::Kept),
                 Err(Failure::Refused(refusal)) => (Err(WriteError::Refused(refusal)), Ended::Refused),
                 Err(Failure::Again) => return Ended::Again,
-                Err(Failure::Database(error)) => match self.operation.already_exists() {
-                    Some(refusal) if is_unique_violation(&error) => (Err(WriteError::Refused(refusal)), Ended::Refused),
-                    _ => return Ended::Failed(error),
-                },
+                Err(Failure::Database(error)) => return Ended::Failed(error),
             };
             self.answer = Some(answer);
             ended
         })
+    }
+
+    fn exists(&mut self) -> bool {
+        self.answer = self.operation.already_exists().map(|refusal| Err(WriteError::Refused(refusal)));
+        self.answer.is_some()
     }
 
     fn answer(self: Box<Self>) {
