@@ -12,10 +12,14 @@ use super::{Actor, Event};
 /// Writes the event; it becomes true when the operation commits.
 pub(crate) async fn record(tx: &mut Transaction<'_>, actor: &Actor, event: &Event) -> Result<(), sqlx::Error> {
     let now = tx.now();
-    let body = event.body(actor, now);
+    insert(tx, now, actor, event).await
+}
+
+async fn insert(tx: &mut Transaction<'_>, at: Timestamp, actor: &Actor, event: &Event) -> Result<(), sqlx::Error> {
+    let body = event.body(actor, at);
     on!(tx, c => sqlx::query(
         "INSERT INTO audit (at, event, actor_id, credential_id, namespace_id, outcome, body) VALUES ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(now.micros())
+        .bind(at.micros())
         .bind(event.name.word())
         .bind(actor.principal.map(|id| id.0))
         .bind(actor.credential.map(|id| id.0))
@@ -35,22 +39,21 @@ pub(crate) struct Written {
     pub(crate) event: Event,
 }
 
-/// Writes many events in one statement: sqlx costs per statement.
+/// Writes many events: one by one where a statement is a call, in one where it is a journey. (As JSON, SQLite parses each event once for each column:
+/// a third of what a token cost.)
 pub(crate) async fn record_all(tx: &mut Transaction<'_>, events: &[Written]) -> Result<(), sqlx::Error> {
+    if tx.dialect() == Dialect::Sqlite {
+        for Written { at, actor, event } in events {
+            insert(tx, *at, actor, event).await?;
+        }
+        return Ok(());
+    }
     let rows = Value::from_iter(events.iter().map(Written::row)).to_string();
-    let insert = match tx.dialect() {
-        Dialect::Sqlite => {
-            "INSERT INTO audit (at, event, actor_id, credential_id, namespace_id, outcome, body) \
-             SELECT value->>'at', value->>'event', value->>'actor', value->>'credential', value->>'namespace', value->>'outcome', value->>'body' \
-             FROM json_each($1) ORDER BY key"
-        }
-        Dialect::Postgres => {
-            "INSERT INTO audit (at, event, actor_id, credential_id, namespace_id, outcome, body) \
-             SELECT at, event, actor, credential, namespace, outcome, body FROM json_to_recordset($1::json) \
-             AS given (at BIGINT, event TEXT, actor BIGINT, credential BIGINT, namespace BIGINT, outcome TEXT, body TEXT)"
-        }
-    };
-    on!(tx, c => sqlx::query(insert).bind(&rows).execute(c).await.map(drop))
+    on!(tx, c => sqlx::query(
+        "INSERT INTO audit (at, event, actor_id, credential_id, namespace_id, outcome, body) \
+         SELECT at, event, actor, credential, namespace, outcome, body FROM json_to_recordset($1::json) \
+         AS given (at BIGINT, event TEXT, actor BIGINT, credential BIGINT, namespace BIGINT, outcome TEXT, body TEXT)")
+        .bind(&rows).execute(c).await.map(drop))
 }
 
 impl Written {

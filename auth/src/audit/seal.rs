@@ -133,9 +133,9 @@ async fn seal(
     let (mut head, mut rows) = (before, Vec::with_capacity(batch.len()));
     for (id, body) in batch {
         head = Head { seq: head.seq + 1, hash: head.hash.then(body) };
-        rows.push(json!({ "id": id, "seq": head.seq, "hash": head.hash }));
+        rows.push((*id, head));
     }
-    let numbered = number(tx, &Value::Array(rows)).await?;
+    let numbered = number(tx, &rows).await?;
     if numbered != batch.len() as u64 {
         // Somebody removed a row between the look and the update: what was hashed is not what is there.
         return Err(Failure::Again);
@@ -148,19 +148,21 @@ async fn seal(
     Ok(head)
 }
 
-async fn number(tx: &mut Transaction<'_>, rows: &Value) -> Result<u64, sqlx::Error> {
-    let update = match tx.dialect() {
-        Dialect::Sqlite => {
-            "UPDATE audit SET seq = given.seq, hash = given.hash FROM \
-             (SELECT value->>'id' AS id, value->>'seq' AS seq, unhex(value->>'hash') AS hash FROM json_each($1)) AS given \
-             WHERE audit.id = given.id AND audit.seq IS NULL"
+/// Numbers the rows, and says how many were there and had no number: one by one where a statement is a call, in one where it is a journey.
+async fn number(tx: &mut Transaction<'_>, rows: &[(i64, Head)]) -> Result<u64, sqlx::Error> {
+    if tx.dialect() == Dialect::Sqlite {
+        let mut numbered = 0;
+        for (id, Head { seq, hash }) in rows {
+            numbered += on!(tx, c => sqlx::query("UPDATE audit SET seq = $1, hash = $2 WHERE id = $3 AND seq IS NULL")
+                .bind(seq).bind(hash.as_bytes()).bind(id).execute(c).await.map(|done| done.rows_affected()))?;
         }
-        Dialect::Postgres => {
-            "UPDATE audit SET seq = given.seq, hash = decode(given.hash, 'hex') FROM \
-             json_to_recordset($1::json) AS given (id BIGINT, seq BIGINT, hash TEXT) WHERE audit.id = given.id AND audit.seq IS NULL"
-        }
-    };
-    on!(tx, c => sqlx::query(update).bind(rows.to_string()).execute(c).await.map(|done| done.rows_affected()))
+        return Ok(numbered);
+    }
+    let rows: Value = rows.iter().map(|(id, head)| json!({ "id": id, "seq": head.seq, "hash": head.hash })).collect();
+    on!(tx, c => sqlx::query(
+        "UPDATE audit SET seq = given.seq, hash = decode(given.hash, 'hex') FROM \
+         json_to_recordset($1::json) AS given (id BIGINT, seq BIGINT, hash TEXT) WHERE audit.id = given.id AND audit.seq IS NULL")
+        .bind(rows.to_string()).execute(c).await.map(|done| done.rows_affected()))
 }
 
 /// Events of each kind that were sealed before their time are removed, whole batches only.
