@@ -28,6 +28,7 @@ mod many_uploads;
 mod monitoring;
 mod needs_go;
 mod quotas;
+mod refusals;
 mod request_ids;
 mod revocation_reach;
 mod revocations;

@@ -11,6 +11,7 @@ mod own;
 pub mod passwords;
 mod peer;
 pub mod remembered;
+mod void;
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,6 +46,7 @@ pub use peer::Peer;
 use queue::{Busy, Queue};
 use remembered::Remembered;
 use throttle::{Throttle, Throttled};
+pub use void::Void;
 
 /// How much of an unknown name's HMAC stands in the audit: enough to tell names apart.
 const PSEUDONYM_BYTES: usize = 16;
@@ -99,6 +101,9 @@ pub enum NotIdentified {
     /// The credentials prove nothing. It is not said why.
     #[error("the user name or the secret is wrong")]
     Wrong,
+    /// They are right, and do not count. Whoever showed them is told why.
+    #[error(transparent)]
+    Void(#[from] Void),
     /// Too many failed passwords.
     #[error("too many failed passwords; try again in {} s", retry_after.as_secs().max(1))]
     Throttled {
@@ -291,6 +296,7 @@ impl Parts {
     fn note_failure(&self, attempt: &Attempt<'_>, error: &NotIdentified) {
         let reason = match error {
             NotIdentified::Wrong => "wrong",
+            NotIdentified::Void(void) => void.word(),
             NotIdentified::Throttled { .. } => "throttled",
             NotIdentified::Busy(_) | NotIdentified::Unavailable(_) | NotIdentified::NotAsked(_) => return,
         };
@@ -307,20 +313,19 @@ impl Parts {
         credential: &Credential,
         attempt: &Attempt<'_>,
     ) -> Result<Identity, NotIdentified> {
-        let now = self.clock.now();
-        let counts = principal.state == AccountState::Active && principal.expires_at.is_none_or(|end| now < end);
-        let here = credential.networks.as_ref().is_none_or(|networks| attempt.peer.is_within(networks));
-        if counts && here && credential.is_live(now) {
-            Ok(Identity {
+        if principal.state == AccountState::Deleted {
+            return Err(NotIdentified::Wrong);
+        }
+        match Void::of(principal, credential, attempt, self.clock.now()) {
+            Some(void) => Err(void.into()),
+            None => Ok(Identity {
                 principal: principal.clone(),
                 credential: credential.id,
                 kind: credential.kind,
                 ends: principal.expires_at.into_iter().chain(credential.expires_at).min(),
                 idle: credential.idle,
                 confined: credential.networks.is_some(),
-            })
-        } else {
-            Err(NotIdentified::Wrong)
+            }),
         }
     }
 }

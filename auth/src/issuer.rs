@@ -11,12 +11,14 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
 use serde_json::json;
 use shared::{
     access::Access,
     claims::{Audience, TokenClaims},
     clock::Timestamp,
     random,
+    shortfall::Shortfall,
 };
 use thiserror::Error;
 
@@ -56,6 +58,8 @@ pub struct Order<'a> {
     pub epoch: u64,
     /// What was decided.
     pub access: Vec<Access>,
+    /// Why that is less than was asked for.
+    pub short: Vec<Shortfall>,
     /// How long it is to live; it is kept between [`MIN_LIFE`] and [`MAX_LIFE`].
     pub life: Duration,
 }
@@ -139,17 +143,23 @@ impl Issuer {
             principal: order.bearer.principal,
             epoch: Some(order.epoch),
             access: Vec::new(),
+            short: Vec::new(),
         };
-        let room = key.room_for_claims(MAX_TOKEN_BYTES).saturating_sub(claims.to_json().len());
-        claims.access = fitting(order.access, room);
+        let room = |claims: &TokenClaims| key.room_for_claims(MAX_TOKEN_BYTES).saturating_sub(claims.to_json().len());
+        claims.access = fitting(order.access, room(&claims));
+        // What explains gives way to what allows.
+        claims.short = fitting(order.short, room(&claims).saturating_sub(SHORT_MEMBER.len()));
         let token = key.sign_token(&claims.to_json())?;
         Ok(Issued { token, id: claims.id.unwrap_or_default(), access: claims.access, life: expires_at.since(now) })
     }
 }
 
+/// What a list of shortfalls takes besides its entries.
+const SHORT_MEMBER: &str = r#","short":[]"#;
+
 /// The entries that fit into `room` bytes, each with a comma, in their order.
-fn fitting(access: Vec<Access>, mut room: usize) -> Vec<Access> {
-    access
+fn fitting<T: Serialize>(entries: Vec<T>, mut room: usize) -> Vec<T> {
+    entries
         .into_iter()
         .filter(|entry| {
             let length = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));

@@ -17,6 +17,7 @@ mod grant;
 mod holders;
 mod namespace;
 mod readable;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use grant::{Grant, Guardrail, MAX_TAG_PATTERNS, SYSTEM_NAMESPACE, Subject, T
 pub use holders::{Barred, Held, Holder, barred, held};
 pub use namespace::{Catalog, CatalogError, Namespace, Namespaces, Visibility, VisibilityError};
 pub use readable::readable;
+pub use refusal::shortfalls;
 
 /// The rules that a decision is made under, as they stood in one snapshot.
 #[derive(Clone, Debug, Default)]

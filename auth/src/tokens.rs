@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use shared::{
-    access::{Action, ResourceKind},
+    access::{Access, Action, ResourceKind},
     basic::BasicCredentials,
     claims::TokenClaims,
     clock::{Clock, Timestamp},
@@ -15,6 +15,7 @@ use shared::{
     revocation::Revocation,
     scope::{Scope, Scopes},
     secret::Secret,
+    shortfall::Shortfall,
     telemetry::RequestId,
     token_response::TokenResponse,
 };
@@ -144,11 +145,10 @@ impl Tokens {
         let identity = self.0.identify(request, service.id).await?;
         let situation = self.0.situation(identity.as_ref(), request).await?;
         let now = self.0.clock.now();
-        let Decision { access } =
-            permissions::decide(now, &situation.caller, &situation.rules, request.scopes.as_slice());
+        let (access, short) = decided(now, &situation, request.scopes);
         let bearer = identity.as_ref().map(bearer).unwrap_or_default();
         let life = service.token_life.unwrap_or(self.0.life);
-        let order = Order { bearer: &bearer, audience: &service.name, epoch: situation.epoch, access, life };
+        let order = Order { bearer: &bearer, audience: &service.name, epoch: situation.epoch, access, short, life };
         let issued = self.0.issuer.issue(order, now)?;
         let refresh_token = self.0.keep(request, identity.as_ref(), service.id).await?;
         let id = issued.id.clone();
@@ -292,6 +292,19 @@ impl Parts {
             _ => Ok(None),
         }
     }
+}
+
+/// What is granted, and why not the rest, where there is any.
+fn decided(now: Timestamp, situation: &Situation, requested: &Scopes) -> (Vec<Access>, Vec<Shortfall>) {
+    let Situation { caller, rules, .. } = situation;
+    let decision = permissions::decide(now, caller, rules, requested.as_slice());
+    let is_limited = decision.access.iter().any(|access| !access.limited.is_empty());
+    let short = if is_limited || !is_whole(requested, &decision.scopes()) {
+        permissions::shortfalls(now, caller, rules, requested.as_slice())
+    } else {
+        Vec::new()
+    };
+    (decision.access, short)
 }
 
 fn bearer(identity: &Identity) -> Bearer {

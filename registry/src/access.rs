@@ -30,6 +30,7 @@ use shared::{
     challenge::ChallengeError,
     clock::Timestamp,
     repository::RepositoryName,
+    shortfall::Sentence,
 };
 
 pub use self::{
@@ -59,6 +60,8 @@ pub enum Refusal {
     Unauthorized {
         /// What the challenge says about a token that was presented.
         error: Option<ChallengeError>,
+        /// Why, in a sentence of the token's own that the client may print.
+        sentence: Option<Sentence>,
         /// What stands in the log, and in no answer.
         reason: String,
     },
@@ -78,13 +81,14 @@ pub enum Refusal {
 
 impl Refusal {
     fn nothing_presented() -> Self {
-        Self::Unauthorized { error: None, reason: "no credentials".to_owned() }
+        Self::Unauthorized { error: None, sentence: None, reason: "no credentials".to_owned() }
     }
 
-    fn insufficient(caller: &Caller) -> Self {
+    fn insufficient(caller: &Caller, required: &[granted::Access]) -> Self {
         let holder = caller.name().unwrap_or("nobody in particular");
         let reason = format!("the token of {holder} does not cover the request");
-        Self::Unauthorized { error: Some(ChallengeError::InsufficientScope), reason }
+        let sentence = caller.shortfall(required).cloned();
+        Self::Unauthorized { error: Some(ChallengeError::InsufficientScope), sentence, reason }
     }
 }
 
@@ -107,12 +111,12 @@ impl Access {
         }
     }
 
-    /// What `WWW-Authenticate` says to a refused request. `origin` is scheme and authority as the client wrote
-    /// them, for a realm that follows the request.
+    /// What `WWW-Authenticate` says to a refused request: what was wrong with a token, in a word and in a sentence, and what the request
+    /// requires. `origin` is scheme and authority as the client wrote them, for a realm that follows the request.
     #[must_use]
     pub fn challenge(
         &self,
-        error: Option<ChallengeError>,
+        error: Option<(ChallengeError, Option<&Sentence>)>,
         required: &[granted::Access],
         origin: Option<&str>,
     ) -> Option<String> {
@@ -171,6 +175,23 @@ impl Caller {
             Identity::Token(token) => granted::allows(&token.claims.access, &Resource::repository(repository), action),
             Identity::User(_) | Identity::Anyone => Permit::Yes,
         }
+    }
+
+    /// Why an action is not allowed, or on some tags only, where the token says so.
+    #[must_use]
+    pub fn why(&self, resource: &Resource, action: &Action) -> Option<&Sentence> {
+        let short = self.token().map(|token| token.claims.short.as_slice()).unwrap_or_default();
+        let about = short.iter().find(|one| one.resource == *resource && one.actions.contains(action));
+        about.map(|one| &one.sentence)
+    }
+
+    /// Why the first thing that is required and not allowed is not, where the token says so.
+    fn shortfall(&self, required: &[granted::Access]) -> Option<&Sentence> {
+        let each = required.iter().flat_map(|access| access.actions.iter().map(move |action| (access, action)));
+        let missing = each.filter(|(access, action)| {
+            !self.may(&[granted::Access::new(access.resource.clone(), [(*action).clone()])])
+        });
+        missing.filter_map(|(access, action)| self.why(&access.resource, action)).next()
     }
 
     /// How much of the catalog the caller may list.

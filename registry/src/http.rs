@@ -201,13 +201,14 @@ async fn admit(registry: &Arc<Registry>, parts: Parts, operation: &Operation) ->
     let presented = Presented::read(authorization(&parts.headers)?);
     match registry.access.authorize(presented, &required, address, registry.clock.now()).await {
         Ok(caller) => Ok(Visit { registry: Arc::clone(registry), headers: parts.headers, caller, address, origin }),
-        Err(Refusal::Unauthorized { error, reason }) => {
+        Err(Refusal::Unauthorized { error, sentence, reason }) => {
             // Every client's first request comes without credentials; that is no news.
             if parts.headers.contains_key(header::AUTHORIZATION) {
                 log_refusal(&reason, operation);
             }
+            let error = error.map(|error| (error, sentence.as_ref()));
             let challenge = registry.access.challenge(error, &required, origin.as_deref());
-            Err(Error::Unauthorized { challenge, required })
+            Err(Error::Unauthorized { challenge, sentence, required })
         }
         Err(Refusal::Throttled { retry_after, reason }) => {
             log_refusal(&reason, operation);

@@ -20,6 +20,8 @@ pub struct BearerChallenge {
     pub scope: Vec<Scope>,
     /// What was wrong with the token, if one was presented.
     pub error: Option<ChallengeError>,
+    /// The same in a sentence. Docker prints it, and where a HEAD is refused it is all that anybody can print.
+    pub description: Option<String>,
 }
 
 /// What was wrong with a presented token (RFC 6750, section 3.1).
@@ -50,8 +52,23 @@ impl fmt::Display for BearerChallenge {
             scope::write_list(&self.scope, &mut scope)?;
             write!(f, ",scope={}", Quoted(&scope))?;
         }
-        self.error.map_or(Ok(()), |error| write!(f, ",error={}", Quoted(error.as_str())))
+        if let Some(error) = self.error {
+            write!(f, ",error={}", Quoted(error.as_str()))?;
+        }
+        let describe = |text: &String| write!(f, ",error_description={}", Quoted(&printable(text)));
+        self.description.as_ref().map_or(Ok(()), describe)
     }
+}
+
+/// The sentence in the characters that a description may have (RFC 6750, section 3): a header with another would not be sent at all.
+fn printable(text: &str) -> String {
+    let fitting = |character| match character {
+        '"' => '\'',
+        '\\' => '/',
+        ' '..='~' => character,
+        _ => '?',
+    };
+    text.chars().map(fitting).collect()
 }
 
 /// A quoted string (RFC 9110, section 5.6.4).
@@ -105,7 +122,7 @@ impl FromStr for BearerChallenge {
         if !scheme.eq_ignore_ascii_case("Bearer") {
             return Err(ChallengeSyntaxError::NotBearer);
         }
-        let [realm, service, scope, error] = known_parameters(parameters)?;
+        let [realm, service, scope, error, description] = known_parameters(parameters)?;
         Ok(Self {
             realm: realm.ok_or(ChallengeSyntaxError::NoRealm)?,
             service: service.unwrap_or_default(),
@@ -115,6 +132,7 @@ impl FromStr for BearerChallenge {
                     .into_iter()
                     .find(|known| known.as_str() == error)
             }),
+            description: description.as_deref().map(printable),
         })
     }
 }
@@ -127,9 +145,11 @@ fn parse_scope(text: &str) -> Result<Vec<Scope>, ScopeError> {
     if scopes.len() > MAX_SCOPES { Err(ScopeError::TooManyScopes) } else { Ok(scopes) }
 }
 
-/// `realm`, `service`, `scope` and `error`.
-fn known_parameters(text: &str) -> Result<[Option<String>; 4], ChallengeSyntaxError> {
-    let mut known = [const { None }; 4];
+const PARAMETERS: [&str; 5] = ["realm", "service", "scope", "error", "error_description"];
+
+/// The values of [`PARAMETERS`], where they stand there.
+fn known_parameters(text: &str) -> Result<[Option<String>; 5], ChallengeSyntaxError> {
+    let mut known = [const { None }; 5];
     let mut rest = text.trim_start();
     loop {
         let (name, value) = rest.split_once('=').ok_or(ChallengeSyntaxError::Malformed)?;
@@ -138,7 +158,7 @@ fn known_parameters(text: &str) -> Result<[Option<String>; 4], ChallengeSyntaxEr
             return Err(ChallengeSyntaxError::Malformed);
         }
         let (value, after) = parse_value(value.trim_start())?;
-        let position = ["realm", "service", "scope", "error"].into_iter().position(|it| it.eq_ignore_ascii_case(name));
+        let position = PARAMETERS.into_iter().position(|it| it.eq_ignore_ascii_case(name));
         if let Some(position) = position
             && known[position].replace(value).is_some()
         {
@@ -198,6 +218,7 @@ mod tests {
             service: "registry.example.com".into(),
             scope: vec!["repository:acme/web:pull,push".parse().unwrap(), "repository:base/img:pull".parse().unwrap()],
             error: Some(ChallengeError::InsufficientScope),
+            description: None,
         }
     }
 
@@ -213,6 +234,16 @@ mod tests {
         let text = r#"Bearer realm="https://auth.example.com/token",service="registry.example.com""#;
         assert_eq!(bare.to_string(), text);
         assert_eq!(challenge(text), Ok(bare));
+    }
+
+    #[test]
+    fn a_description_says_it_in_the_characters_of_a_header() {
+        let described = BearerChallenge { description: Some("\u{fc}ber \"alice\" \\ may\r\nnot".into()), ..acme() };
+        let text = described.to_string();
+        assert!(text.ends_with(r#",error="insufficient_scope",error_description="?ber 'alice' / may??not""#), "{text}");
+        let read = challenge(&text).unwrap();
+        assert_eq!(read.description.as_deref(), Some("?ber 'alice' / may??not"));
+        assert_eq!(read.to_string(), text);
     }
 
     #[test]
@@ -285,8 +316,10 @@ mod tests {
             Some(ChallengeError::InvalidToken),
             Some(ChallengeError::InsufficientScope),
         ]);
-        (text(), text(), prop::collection::vec(scopes(), 0..4), errors)
-            .prop_map(|(realm, service, scope, error)| BearerChallenge { realm, service, scope, error })
+        let description = prop::option::of("[ -!#-\\[\\]-~]{0,20}");
+        (text(), text(), prop::collection::vec(scopes(), 0..4), errors, description).prop_map(
+            |(realm, service, scope, error, description)| BearerChallenge { realm, service, scope, error, description },
+        )
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     access::{Access, AccessError},
+    shortfall::Shortfall,
     strict_json::{self, StrictJsonError},
 };
 
@@ -41,6 +42,8 @@ pub struct TokenClaims {
     pub epoch: Option<u64>,
     /// `access`: what it allows.
     pub access: Vec<Access>,
+    /// `short`: why it allows less than was asked for. Nothing is decided by it.
+    pub short: Vec<Shortfall>,
 }
 
 /// The services that a token is for.
@@ -108,6 +111,7 @@ impl TokenClaims {
             principal: claims.when_present("pid", Value::as_i64)?,
             epoch: claims.when_present("ep", Value::as_u64)?,
             access: claims.access("access")?,
+            short: Shortfall::read_all(claims.0.get("short")),
         })
     }
 
@@ -186,6 +190,7 @@ impl Serialize for TokenClaims {
         members.entry("pid", self.principal)?;
         members.entry("ep", self.epoch)?;
         members.entry("access", Some(&self.access))?;
+        members.entry("short", Some(&self.short).filter(|short| !short.is_empty()))?;
         members.0.end()
     }
 }

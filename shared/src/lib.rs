@@ -25,6 +25,7 @@ pub mod revocation;
 pub mod scope;
 pub mod secret;
 pub mod settings;
+pub mod shortfall;
 pub mod shutdown;
 pub mod size;
 pub mod strict_json;

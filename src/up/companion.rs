@@ -51,7 +51,7 @@ impl Companion for InProcess {
             let request = TokenRequest { service: &self.service, scopes: &scopes, shown, keeper: None, peer };
             match self.tokens.issue(&request).await {
                 Ok(answer) => Ok(Exchanged::Token(Secret::new(answer.token))),
-                Err(NotIssued::NotIdentified(NotIdentified::Wrong)) => Ok(Exchanged::Refused),
+                Err(NotIssued::NotIdentified(NotIdentified::Wrong | NotIdentified::Void(_))) => Ok(Exchanged::Refused),
                 Err(NotIssued::NotIdentified(NotIdentified::Throttled { retry_after })) => {
                     Ok(Exchanged::Throttled { retry_after })
                 }

@@ -27,7 +27,7 @@ macro_rules! select_stored {
     ($condition:literal) => {
         concat!(
             "SELECT c.id AS credential_id, c.kind AS credential_kind, c.verifier, c.name, c.scope, c.networks, c.api, c.service_id, c.idle_us, ",
-            "c.created_at AS credential_created_at, c.expires_at AS credential_expires_at, c.used_at, c.used_from, ",
+            "c.created_at AS credential_created_at, c.expires_at AS credential_expires_at, c.used_at, c.used_from, c.revoked_at, ",
             "p.id, p.kind, p.handle, p.display_name, p.namespace_id, p.system_role, p.state, p.expires_at, p.created_at ",
             "FROM credential c JOIN principal p ON p.id = c.principal_id WHERE ",
             $condition
@@ -109,6 +109,8 @@ pub struct Stored {
     pub verifier: String,
     /// Its owner.
     pub principal: Principal,
+    /// When it was revoked: it proves nothing any more but that somebody has it.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// A credential that is to be.
@@ -155,14 +157,14 @@ pub struct Claimed {
 }
 
 impl Accounts {
-    /// The credential with that public part, unless it was revoked.
+    /// The credential with that public part, revoked ones too: their owners are told so.
     ///
     /// # Errors
     /// The database did not answer.
     pub async fn credential_with_lookup(&self, lookup: &str) -> Result<Option<Stored>, Error> {
         let read = async |lookup: &String| {
             let mut reader = self.database.reader().await?;
-            let row: Option<StoredRow> = on!(reader, c => sqlx::query_as(select_stored!("c.lookup = $1 AND c.revoked_at IS NULL"))
+            let row: Option<StoredRow> = on!(reader, c => sqlx::query_as(select_stored!("c.lookup = $1"))
                 .bind(lookup).fetch_optional(c).await)?;
             Ok::<_, Error>(row.map(StoredRow::into_stored).transpose()?)
         };
@@ -273,6 +275,7 @@ struct StoredRow {
     credential_expires_at: Option<i64>,
     used_at: Option<i64>,
     used_from: Option<String>,
+    revoked_at: Option<i64>,
     #[sqlx(flatten)]
     principal: principals::PrincipalRow,
 }
@@ -295,7 +298,8 @@ impl StoredRow {
             used_at: self.used_at.map(Timestamp::from_micros),
             used_from: self.used_from,
         };
-        Ok(Stored { credential, verifier: self.verifier, principal })
+        let revoked_at = self.revoked_at.map(Timestamp::from_micros);
+        Ok(Stored { credential, verifier: self.verifier, principal, revoked_at })
     }
 }
 

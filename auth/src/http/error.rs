@@ -161,7 +161,7 @@ fn refused(refusal: &Refusal) -> StatusCode {
 
 fn not_identified(error: &NotIdentified) -> StatusCode {
     match error {
-        NotIdentified::Wrong => StatusCode::UNAUTHORIZED,
+        NotIdentified::Wrong | NotIdentified::Void(_) => StatusCode::UNAUTHORIZED,
         NotIdentified::Throttled { .. } | NotIdentified::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
         NotIdentified::NotAsked(error) if error.fault.is_of_the_settings() => StatusCode::INTERNAL_SERVER_ERROR,
         NotIdentified::Unavailable(_) | NotIdentified::NotAsked(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,8 +1,8 @@
 //! Secrets that this server made: found by their public part, compared as HMACs in constant time.
 
-use super::{Attempt, Identity, NotIdentified, Parts};
+use super::{Attempt, Identity, NotIdentified, Parts, Void};
 use crate::{
-    accounts::{credentials::CredentialKind, names::are_one},
+    accounts::{credentials::CredentialKind, names::are_one, principals::AccountState},
     secrets::SecretKind,
 };
 
@@ -23,9 +23,15 @@ impl Parts {
         }
         // A right secret beside somebody else's name is a mistake that would make logs and `{username}` lie.
         let right_name = attempt.username.is_none_or(|name| are_one(name, &stored.principal.handle));
-        let right_service = stored.credential.service.is_none() || stored.credential.service == attempt.service;
-        if !right_name || !right_service {
+        if !right_name || stored.principal.state == AccountState::Deleted {
             return Err(NotIdentified::Wrong);
+        }
+        if let Some(at) = stored.revoked_at {
+            return Err(Void::revoked(&stored, at).into());
+        }
+        if stored.credential.service.is_some() && stored.credential.service != attempt.service {
+            let another = attempt.service.map(|_| Void::for_another_service(&stored).into());
+            return Err(another.unwrap_or(NotIdentified::Wrong));
         }
         let identity = self.active(&stored.principal, &stored.credential, attempt)?;
         // A personal access token goes on with what was known last; what stands for a password does what the password would do.

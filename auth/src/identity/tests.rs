@@ -127,6 +127,14 @@ fn wrong(result: &Result<Identity, NotIdentified>) -> bool {
     matches!(result, Err(NotIdentified::Wrong))
 }
 
+/// What whoever showed a right secret is told.
+fn told(result: Result<Identity, NotIdentified>) -> String {
+    match result {
+        Err(NotIdentified::Void(void)) => void.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn a_right_password_identifies_and_a_wrong_one_does_not(fixture: &Fixture) {
     let door = Door::of(fixture).await;
     let alice = door.user(fixture, "Alice", "correct horse").await;
@@ -147,7 +155,12 @@ async fn a_right_password_identifies_and_a_wrong_one_does_not(fixture: &Fixture)
     assert!(wrong(&door.show(None, "correct horse", None, HOME).await));
 
     fixture.accounts.suspend(&fixture.actor, alice.id).await.unwrap();
-    assert!(wrong(&door.sign_in("alice", "correct horse").await), "remembered or not");
+    assert_eq!(
+        told(door.sign_in("alice", "correct horse").await),
+        "the account Alice is suspended",
+        "remembered or not"
+    );
+    assert!(wrong(&door.sign_in("alice", "correct horsf").await), "whoever guesses is told nothing");
     fixture.accounts.resume(&fixture.actor, alice.id).await.unwrap();
     door.sign_in("alice", "correct horse").await.unwrap();
 }
@@ -294,11 +307,13 @@ async fn an_identity_token_is_good_for_one_service_until_the_password_changes(fi
         let again = door.show(name, token.expose(), Some(ours), HOME).await.unwrap();
         assert_eq!((again.principal.id, again.kind), (alice.id, CredentialKind::Identity));
         assert!(!again.may_keep_an_identity_token(), "it does not multiply");
-        assert!(wrong(&door.show(name, token.expose(), Some(other), HOME).await));
+        let elsewhere = told(door.show(name, token.expose(), Some(other), HOME).await);
+        assert_eq!(elsewhere, "the login of alice that docker kept is good for another registry");
         assert!(wrong(&door.show(name, token.expose(), None, HOME).await));
     }
     fixture.accounts.set_password(&fixture.actor, alice.id, "another".into()).await.unwrap();
-    assert!(wrong(&door.show(None, token.expose(), Some(ours), HOME).await));
+    let revoked = told(door.show(None, token.expose(), Some(ours), HOME).await);
+    assert!(revoked.starts_with("the login of alice that docker kept was revoked at 20"), "{revoked}");
     assert!(matches!(
         door.identities.keep_identity(&identity, ours, &"docker".parse().unwrap()).await,
         Err(NotIdentified::Wrong)
@@ -317,9 +332,16 @@ async fn a_credential_works_only_where_it_may_be_used(fixture: &Fixture) {
     fixture.accounts.create_token(&fixture.actor, new).await.unwrap();
 
     door.sign_in("alice", secret.text.expose()).await.unwrap();
-    assert!(wrong(&door.sign_in_from(AWAY, "alice", secret.text.expose()).await));
+    let away = told(door.sign_in_from(AWAY, "alice", secret.text.expose()).await);
+    assert!(away.starts_with("the token \"") && away.contains(" of alice may not be used from "), "{away}");
+    assert!(!away.contains("192.0.2.0/24"), "a thief is not told where to go: {away}");
+    assert!(
+        wrong(&door.sign_in_from(AWAY, "bob", secret.text.expose()).await),
+        "beside another's name it proves nothing"
+    );
     fixture.pass(Duration::from_secs(60));
-    assert!(wrong(&door.sign_in("alice", secret.text.expose()).await));
+    let ended = told(door.sign_in("alice", secret.text.expose()).await);
+    assert!(ended.contains(" of alice ended at 20"), "{ended}");
 }
 
 async fn an_account_of_an_htpasswd_file_comes_changes_and_goes(fixture: &Fixture) {
@@ -346,7 +368,7 @@ async fn an_account_of_an_htpasswd_file_comes_changes_and_goes(fixture: &Fixture
     let again = door.sign_in("alice", "second").await.unwrap();
     assert_eq!(again.principal.id, identity.principal.id);
     assert_ne!(again.credential, identity.credential);
-    assert!(wrong(&door.show(None, token.expose(), Some(service), HOME).await));
+    assert!(told(door.show(None, token.expose(), Some(service), HOME).await).contains(" was revoked at "));
 
     assert_eq!(write(format!("bob:{first}\n")), 2);
     door.identities.reconcile().await.unwrap();

@@ -26,7 +26,7 @@ fn repository(name: &str) -> Resource {
 }
 
 fn order(bearer: &Bearer, access: Vec<Access>) -> Order<'_> {
-    Order { bearer, audience: "registry.example.com", epoch: 1031, access, life: DEFAULT_LIFE }
+    Order { bearer, audience: "registry.example.com", epoch: 1031, access, short: Vec::new(), life: DEFAULT_LIFE }
 }
 
 /// The claims, after the signature was checked with the published key by a library that is not ours.
@@ -202,4 +202,25 @@ fn an_issuer_recognises_its_own_living_tokens_and_no_others() {
     for forged in forgeries {
         assert_eq!(ours.recognise(&forged, NOW), Err(NotOurs), "{forged}");
     }
+}
+
+/// What explains gives way to what allows.
+#[test]
+fn a_token_is_never_too_long_for_the_words_in_it() {
+    use shared::shortfall::{Sentence, Shortfall};
+    let (issuer, bearer) = (issuer(), robot());
+    let names = (0..60).map(|number| repository(&format!("acme/{number}")));
+    let short = |resource: Resource| Shortfall {
+        resource,
+        actions: [Action::Delete].into(),
+        sentence: Sentence::new(&"because ".repeat(50)),
+    };
+    let access: Vec<Access> = names.clone().map(|name| Access::new(name, [Action::Pull])).collect();
+    let order = Order { short: names.map(short).collect(), ..order(&bearer, access.clone()) };
+    let issued = issuer.issue(order, NOW).unwrap();
+    assert!(issued.token.len() <= MAX_TOKEN_BYTES, "{}", issued.token.len());
+    assert_eq!(issued.access, access, "all that is allowed stands in it");
+    let claims = verified(&issuer, &issued.token);
+    let said = claims["short"].as_array().map_or(0, Vec::len);
+    assert!((1..60).contains(&said), "{said}");
 }

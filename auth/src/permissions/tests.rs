@@ -1,6 +1,7 @@
 //! Who may do what, told as stories of one company, and as properties that hold for every set of rules.
 
 mod properties;
+mod refusals;
 mod stories;
 
 use std::collections::BTreeSet;

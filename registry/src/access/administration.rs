@@ -50,7 +50,11 @@ impl TokenAccess {
 
     fn check_one_of(&self, token: &str, one_of: &[granted::Access], now: Timestamp) -> Result<Caller, Refusal> {
         let caller = Caller(Identity::Token(self.verified(token, one_of, now)?));
-        if one_of.iter().any(|access| caller.has(access)) { Ok(caller) } else { Err(Refusal::insufficient(&caller)) }
+        if one_of.iter().any(|access| caller.has(access)) {
+            Ok(caller)
+        } else {
+            Err(Refusal::insufficient(&caller, &[]))
+        }
     }
 }
 

@@ -224,7 +224,7 @@ fn matches(credentials: &BasicCredentials, hash: &str) -> bool {
 }
 
 fn wrong(reason: String) -> Refusal {
-    Refusal::Unauthorized { error: None, reason }
+    Refusal::Unauthorized { error: None, sentence: None, reason }
 }
 
 fn refusal(login: &Login, failed: Failed) -> Refusal {

@@ -144,7 +144,8 @@ async fn the_challenge_says_what_was_wrong_with_a_token_and_nothing_without_one(
 fn a_challenge_names_every_access_in_one_parameter() {
     let registry = Registry::plain();
     let mount = [needs("a", &[Action::Push, Action::Pull]), needs("b", &[Action::Pull])];
-    let challenge = registry.access.challenge(Some(ChallengeError::InsufficientScope), &mount, Some("http://reg"));
+    let challenge =
+        registry.access.challenge(Some((ChallengeError::InsufficientScope, None)), &mount, Some("http://reg"));
     assert_eq!(
         challenge.as_deref(),
         Some(

@@ -8,6 +8,7 @@ use shared::{
     challenge::{BearerChallenge, ChallengeError},
     clock::Timestamp,
     scope::Scope,
+    shortfall::Sentence,
 };
 
 use super::{
@@ -91,6 +92,7 @@ impl TokenAccess {
             Ok(Exchanged::Token(token)) => check(token.expose()),
             Ok(Exchanged::Refused) => Err(Refusal::Unauthorized {
                 error: None,
+                sentence: None,
                 // Not the name: people paste passwords into it.
                 reason: "the companion does not accept the credentials".to_owned(),
             }),
@@ -103,7 +105,7 @@ impl TokenAccess {
 
     fn check(&self, token: &str, required: &[granted::Access], now: Timestamp) -> Result<Caller, Refusal> {
         let caller = Caller(Identity::Token(self.verified(token, required, now)?));
-        if caller.may(required) { Ok(caller) } else { Err(Refusal::insufficient(&caller)) }
+        if caller.may(required) { Ok(caller) } else { Err(Refusal::insufficient(&caller, required)) }
     }
 
     /// A token that is believed, and not revoked for what it is shown for.
@@ -113,7 +115,8 @@ impl TokenAccess {
         shown_for: &[granted::Access],
         now: Timestamp,
     ) -> Result<Arc<VerifiedToken>, Refusal> {
-        let invalid = |reason| Refusal::Unauthorized { error: Some(ChallengeError::InvalidToken), reason };
+        let error = Some(ChallengeError::InvalidToken);
+        let invalid = |reason| Refusal::Unauthorized { error, sentence: None, reason };
         let token = self.verifier.verify(token, now).map_err(|error| invalid(error.to_string()))?;
         if self.revocations.refuse(&token, namespaces(shown_for)) {
             return Err(invalid(format!("the token of {} is revoked", holder(&token))));
@@ -123,12 +126,13 @@ impl TokenAccess {
 
     pub(super) fn challenge(
         &self,
-        error: Option<ChallengeError>,
+        error: Option<(ChallengeError, Option<&Sentence>)>,
         required: &[granted::Access],
         origin: Option<&str>,
     ) -> String {
-        let realm = self.realm.for_request(origin);
-        BearerChallenge { realm, service: self.service.clone(), scope: scopes(required), error }.to_string()
+        let (realm, service, scope) = (self.realm.for_request(origin), self.service.clone(), scopes(required));
+        let description = error.and_then(|(_, sentence)| sentence).map(ToString::to_string);
+        BearerChallenge { realm, service, scope, error: error.map(|(error, _)| error), description }.to_string()
     }
 }
 

@@ -15,7 +15,7 @@ use axum::{
 use serde_json::{Value, json};
 use shared::{
     access as granted, digest::Digest, listen::Unacceptable, random, reference::Reference, repository::RepositoryName,
-    telemetry::RequestId,
+    shortfall::Sentence, telemetry::RequestId,
 };
 use tracing::{error, info};
 
@@ -38,13 +38,13 @@ pub(super) enum Error {
     /// Several `Authorization` fields, or one that is no text.
     Credentials,
     /// No credentials, or none that suffice.
-    Unauthorized { challenge: Option<String>, required: Vec<granted::Access> },
+    Unauthorized { challenge: Option<String>, sentence: Option<Sentence>, required: Vec<granted::Access> },
     /// Somebody who has to be asked does not answer.
     Unavailable { reason: String },
     /// Somebody tries too much at once; what exactly, and when another try is worth it, is in the answer.
     TooMany { message: &'static str, retry_after: Duration },
     /// Limits to tags forbid it.
-    Denied { caller: String, action: granted::Action, patterns: String, repository: RepositoryName, reason: String },
+    Denied(Denied),
     /// `DELETE` does nothing here (`storage.delete.enabled`).
     DeletesDisabled,
     /// Nothing changes here (`storage.maintenance.readonly`).
@@ -148,12 +148,12 @@ impl Error {
                 Answer::new(Code::Unauthorized, "there must be one Authorization header at most", Value::Null)
                     .status(StatusCode::BAD_REQUEST)
             }
-            Self::Unauthorized { challenge, required } => unauthorized(challenge, &required),
+            Self::Unauthorized { challenge, sentence, required } => {
+                unauthorized(challenge, sentence.as_ref(), &required)
+            }
             Self::Unavailable { reason } => unavailable(&reason, id),
             Self::TooMany { message, retry_after } => too_many(message, retry_after),
-            Self::Denied { caller, action, patterns, repository, reason } => {
-                denied(&caller, &action, &patterns, &repository, &reason)
-            }
+            Self::Denied(denied) => denied.answer(),
             Self::DeletesDisabled => unsupported("deleting is turned off on this registry"),
             Self::ReadOnly => unsupported("this registry is read-only"),
             Self::PageTooLarge { asked, most } => {
@@ -206,13 +206,32 @@ fn too_many(message: &str, retry_after: Duration) -> Answer {
         .header(header::RETRY_AFTER, seconds.to_string())
 }
 
-/// The sentence that Docker, skopeo, crane and regctl print as it stands.
-fn denied(caller: &str, action: &granted::Action, patterns: &str, repository: &RepositoryName, reason: &str) -> Answer {
-    // An empty or unreadable list of patterns matches nothing.
-    let tags = if patterns.is_empty() { "no tags".to_owned() } else { format!("only tags matching {patterns}") };
-    let message = format!("{caller} may {action} {tags} in {repository}; {reason}");
-    info!(%repository, reason = message, "refused");
-    Answer::new(Code::Denied, &message, Value::Null)
+/// What limits to tags forbid, with what makes a sentence of it.
+#[derive(Debug)]
+pub(super) struct Denied {
+    pub(super) caller: String,
+    pub(super) action: granted::Action,
+    pub(super) patterns: String,
+    pub(super) repository: RepositoryName,
+    /// The rule behind the limit, where the token says it.
+    pub(super) rule: Option<Sentence>,
+    pub(super) reason: String,
+}
+
+impl Denied {
+    /// The sentence that Docker, skopeo, crane and regctl print as it stands.
+    fn answer(&self) -> Answer {
+        let Self { caller, action, patterns, repository, rule, reason } = self;
+        let rule = match rule {
+            Some(rule) => rule.to_string(),
+            // An empty or unreadable list of patterns matches nothing.
+            None if patterns.is_empty() => format!("{caller} may {action} no tags in {repository}"),
+            None => format!("{caller} may {action} only tags matching {patterns} in {repository}"),
+        };
+        let message = format!("{rule}; {reason}");
+        info!(%repository, reason = message, "refused");
+        Answer::new(Code::Denied, &message, Value::Null)
+    }
 }
 
 /// `Range` of an upload: the bytes that it has. For none the specification has no spelling of its own.
@@ -242,8 +261,9 @@ fn parse(error: &ParseError) -> Answer {
 
 const UPLOAD_UNKNOWN: &str = "blob upload unknown to registry";
 
-/// The detail has the stock registry's shape: one element for each action.
-fn unauthorized(challenge: Option<String>, required: &[granted::Access]) -> Answer {
+/// The detail has the stock registry's shape: one element for each action. The sentence stands in the challenge too: Docker prints that
+/// one, and crane this.
+fn unauthorized(challenge: Option<String>, sentence: Option<&Sentence>, required: &[granted::Access]) -> Answer {
     let element = |access: &granted::Access, action: &granted::Action| {
         json!({"Type": access.resource.kind.to_string(), "Class": "", "Name": access.resource.name.as_str(),
                "Action": action.to_string()})
@@ -251,7 +271,8 @@ fn unauthorized(challenge: Option<String>, required: &[granted::Access]) -> Answ
     let detail: Vec<_> =
         required.iter().flat_map(|access| access.actions.iter().map(move |action| element(access, action))).collect();
     let detail = if detail.is_empty() { Value::Null } else { Value::Array(detail) };
-    let answer = Answer::new(Code::Unauthorized, "authentication required", detail);
+    let message = sentence.map_or("authentication required", Sentence::as_str);
+    let answer = Answer::new(Code::Unauthorized, message, detail);
     match challenge {
         Some(challenge) => answer.header(header::WWW_AUTHENTICATE, challenge),
         None => answer,

@@ -4,14 +4,19 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use shared::{
-    access::{Action, Permit},
+    access::{Action, Permit, Resource},
     clock::Clock,
     readable::Readable,
     repository::RepositoryName,
     tag::TagPattern,
 };
 
-use super::{error::Error, operation::Operation, origin::Addresses, place::Places};
+use super::{
+    error::{Denied, Error},
+    operation::Operation,
+    origin::Addresses,
+    place::Places,
+};
 use crate::{
     access::{Access, Caller},
     content::{self, Content, Promise, Pusher, TagLimits, manifests::References},
@@ -109,13 +114,14 @@ impl Visit {
         let (content::Error::Denied(denial), TagLimits::Matching(patterns)) = (&error, limits) else {
             return error.into();
         };
-        Error::Denied {
+        Error::Denied(Denied {
             caller: self.caller.name().unwrap_or("anonymous").to_owned(),
+            rule: self.caller.why(&Resource::repository(repository), &action).cloned(),
             action,
             patterns: patterns.iter().map(TagPattern::as_str).collect::<Vec<_>>().join(", "),
             repository: repository.clone(),
             reason: denial.to_string(),
-        }
+        })
     }
 
     /// Where a mount that names no source may look: everywhere if whoever gets in may read everything, else where the

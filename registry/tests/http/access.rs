@@ -103,6 +103,41 @@ async fn one_authorization_header_at_most() {
     assert_eq!(elsewhere.status, StatusCode::UNAUTHORIZED);
 }
 
+/// Docker prints what the challenge says, crane what the body says, and a HEAD has no body.
+#[tokio::test]
+pub(crate) async fn a_refusal_says_what_the_token_says_of_it_and_allows_nothing_by_it() {
+    let registry = Registry::guarded(None).await;
+    let why = "alice may pull acme/web but not push; nearest: role contributor";
+    let short =
+        |actions: Value, why: &str| json!([{"type": "repository", "name": "acme/web", "actions": actions, "why": why}]);
+    let pull = json!([{"type": "repository", "name": "acme/web", "actions": ["pull"]}]);
+    let ask = async |method: Method, target: &str, bearer: &str| {
+        registry.send(method, target, &[("authorization", bearer)], Body::empty()).await
+    };
+    let uploads = "/v2/acme/web/blobs/uploads/";
+    let refused = ask(Method::POST, uploads, &registry.bearer_short_of(&pull, &short(json!(["push"]), why))).await;
+    assert_eq!(refused.refused(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(refused.json()["errors"][0]["message"], why);
+    let described = format!(r#"error="insufficient_scope",error_description="{why}""#);
+    assert!(refused.header("www-authenticate").unwrap().ends_with(&described));
+    let bearer =
+        registry.bearer_short_of(&json!([]), &short(json!(["pull"]), "a \"quoted\"\r\nX-Evil: line of \u{fc}ber"));
+    let head = ask(Method::HEAD, "/v2/acme/web/manifests/v1", &bearer).await;
+    let challenge = head.header("www-authenticate").unwrap();
+    assert!(challenge.ends_with(r#",error_description="a 'quoted'X-Evil: line of ?ber""#), "{challenge}");
+    assert_eq!((head.status.as_u16(), head.header("x-evil")), (401, None));
+
+    // About another action or another repository it says nothing, and the plain words stand.
+    for (target, actions) in [(uploads, json!(["delete"])), ("/v2/acme/api/blobs/uploads/", json!(["push"]))] {
+        let plain = ask(Method::POST, target, &registry.bearer_short_of(&pull, &short(actions, why))).await;
+        assert_eq!(plain.json()["errors"][0]["message"], "authentication required");
+        assert!(!plain.header("www-authenticate").unwrap().contains("error_description"));
+    }
+    // What is allowed is allowed, whatever is said of it.
+    let contradicted = registry.bearer_short_of(&pull, &short(json!(["pull"]), why));
+    assert_eq!(ask(Method::GET, "/v2/acme/web/manifests/v1", &contradicted).await.status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test]
 pub(crate) async fn a_robot_limited_to_pr_tags_cannot_push_latest() {
     let registry = Registry::guarded(None).await;

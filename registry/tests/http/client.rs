@@ -224,7 +224,12 @@ impl Registry {
 
     /// `Bearer …` with this access, for alice.
     pub(crate) fn bearer(&self, access: &Value) -> String {
-        let claims = json!({"iss": "issuer", "aud": "service", "sub": "alice", "exp": NOW + 300, "access": access});
+        self.bearer_short_of(access, &json!([]))
+    }
+
+    /// The same with what it says of the actions that it does not allow.
+    pub(crate) fn bearer_short_of(&self, access: &Value, short: &Value) -> String {
+        let claims = json!({"iss": "issuer", "aud": "service", "sub": "alice", "exp": NOW + 300, "access": access, "short": short});
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", encode(&json!({"alg": "ES256", "kid": "k"})), encode(&claims));
         let signature = self.key.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();

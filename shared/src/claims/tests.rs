@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::access::{Action, Resource, tests::accesses};
+use crate::{
+    access::{Action, Resource, tests::accesses},
+    shortfall::{Sentence, tests::shortfalls},
+};
 
 fn smallest() -> Value {
     json!({"iss": "auth", "aud": "registry", "exp": 1_786_000_300})
@@ -33,6 +36,7 @@ fn claims_are_written_as_the_token_specification_has_them() {
         principal: Some(17),
         epoch: Some(1031),
         access: vec![Access::new(repository, [Action::Push, Action::Pull])],
+        short: Vec::new(),
     };
     assert_eq!(
         claims.to_json(),
@@ -42,6 +46,23 @@ fn claims_are_written_as_the_token_specification_has_them() {
             + r#""access":[{"type":"repository","name":"acme/web","actions":["pull","push"]}]}"#
     );
     assert_eq!(TokenClaims::parse(claims.to_json().as_bytes()), Ok(claims));
+}
+
+#[test]
+fn why_a_token_falls_short_stands_beside_what_it_allows() {
+    let resource = Resource::repository(&"acme/web".parse().unwrap());
+    let sentence = Sentence::new("alice may pull acme/web but not push; nearest: role contributor");
+    let short = vec![Shortfall { resource, actions: [Action::Push].into(), sentence }];
+    let claims = TokenClaims { short, ..parse(&smallest()).unwrap() };
+    assert_eq!(
+        claims.to_json(),
+        r#"{"iss":"auth","aud":"registry","exp":1786000300,"access":[],"short":[{"type":"repository","name":"acme/web","#
+            .to_owned()
+            + r#""actions":["push"],"why":"alice may pull acme/web but not push; nearest: role contributor"}]}"#
+    );
+    assert_eq!(TokenClaims::parse(claims.to_json().as_bytes()), Ok(claims));
+    let odd = with("short", &json!([{"actions": null}, 1]));
+    assert_eq!(odd.map(|claims| claims.short), Ok(Vec::new()), "it is passed over, and refuses no token");
 }
 
 #[test]
@@ -178,8 +199,9 @@ fn claims() -> impl Strategy<Value = TokenClaims> {
     let times = (time(), prop::option::of(time()), prop::option::of(time()));
     let texts = (text(), prop::option::of(text()), prop::option::of(text()));
     let ids = (any::<Option<i64>>(), any::<Option<i64>>(), any::<Option<u64>>());
-    (texts, audience, times, ids, prop::collection::vec(accesses(), 0..3)).prop_map(
-        |((issuer, subject, id), audience, (expires_at, not_before, issued_at), ids, access)| TokenClaims {
+    let lists = (prop::collection::vec(accesses(), 0..3), prop::collection::vec(shortfalls(), 0..3));
+    (texts, audience, times, ids, lists).prop_map(
+        |((issuer, subject, id), audience, (expires_at, not_before, issued_at), ids, (access, short))| TokenClaims {
             issuer,
             subject,
             audience,
@@ -191,6 +213,7 @@ fn claims() -> impl Strategy<Value = TokenClaims> {
             principal: ids.1,
             epoch: ids.2,
             access,
+            short,
         },
     )
 }

@@ -61,7 +61,8 @@ async fn a_stored_secret_is_found_by_its_public_part_with_all_that_bounds_it(fix
     assert_eq!(fixture.accounts.master_ids().await.unwrap(), ["m1"]);
 
     fixture.accounts.revoke_credential(&fixture.actor, alice.id, made.id).await.unwrap();
-    assert!(fixture.accounts.credential_with_lookup(new.lookup.as_deref().unwrap()).await.unwrap().is_none());
+    let revoked = fixture.accounts.credential_with_lookup(new.lookup.as_deref().unwrap()).await.unwrap().unwrap();
+    assert_eq!((found.revoked_at, revoked.revoked_at), (None, Some(fixture.clock.now())));
 }
 
 async fn a_robot_has_at_most_five_live_keys(fixture: &Fixture) {

@@ -60,7 +60,9 @@ pub(super) async fn set_password(
     let attempt = Attempt { username: Some(&principal.handle), secret: &change.current, service: None, peer };
     match app.identities.identify(&attempt).await {
         Ok(identity) if identity.principal.id == principal.id && identity.may_keep_an_identity_token() => {}
-        Ok(_) | Err(NotIdentified::Wrong) => return Err(ApiError::Invalid("the current password is wrong".to_owned())),
+        Ok(_) | Err(NotIdentified::Wrong | NotIdentified::Void(_)) => {
+            return Err(ApiError::Invalid("the current password is wrong".to_owned()));
+        }
         Err(other) => return Err(other.into()),
     }
     users::store_password(&app, &me, principal, &change.new).await?;

@@ -72,7 +72,7 @@ impl From<NotIssued> for TokenError {
 impl From<NotIdentified> for TokenError {
     fn from(error: NotIdentified) -> Self {
         match error {
-            NotIdentified::Wrong => Self::Refused(error.to_string()),
+            NotIdentified::Wrong | NotIdentified::Void(_) => Self::Refused(error.to_string()),
             NotIdentified::Throttled { retry_after } => Self::TooMany { message: error.to_string(), retry_after },
             NotIdentified::Busy(_) => Self::TooMany { message: error.to_string(), retry_after: Busy::RETRY_AFTER },
             NotIdentified::Unavailable(error) => Self::unavailable(&error),

@@ -238,13 +238,13 @@ async fn a_disabled_account_is_refused_everywhere_and_comes_back(fixture: &Fixtu
     let account = fixture.accounts.principal(alice.principal.id).await.unwrap().unwrap();
     assert_eq!(account.state, AccountState::Disabled);
     assert_eq!(fixture.revoked_after(epoch).await, [Revoked::Principal(alice.principal.id.0)]);
-    assert!(matches!(door.show(None, token.expose()).await, Err(NotIdentified::Wrong)));
+    assert!(matches!(door.show(None, token.expose()).await, Err(NotIdentified::Void(_))));
 
     door.is(0);
     assert_eq!(door.sign_in("alice").await.unwrap().principal.state, AccountState::Active);
     fixture.accounts.suspend(&fixture.actor, alice.principal.id).await.unwrap();
     fixture.pass(REMEMBERED_FOR);
-    assert!(matches!(door.sign_in("alice").await, Err(NotIdentified::Wrong)), "what an administrator said stays");
+    assert!(matches!(door.sign_in("alice").await, Err(NotIdentified::Void(_))), "what an administrator said stays");
 }
 
 async fn a_changed_password_ends_what_the_old_one_opened(fixture: &Fixture) {
@@ -258,7 +258,7 @@ async fn a_changed_password_ends_what_the_old_one_opened(fixture: &Fixture) {
     let after = door.sign_in("alice").await.unwrap();
     assert_ne!(after.credential, alice.credential);
     assert_eq!(fixture.revoked_after(epoch).await.len(), 2, "the password and what docker kept instead of it");
-    assert!(matches!(door.show(None, token.expose()).await, Err(NotIdentified::Wrong)));
+    assert!(matches!(door.show(None, token.expose()).await, Err(NotIdentified::Void(_))));
 }
 
 async fn wrong_passwords_are_counted_and_an_absent_directory_is_not(fixture: &Fixture) {

@@ -1,0 +1,115 @@
+//! Secrets that are right and count for nothing: whoever shows one is told why. Nobody else is: whoever guesses reads the same of every
+//! name, of every account and of every key.
+
+use std::{fmt, net::IpAddr};
+
+use shared::clock::Timestamp;
+
+use super::Attempt;
+use crate::accounts::{
+    credentials::{Credential, CredentialKind, Stored},
+    principals::{AccountState, Principal},
+};
+
+/// A secret that was proved, and why it counts for nothing here and now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Void {
+    /// `the account alice`, or `the key "ci" of robot.acme.ci`.
+    what: String,
+    why: Why,
+}
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    /// The account is suspended or disabled.
+    State(AccountState),
+    /// It was revoked then.
+    Revoked(Timestamp),
+    /// It came to its end then.
+    Ended(Timestamp),
+    /// Nobody used it for as long as it lives unused.
+    Unused,
+    /// It is confined to other networks than that of this address. Which ones is not said: a thief would know where to go.
+    Elsewhere(Option<IpAddr>),
+    /// It was made for another registry.
+    OtherService,
+}
+
+impl Void {
+    /// What keeps the proved secret from counting, if anything does. An account that was deleted has no name any more to speak of.
+    pub(super) fn of(
+        principal: &Principal,
+        credential: &Credential,
+        attempt: &Attempt<'_>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let past = |end: &Timestamp| *end <= now;
+        let account = |why| Self { what: format!("the account {}", principal.handle), why };
+        let secret = |why| Self { what: named(principal, credential), why };
+        if principal.state != AccountState::Active {
+            Some(account(Why::State(principal.state)))
+        } else if let Some(end) = principal.expires_at.filter(past) {
+            Some(account(Why::Ended(end)))
+        } else if let Some(end) = credential.expires_at.filter(past) {
+            Some(secret(Why::Ended(end)))
+        } else if !credential.is_live(now) {
+            Some(secret(Why::Unused))
+        } else if credential.networks.as_ref().is_some_and(|networks| !attempt.peer.is_within(networks)) {
+            Some(secret(Why::Elsewhere(attempt.peer.address())))
+        } else {
+            None
+        }
+    }
+
+    /// A secret that was revoked.
+    pub(super) fn revoked(stored: &Stored, at: Timestamp) -> Self {
+        Self { what: named(&stored.principal, &stored.credential), why: Why::Revoked(at) }
+    }
+
+    /// A secret that another registry's tokens are made for.
+    pub(super) fn for_another_service(stored: &Stored) -> Self {
+        Self { what: named(&stored.principal, &stored.credential), why: Why::OtherService }
+    }
+
+    /// The word for it in the audit.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match &self.why {
+            Why::State(state) => state.word(),
+            Why::Revoked(_) => "revoked",
+            Why::Ended(_) => "expired",
+            Why::Unused => "unused",
+            Why::Elsewhere(_) => "network",
+            Why::OtherService => "service",
+        }
+    }
+}
+
+/// The secret, as its owner knows it.
+fn named(principal: &Principal, credential: &Credential) -> String {
+    let (handle, name) = (&principal.handle, &credential.name);
+    match credential.kind {
+        CredentialKind::Password => format!("the password of {handle}"),
+        CredentialKind::Pat => format!("the token {name:?} of {handle}"),
+        CredentialKind::RobotKey => format!("the key {name:?} of {handle}"),
+        CredentialKind::Identity => format!("the login of {handle} that {name} kept"),
+    }
+}
+
+impl fmt::Display for Void {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = &self.what;
+        match &self.why {
+            Why::State(state) => write!(f, "{what} is {state}"),
+            Why::Revoked(at) => write!(f, "{what} was revoked at {}", at.rfc3339()),
+            Why::Ended(at) => write!(f, "{what} ended at {}", at.rfc3339()),
+            Why::Unused => write!(f, "{what} was unused for longer than it may be"),
+            Why::Elsewhere(Some(address)) => write!(f, "{what} may not be used from {address}"),
+            Why::Elsewhere(None) => write!(f, "{what} may not be used from everywhere, and nobody knows where this is"),
+            Why::OtherService => write!(f, "{what} is good for another registry"),
+        }
+    }
+}
+
+impl std::error::Error for Void {}
