@@ -45,7 +45,7 @@ impl Policy {
 }
 
 #[test]
-fn dependencies_keep_to_deny_toml() {
+fn t52_dependencies_keep_to_deny_toml() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let policy = Policy::parse(&fs::read_to_string(top.join("deny.toml")).expect("deny.toml is there"));
     assert!(policy.banned.len() >= 4 && policy.licences.len() >= 5, "deny.toml was not understood");

@@ -1,6 +1,7 @@
 //! What people and machines do with a registry, told in their order and with the clients that they use.
 
 mod apart;
+mod attacks;
 mod audit_trail;
 mod backups;
 mod command_socket;
@@ -34,6 +35,7 @@ mod revocation_reach;
 mod revocations;
 mod robots;
 mod rotation;
+mod secrets;
 mod skopeo;
 mod starting;
 mod strangers;

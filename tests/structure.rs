@@ -2,6 +2,7 @@
 //!
 //! The rules are those of docs/architecture.md. A broken one is reported with its sentence, the file and the line.
 
+mod attacks;
 mod rules;
 mod source;
 

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_json_that_escapes_what_people_typed() {
+    fn t49_a_body_is_json_that_escapes_what_people_typed() {
         let event = Event::done(EventName::UserCreated, "a\r\n\u{1b}[31mb");
         let body = event.body(&Actor::local(), Timestamp::from_micros(0));
         assert!(!body.contains(['\r', '\n', '\u{1b}']), "{body}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn details_are_bounded() {
+    fn t49_details_are_bounded() {
         let fits = json!("x".repeat(MAX_DETAIL_BYTES - 2));
         let body = Event::done(EventName::GrantAdded, "g")
             .with(fits.clone())

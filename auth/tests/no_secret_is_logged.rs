@@ -61,7 +61,7 @@ async fn made(auth: &Auth, path: &str, body: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_logged() {
+async fn t47_no_secret_is_logged() {
     let log = Log::default();
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(log.clone()).init();
     let data = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ async fn delete(client: &Client, path: &str) -> u16 {
 
 /// T10: other registries looked at the switch for digests and forgot it for tags.
 #[tokio::test]
-async fn with_deletes_off_nothing_is_deleted_by_anybody() {
+async fn t10_with_deletes_off_nothing_is_deleted_by_anybody() {
     for switch in ["", ", delete: {enabled: false}"] {
         let registry = Launch::command(|data| {
             let root = data.join("storage").display().to_string();
@@ -47,7 +47,7 @@ async fn with_deletes_off_nothing_is_deleted_by_anybody() {
 }
 
 #[tokio::test]
-async fn whoever_may_push_may_not_delete_for_it() {
+async fn t10_whoever_may_push_may_not_delete_for_it() {
     let portreeve = Portreeve::up();
     portreeve.private_namespace("acme").await;
     let admin = as_account(&portreeve, &portreeve.admin());
@@ -75,7 +75,7 @@ async fn token(portreeve: &Portreeve, account: &Account, scope: &str) -> String 
 
 /// T23: a namespace of the same name is another one, and what was given in the first is not given in it.
 #[tokio::test]
-async fn a_namespace_that_comes_again_brings_no_old_rights() {
+async fn t23_a_namespace_that_comes_again_brings_no_old_rights() {
     let portreeve = Portreeve::up();
     portreeve.private_namespace("acme").await;
     portreeve.private_namespace("other").await;

@@ -72,7 +72,7 @@ async fn strangers_lock_out_nobody_but_themselves() {
 
 /// Whoever writes the header alone moves nowhere.
 #[tokio::test]
-async fn a_forwarded_address_that_nobody_vouches_for_is_not_believed() {
+async fn t38_a_forwarded_address_that_nobody_vouches_for_is_not_believed() {
     let portreeve = Portreeve::up();
     let caller = Caller::at(ELSEWHERE);
     let url = portreeve.url().join("/token?service=portreeve").unwrap();

@@ -323,7 +323,7 @@ async fn page_sizes_are_bounded() -> Result<(), Failure> {
 
 /// Harbor #20930: wrong credentials were answered with 200 and a token for nobody.
 #[tokio::test]
-async fn wrong_credentials_get_no_token() -> Result<(), Failure> {
+async fn t27_wrong_credentials_get_no_token() -> Result<(), Failure> {
     let portreeve = Portreeve::up();
     for account in [Account::new("admin", "wrong"), Account::new("nobody", "wrong"), Account::new("admin", "")] {
         let answer = token(&portreeve, Some(&account), &["repository:acme/web:pull"]).await;
@@ -338,7 +338,7 @@ async fn wrong_credentials_get_no_token() -> Result<(), Failure> {
 
 /// Whatever is asked for, the token has no more than that.
 #[tokio::test]
-async fn a_token_has_nothing_that_was_not_asked_for() -> Result<(), Failure> {
+async fn t28_a_token_has_nothing_that_was_not_asked_for() -> Result<(), Failure> {
     let portreeve = Portreeve::up();
     let admin = portreeve.admin();
     // With how many actions there are to be had: a token that has nothing would pass for one that has no more.
@@ -380,7 +380,7 @@ async fn a_token_has_nothing_that_was_not_asked_for() -> Result<(), Failure> {
 
 /// Names that other parsers cut in the wrong place.
 #[tokio::test]
-async fn odd_scopes_open_nothing() -> Result<(), Failure> {
+async fn t50_odd_scopes_open_nothing() -> Result<(), Failure> {
     let portreeve = Portreeve::up();
     let admin = portreeve.admin();
     let odd = [
@@ -407,7 +407,7 @@ async fn odd_scopes_open_nothing() -> Result<(), Failure> {
 
 /// The text of a token in the address or in a cookie counts for nothing; two Authorization fields are one too many.
 #[tokio::test]
-async fn a_token_counts_only_in_its_one_header() -> Result<(), Failure> {
+async fn t21_a_token_counts_only_in_its_one_header() -> Result<(), Failure> {
     let portreeve = Portreeve::up();
     let answer = token(&portreeve, Some(&portreeve.admin()), &["repository:acme/web:pull,push"]).await;
     let token = answer.status(&[200])?.json()?["token"].as_str().unwrap_or_default().to_owned();

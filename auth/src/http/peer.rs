@@ -131,7 +131,7 @@ mod tests {
 
     /// T38: the header counts from trusted proxies only, and is walked from the right.
     #[test]
-    fn only_trusted_proxies_are_believed() {
+    fn t38_only_trusted_proxies_are_believed() {
         for (connected, forwarded, client) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
             ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),

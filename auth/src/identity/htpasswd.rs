@@ -157,7 +157,7 @@ mod tests {
 
     /// T40: two passwords that differ behind the 72nd byte are two passwords.
     #[test]
-    fn bcrypt_never_reads_half_a_password() {
+    fn t40_bcrypt_never_reads_half_a_password() {
         let longest = "x".repeat(MAX_BCRYPT_BYTES);
         let entry = entry(&format!("alice:{}", bcrypt::hash(&longest, 4).unwrap()));
         assert!(entry.matches(longest.as_bytes()));

@@ -10,7 +10,7 @@ use crate::accounts::events::{FailedLogin, IssuedToken};
 
 on_both! {
     tokens_and_failed_logins_are_written_together_afterwards
-    an_unknown_name_is_not_written_down
+    t49_an_unknown_name_is_not_written_down
     what_the_database_did_not_take_is_kept
 }
 
@@ -77,7 +77,7 @@ async fn tokens_and_failed_logins_are_written_together_afterwards(fixture: &Fixt
     assert_eq!(told, [(&json!("alice"), &json!(3)), (&json!("unnamed"), &json!(1))]);
 }
 
-async fn an_unknown_name_is_not_written_down(fixture: &Fixture) {
+async fn t49_an_unknown_name_is_not_written_down(fixture: &Fixture) {
     fixture.accounts.note_failed_login(failure("hunter2, typed into the wrong field"));
     fixture.accounts.flush_events().await.unwrap();
     let [(outcome, failed)] = &audit(fixture, "login.fail").await[..] else { panic!("one event") };

@@ -17,7 +17,7 @@ use crate::{
 
 on_both! {
     a_name_in_any_spelling_is_one_account
-    users_and_robots_share_one_space_of_names
+    t25_users_and_robots_share_one_space_of_names
     of_two_first_starts_one_succeeds
     suspension_refuses_every_credential_and_can_be_undone
     a_deleted_account_frees_its_name_and_passes_nothing_on
@@ -52,7 +52,7 @@ async fn a_name_in_any_spelling_is_one_account(fixture: &Fixture) {
 }
 
 /// A robot's handle is an account's like any other: nothing is inferred from how a name begins.
-async fn users_and_robots_share_one_space_of_names(fixture: &Fixture) {
+async fn t25_users_and_robots_share_one_space_of_names(fixture: &Fixture) {
     fixture.namespace("acme", Visibility::Private).await;
     let robot = fixture.robot("acme", "ci").await;
     assert_eq!((robot.handle.as_str(), robot.kind), ("robot.acme.ci", PrincipalKind::Robot));

@@ -17,7 +17,7 @@ on_both! {
     the_epoch_stands_in_the_same_snapshot
     what_is_taken_away_is_revoked_for_those_who_had_it
     opening_a_namespace_is_no_revocation_and_closing_it_is_one
-    a_recreated_namespace_has_none_of_the_old_grants
+    t23_a_recreated_namespace_has_none_of_the_old_grants
     deleting_a_team_takes_its_grants_and_is_felt_by_its_members
     rules_are_listed_with_names_and_removed_only_where_they_were_written
     a_grant_does_not_reach_the_next_namespace_of_that_name
@@ -176,7 +176,7 @@ async fn opening_a_namespace_is_no_revocation_and_closing_it_is_one(fixture: &Fi
     assert_eq!(fixture.revoked_after(before).await, vec![Revoked::Namespace("acme".into()); 2]);
 }
 
-async fn a_recreated_namespace_has_none_of_the_old_grants(fixture: &Fixture) {
+async fn t23_a_recreated_namespace_has_none_of_the_old_grants(fixture: &Fixture) {
     let accounts = &fixture.accounts;
     let name = "acme".parse().unwrap();
     let old = fixture.namespace("acme", Visibility::Public).await;

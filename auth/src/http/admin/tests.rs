@@ -26,19 +26,20 @@ mod providers;
 mod walk;
 
 use walk::{
-    every_route_is_answered_to_those_whom_the_table_names, what_is_elsewhere_is_not_found_inside_ones_own_namespace,
+    t13_every_route_is_answered_to_those_whom_the_table_names,
+    t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace,
 };
 
 shared::on_both! {
     crate::http::admin::tests::Office:
     a_robot_for_pull_requests_is_made_granted_explained_and_rotated
-    every_route_is_answered_to_those_whom_the_table_names
-    what_is_elsewhere_is_not_found_inside_ones_own_namespace
+    t13_every_route_is_answered_to_those_whom_the_table_names
+    t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace
     a_namespaces_administrator_lets_a_directorys_group_feed_a_team
     the_log_is_read_by_those_whom_it_concerns
     only_bearer_credentials_with_a_level_are_let_in
-    nobody_gives_what_they_do_not_have
-    what_is_not_asked_for_exactly_is_refused
+    t26_nobody_gives_what_they_do_not_have
+    t15_what_is_not_asked_for_exactly_is_refused
     a_password_is_changed_by_its_owner_and_the_first_ones_file_goes
     a_confined_token_makes_no_other
     what_is_bounded_makes_nothing_without_bounds
@@ -297,7 +298,7 @@ impl Things {
 
 /// Whoever writes a program for this API reads the page; a route that is not there does not exist for them, and who may call it is what it says there.
 #[test]
-fn every_route_stands_in_the_documentation_and_nothing_else_does() {
+fn t14_every_route_stands_in_the_documentation_and_nothing_else_does() {
     let page = include_str!("../../../../docs/api.md");
     for route in ROUTES {
         let who = match route.needs {
@@ -451,7 +452,7 @@ async fn what_is_bounded_makes_nothing_without_bounds(office: &Office) {
 }
 
 /// T26, at the edge: the delegation rules themselves are the permissions' tests' matter.
-async fn nobody_gives_what_they_do_not_have(office: &Office) {
+async fn t26_nobody_gives_what_they_do_not_have(office: &Office) {
     let alice = office.namespace("acme", "alice").await;
     office.namespace("base", "bob").await;
     office.made("/api/v1/namespaces/acme/robots", json!({ "name": "ci" })).await;
@@ -508,7 +509,7 @@ async fn every_answer_of_this_api_is_a_problem_or_json(office: &Office) {
 }
 
 /// T15: nothing is set that the request's type does not name.
-async fn what_is_not_asked_for_exactly_is_refused(office: &Office) {
+async fn t15_what_is_not_asked_for_exactly_is_refused(office: &Office) {
     for (path, body) in [
         ("/api/v1/users", json!({ "name": "x", "has_admin_role": true })),
         ("/api/v1/users", json!({ "name": "x", "id": 1 })),

@@ -190,7 +190,7 @@ proptest! {
 
     /// T28: a token never has more than was asked for, nor more than the rules give, nor more than the credential's scope.
     #[test]
-    fn granted_lies_within_requested_and_permitted_and_the_credentials_scope(
+    fn t28_granted_lies_within_requested_and_permitted_and_the_credentials_scope(
         caller in a_caller(), book in a_book(), request in a_request()
     ) {
         let unbounded = Caller { credential_scope: None, ..caller.clone() };
@@ -309,7 +309,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_may_write_a_grant_holds_what_it_gives(
+    fn t26_whoever_may_write_a_grant_holds_what_it_gives(
         caller in a_caller(), book in a_book(), pattern in select(PATTERNS.to_vec()), actions in select(ACTION_SETS.to_vec())
     ) {
         let proposed = ProposedGrant {

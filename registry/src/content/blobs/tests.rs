@@ -24,7 +24,7 @@ on_both! {
     a_promise_of_several_is_ended_by_none
     a_blob_that_memory_promised_is_not_promised_once_it_is_gone
     a_manifest_ends_its_own_pushers_promise
-    a_deleted_blob_is_gone_from_its_repository_only
+    t11_a_deleted_blob_is_gone_from_its_repository_only
     a_blob_in_use_is_not_deleted
     a_blob_that_only_a_deleted_manifest_names_is_deleted
     a_blob_pushed_again_is_seen_again
@@ -134,7 +134,7 @@ async fn a_manifest_ends_its_own_pushers_promise(stage: &mut Stage) {
     assert_eq!(stage.count("SELECT count(*) FROM link WHERE leased_until > 0 AND expires_at IS NULL").await, 1);
 }
 
-async fn a_deleted_blob_is_gone_from_its_repository_only(stage: &mut Stage) {
+async fn t11_a_deleted_blob_is_gone_from_its_repository_only(stage: &mut Stage) {
     let digest = stage.push("acme/web", "layer").await.unwrap();
     stage.push("acme/api", "layer").await.unwrap();
     assert!(stage.holds("acme/web", &digest).await, "and memory knows it");

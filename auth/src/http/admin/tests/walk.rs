@@ -186,14 +186,14 @@ fn table() -> impl Iterator<Item = (&'static Route, Described)> {
 }
 
 #[test]
-fn each_route_needs_what_its_handler_takes() {
+fn t14_each_route_needs_what_its_handler_takes() {
     for (route, described) in table() {
         assert!(described.caller.is_some_and(|caller| caller.fits(route.needs)), "{route:?}: {described:?}");
     }
 }
 
 /// T13: every route as everybody. Who may not call it is answered alike, byte by byte, about what is there and about what is not, and changes nothing.
-pub(super) async fn every_route_is_answered_to_those_whom_the_table_names(office: &Office) {
+pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(office: &Office) {
     let things = Things::of(office).await;
     let all = everybody(office, &things).await;
     let before = everything(office, &things).await;
@@ -239,7 +239,7 @@ fn is_let_in(route: &Route, answer: &Answer, tried: &str) {
 }
 
 /// T13: whoever administers a namespace gets at nothing of another by naming it inside their own.
-pub(super) async fn what_is_elsewhere_is_not_found_inside_ones_own_namespace(office: &Office) {
+pub(super) async fn t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace(office: &Office) {
     let things = Things::of(office).await;
     let bob = office.namespace("other", "bob").await;
     let bob = Role::bearing("bob", &bob, ApiLevel::Write, Standing::Administers);

@@ -99,7 +99,7 @@ impl Firm {
 
 #[tokio::test]
 #[ignore = "needs slapd"]
-async fn who_left_a_group_or_the_firm_loses_access_without_signing_in() {
+async fn t29_who_left_a_group_or_the_firm_loses_access_without_signing_in() {
     let firm = Firm::of(20, "").await;
     assert_eq!((firm.members().await, firm.active().await), (20, 20));
     firm.identities.sync().await;

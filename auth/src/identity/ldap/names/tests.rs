@@ -65,7 +65,7 @@ fn filters_are_built_by_escaping_only() {
 
 /// T35: a name in a template is one value of the distinguished name.
 #[test]
-fn templates_are_filled_by_escaping_only() {
+fn t35_templates_are_filled_by_escaping_only() {
     let template: Template = "uid={username},ou=people,dc=x".parse().unwrap();
     for (typed, name) in [
         ("alice", "uid=alice,ou=people,dc=x"),

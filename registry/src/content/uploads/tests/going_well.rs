@@ -13,7 +13,7 @@ on_both! {
     sha512_is_hashed_as_it_comes_or_at_the_end
     other_bytes_than_named_end_the_upload
     a_cancelled_upload_is_gone
-    an_upload_answers_in_its_own_repository_only
+    t32_an_upload_answers_in_its_own_repository_only
     an_upload_that_nobody_comes_back_for_is_unknown
     an_upload_renews_its_life_once_a_tenth_of_it_is_gone
     a_large_blob_goes_through_in_batches
@@ -129,7 +129,7 @@ async fn a_cancelled_upload_is_gone(stage: &mut Stage) {
     stage.is_consistent().await;
 }
 
-async fn an_upload_answers_in_its_own_repository_only(stage: &mut Stage) {
+async fn t32_an_upload_answers_in_its_own_repository_only(stage: &mut Stage) {
     let (content, other) = (&stage.content, name("acme/other"));
     let id = content.start_upload(&name("acme/web"), None, &ada()).await.unwrap();
     stage.push("acme/other", "so that it exists").await.unwrap();
