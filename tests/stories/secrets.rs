@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::server::{Account, Launch, Portreeve, written};
+use crate::support::server::{Launch, Portreeve, written};
 
 const HTPASSWD: &str = "carol's own password";
 const DIRECTORY: &str = "what the reader of the directory binds with";
