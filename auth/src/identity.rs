@@ -101,7 +101,7 @@ pub enum NotIdentified {
     /// The credentials prove nothing. It is not said why.
     #[error("the user name or the secret is wrong")]
     Wrong,
-    /// They are right, and do not count. Whoever showed them is told why.
+    /// They are right, and do not count. Whoever may know why is told.
     #[error(transparent)]
     Void(#[from] Void),
     /// Too many failed passwords.

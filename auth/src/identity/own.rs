@@ -27,10 +27,10 @@ impl Parts {
             return Err(NotIdentified::Wrong);
         }
         if let Some(at) = stored.revoked_at {
-            return Err(Void::revoked(&stored, at).into());
+            return Err(Void::revoked(&stored, at, attempt).into());
         }
         if stored.credential.service.is_some() && stored.credential.service != attempt.service {
-            let another = attempt.service.map(|_| Void::for_another_service(&stored).into());
+            let another = attempt.service.map(|_| Void::for_another_service(&stored, attempt).into());
             return Err(another.unwrap_or(NotIdentified::Wrong));
         }
         let identity = self.active(&stored.principal, &stored.credential, attempt)?;

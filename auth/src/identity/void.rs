@@ -1,11 +1,12 @@
-//! Secrets that are right and count for nothing: whoever shows one is told why. Nobody else is: whoever guesses reads the same of every
-//! name, of every account and of every key.
+//! Secrets that are right and count for nothing: whoever shows one of our making, beside the name of its account, is told why. Nobody else is:
+//! whoever guesses reads the same of every name, of every account and of every key; a secret that was found somewhere does not tell whose it is; and
+//! of a password, which may be good elsewhere too, it is not said that it was right.
 
 use std::{fmt, net::IpAddr};
 
 use shared::clock::Timestamp;
 
-use super::Attempt;
+use super::{Attempt, NotIdentified};
 use crate::accounts::{
     credentials::{Credential, CredentialKind, Stored},
     principals::{AccountState, Principal},
@@ -17,6 +18,21 @@ pub struct Void {
     /// `the account alice`, or `the key "ci" of robot.acme.ci`.
     what: String,
     why: Why,
+    told: Told,
+}
+
+/// Whether whoever shows the secret is told more than that something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Why,
+    Nothing,
+}
+
+impl Told {
+    fn to(attempt: &Attempt<'_>, credential: &Credential) -> Self {
+        let ours = credential.kind != CredentialKind::Password;
+        if ours && attempt.username.is_some() { Self::Why } else { Self::Nothing }
+    }
 }
 
 /// Why.
@@ -45,8 +61,9 @@ impl Void {
         now: Timestamp,
     ) -> Option<Self> {
         let past = |end: &Timestamp| *end <= now;
-        let account = |why| Self { what: format!("the account {}", principal.handle), why };
-        let secret = |why| Self { what: named(principal, credential), why };
+        let told = Told::to(attempt, credential);
+        let account = |why| Self { what: format!("the account {}", principal.handle), why, told };
+        let secret = |why| Self { what: named(principal, credential), why, told };
         if principal.state != AccountState::Active {
             Some(account(Why::State(principal.state)))
         } else if let Some(end) = principal.expires_at.filter(past) {
@@ -63,13 +80,18 @@ impl Void {
     }
 
     /// A secret that was revoked.
-    pub(super) fn revoked(stored: &Stored, at: Timestamp) -> Self {
-        Self { what: named(&stored.principal, &stored.credential), why: Why::Revoked(at) }
+    pub(super) fn revoked(stored: &Stored, at: Timestamp, attempt: &Attempt<'_>) -> Self {
+        Self::about(stored, Why::Revoked(at), attempt)
     }
 
     /// A secret that another registry's tokens are made for.
-    pub(super) fn for_another_service(stored: &Stored) -> Self {
-        Self { what: named(&stored.principal, &stored.credential), why: Why::OtherService }
+    pub(super) fn for_another_service(stored: &Stored, attempt: &Attempt<'_>) -> Self {
+        Self::about(stored, Why::OtherService, attempt)
+    }
+
+    fn about(stored: &Stored, why: Why, attempt: &Attempt<'_>) -> Self {
+        let Stored { principal, credential, .. } = stored;
+        Self { what: named(principal, credential), why, told: Told::to(attempt, credential) }
     }
 
     /// The word for it in the audit.
@@ -100,6 +122,9 @@ fn named(principal: &Principal, credential: &Credential) -> String {
 impl fmt::Display for Void {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = &self.what;
+        if self.told == Told::Nothing {
+            return NotIdentified::Wrong.fmt(f);
+        }
         match &self.why {
             Why::State(state) => write!(f, "{what} is {state}"),
             Why::Revoked(at) => write!(f, "{what} was revoked at {}", at.rfc3339()),

@@ -67,7 +67,7 @@ impl ApiCaller {
         let secret = bearer(&parts.headers).ok_or(ApiError::Unauthenticated)?;
         let attempt = Attempt { username: None, secret: &secret, service: None, peer };
         let identity = match app.identities.identify(&attempt).await {
-            Err(NotIdentified::Wrong) => return Err(ApiError::Unauthenticated),
+            Err(NotIdentified::Wrong | NotIdentified::Void(_)) => return Err(ApiError::Unauthenticated),
             identified => identified?,
         };
         let situation = app.accounts.rules_for(identity.about(), &Reach::repositories([])).await?;
