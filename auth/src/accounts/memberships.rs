@@ -12,6 +12,7 @@ use shared::{
 
 use super::{
     Accounts, Error, Failure, NamespaceId, PrincipalId, ProviderId, Refusal, TeamId,
+    leader::Lease,
     principals::{self, AccountState},
     providers::set_state,
     revocations::revoke_principal,
@@ -47,6 +48,39 @@ pub struct Fed {
     pub groups: Option<BTreeSet<String>>,
     /// When the provider said so.
     pub groups_at: Option<Timestamp>,
+}
+
+/// When a provider said something about an account, for whoever writes it down.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// Just now, to somebody who signs in: nothing newer is known.
+    Now,
+    /// To a reading of everybody, which takes minutes and may be held up in the middle. It counts while the process that read still leads, and while
+    /// the account is as it was then: a later sign-in, or another process's reading, knows better.
+    Before {
+        /// Who leads.
+        lease: Lease,
+        /// When the provider had spoken of the account's groups, as it was read.
+        groups_at: Option<Timestamp>,
+    },
+}
+
+impl Said {
+    pub(super) async fn counts(
+        &self,
+        tx: &mut Transaction<'_>,
+        provider: ProviderId,
+        external_id: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let Self::Before { lease, groups_at } = self else { return Ok(true) };
+        if !lease.take(tx).await? {
+            return Ok(false);
+        }
+        let found: Option<(Option<i64>,)> = on!(tx, c => sqlx::query_as(
+            "SELECT groups_at FROM identity WHERE provider_id = $1 AND external_id = $2")
+            .bind(provider.0).bind(external_id).fetch_optional(c).await)?;
+        Ok(found.is_some_and(|(now,)| now == groups_at.map(Timestamp::micros)))
+    }
 }
 
 /// Which teams a provider feeds, and who is in them because of it.
@@ -166,22 +200,30 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn set_groups(
+    pub(crate) async fn set_groups(
         &self,
         provider: ProviderId,
         external_id: &str,
         groups: BTreeSet<String>,
+        said: Said,
     ) -> Result<(), Error> {
-        self.change(SetGroups { actor: Actor::system(), provider, external_id: external_id.to_owned(), groups }).await
+        let external_id = external_id.to_owned();
+        self.change(SetGroups { actor: Actor::system(), provider, external_id, groups, said }).await
     }
 
-    /// Notes that a provider says the same as before about these accounts.
+    /// Notes that a provider says the same as before about these accounts, to a process that leads. Each comes with when its groups were told last.
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn confirm_groups(&self, provider: ProviderId, external_ids: &[String]) -> Result<(), Error> {
-        for batch in external_ids.chunks(BATCH) {
-            self.database.write(ConfirmGroups { provider, external_ids: batch.to_vec() }).await?;
+    pub(crate) async fn confirm_groups(
+        &self,
+        provider: ProviderId,
+        lease: &Lease,
+        accounts: &[(String, Timestamp)],
+    ) -> Result<(), Error> {
+        for batch in accounts.chunks(BATCH) {
+            let confirm = ConfirmGroups { provider, lease: lease.clone(), accounts: batch.to_vec() };
+            self.database.write(confirm).await?;
         }
         Ok(())
     }
@@ -190,8 +232,28 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn enable_provided(&self, principal: PrincipalId) -> Result<(), Error> {
-        self.change(Enable { actor: Actor::system(), principal }).await
+    pub(crate) async fn enable_provided(
+        &self,
+        provider: ProviderId,
+        external_id: &str,
+        said: Said,
+    ) -> Result<(), Error> {
+        let external_id = external_id.to_owned();
+        self.change(ChangeState { provider, external_id, said, state: AccountState::Active }).await
+    }
+
+    /// Disables an account that its provider no longer has, or says is disabled there; it comes back as it went.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub(crate) async fn disable_provided(
+        &self,
+        provider: ProviderId,
+        external_id: &str,
+        said: Said,
+    ) -> Result<(), Error> {
+        let external_id = external_id.to_owned();
+        self.change(ChangeState { provider, external_id, said, state: AccountState::Disabled }).await
     }
 }
 
@@ -271,6 +333,7 @@ struct SetGroups {
     provider: ProviderId,
     external_id: String,
     groups: BTreeSet<String>,
+    said: Said,
 }
 
 impl Operation for SetGroups {
@@ -283,6 +346,9 @@ impl Operation for SetGroups {
             .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
         let Some((id,)) = found else { return Ok(()) };
         let principal = principals::lock(tx, PrincipalId(id)).await?.id;
+        if !self.said.counts(tx, self.provider, &self.external_id).await? {
+            return Ok(());
+        }
         let now = tx.now().micros();
         let text = json!(self.groups).to_string();
         on!(tx, c => sqlx::query("UPDATE identity SET groups = $1, groups_at = $2 WHERE provider_id = $3 AND external_id = $4")
@@ -342,7 +408,8 @@ async fn note(
 
 struct ConfirmGroups {
     provider: ProviderId,
-    external_ids: Vec<String>,
+    lease: Lease,
+    accounts: Vec<(String, Timestamp)>,
 }
 
 impl Operation for ConfirmGroups {
@@ -352,28 +419,42 @@ impl Operation for ConfirmGroups {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
         let now = tx.now().micros();
-        for external_id in &self.external_ids {
-            on!(tx, c => sqlx::query("UPDATE identity SET groups_at = $1 WHERE provider_id = $2 AND external_id = $3")
-                .bind(now).bind(self.provider.0).bind(external_id).execute(c).await.map(drop))?;
+        if !self.lease.take(tx).await? {
+            return Ok(());
+        }
+        for (external_id, groups_at) in &self.accounts {
+            on!(tx, c => sqlx::query(
+                "UPDATE identity SET groups_at = $1 WHERE provider_id = $2 AND external_id = $3 AND groups_at = $4")
+                .bind(now).bind(self.provider.0).bind(external_id).bind(groups_at.micros()).execute(c).await.map(drop))?;
         }
         Ok(())
     }
 }
 
-struct Enable {
-    actor: Actor,
-    principal: PrincipalId,
+/// To active from disabled, or the other way round: what a person has decided stays.
+struct ChangeState {
+    provider: ProviderId,
+    external_id: String,
+    said: Said,
+    state: AccountState,
 }
 
-impl Operation for Enable {
+impl Operation for ChangeState {
     type Output = ();
     type Refusal = Refusal;
-    const NAME: &'static str = "enable_provided";
+    const NAME: &'static str = "change_provided_state";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let principal = principals::lock(tx, self.principal).await?;
-        if principal.state == AccountState::Disabled {
-            set_state(tx, &self.actor, &principal, AccountState::Active).await?;
+        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
+            .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
+        let Some((id,)) = found else { return Ok(()) };
+        let principal = principals::lock(tx, PrincipalId(id)).await?;
+        if !self.said.counts(tx, self.provider, &self.external_id).await? {
+            return Ok(());
+        }
+        let from = if self.state == AccountState::Active { AccountState::Disabled } else { AccountState::Active };
+        if principal.state == from {
+            set_state(tx, &Actor::system(), &principal, self.state).await?;
         }
         Ok(())
     }

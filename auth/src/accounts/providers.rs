@@ -144,14 +144,6 @@ impl Accounts {
         Ok(row.map(|(provider, external_id)| (ProviderId(provider), external_id)))
     }
 
-    /// Disables an account that its provider no longer has, or says is disabled there; it comes back as it went.
-    ///
-    /// # Errors
-    /// The database did not answer.
-    pub async fn disable_provided(&self, provider: ProviderId, external_id: &str) -> Result<(), Error> {
-        self.change(Disable { actor: Actor::system(), provider, external_id: external_id.to_owned() }).await
-    }
-
     /// Brings a provider's accounts up to what it knows now: who is gone is disabled, who is back is active, and a changed password
     /// ends what the old one had opened.
     ///
@@ -291,29 +283,6 @@ impl Operation for Reconcile {
             if let Some(known) = known {
                 renew_password(tx, &self.actor, &principal, Some(&known.fingerprint)).await?;
             }
-        }
-        Ok(())
-    }
-}
-
-struct Disable {
-    actor: Actor,
-    provider: ProviderId,
-    external_id: String,
-}
-
-impl Operation for Disable {
-    type Output = ();
-    type Refusal = Refusal;
-    const NAME: &'static str = "disable_provided";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
-            .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
-        let Some((id,)) = found else { return Ok(()) };
-        let principal = principals::lock(tx, PrincipalId(id)).await?;
-        if principal.state == AccountState::Active {
-            set_state(tx, &self.actor, &principal, AccountState::Disabled).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::accounts::{
     PrincipalId, ProviderId,
     credentials::{Claimed, Stored},
-    memberships::Fed,
+    memberships::{Fed, Said},
     names::{Handle, folded},
     providers::{Proved, Provided},
 };
@@ -106,7 +106,7 @@ impl Parts {
                 // Hashed like a name that nobody has: the time does not tell which names the directory knows.
                 Verdict::Rejected => break,
                 Verdict::Disabled(person) => {
-                    self.accounts.disable_provided(ldap.provider(), &person.external_id).await?;
+                    self.accounts.disable_provided(ldap.provider(), &person.external_id, Said::Now).await?;
                     break;
                 }
                 Verdict::Unknown => {}
@@ -147,7 +147,7 @@ impl Parts {
         match ldap.groups(person).await {
             Ok(groups) => {
                 let groups = groups.iter().map(ToString::to_string).collect();
-                Ok(self.accounts.set_groups(ldap.provider(), &person.external_id, groups).await?)
+                Ok(self.accounts.set_groups(ldap.provider(), &person.external_id, groups, Said::Now).await?)
             }
             Err(error) => {
                 let known = self.accounts.fed_by(principal).await?;
@@ -172,10 +172,10 @@ impl Parts {
         match ldap.person(&fed.external_id).await? {
             Some(person) if !person.disabled => {
                 let groups = ldap.groups(&person).await?.iter().map(ToString::to_string).collect();
-                Ok(self.accounts.set_groups(provider, &fed.external_id, groups).await?)
+                Ok(self.accounts.set_groups(provider, &fed.external_id, groups, Said::Now).await?)
             }
             _ => {
-                self.accounts.disable_provided(provider, &fed.external_id).await?;
+                self.accounts.disable_provided(provider, &fed.external_id, Said::Now).await?;
                 Err(NotIdentified::Wrong)
             }
         }

@@ -1,6 +1,6 @@
 //! Groups of directories that feed teams, on both databases.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use shared::revocation::Revoked;
 
@@ -8,6 +8,9 @@ use super::fixture::{Fixture, on_both};
 use crate::{
     accounts::{
         Error, PrincipalId, ProviderId, Refusal,
+        leader::Lease,
+        memberships::Said,
+        principals::AccountState,
         providers::{Proved, ProviderKind},
         teams::Team,
     },
@@ -19,6 +22,7 @@ on_both! {
     a_mapping_concerns_those_who_are_known_at_once
     who_was_put_there_by_hand_stays
     a_mapping_that_is_not_there_is_not_removed
+    a_reading_that_was_overtaken_writes_nothing
 }
 
 struct Story {
@@ -48,7 +52,17 @@ async fn story(fixture: &Fixture) -> Story {
 impl Story {
     async fn has(&self, fixture: &Fixture, groups: &[&str]) {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect::<BTreeSet<_>>();
-        fixture.accounts.set_groups(self.provider, "1", groups).await.unwrap();
+        fixture.accounts.set_groups(self.provider, "1", groups, Said::Now).await.unwrap();
+    }
+
+    /// A reading says that Alice is gone, back, and in a group.
+    async fn says_what_was_read(&self, fixture: &Fixture, said: Said) {
+        let state = fixture.accounts.principal_called("alice").await.unwrap().unwrap().state;
+        let groups = BTreeSet::from(["cn=ops".to_owned()]);
+        fixture.accounts.disable_provided(self.provider, "1", said.clone()).await.unwrap();
+        fixture.accounts.enable_provided(self.provider, "1", said.clone()).await.unwrap();
+        fixture.accounts.set_groups(self.provider, "1", groups, said).await.unwrap();
+        assert_eq!(fixture.accounts.principal_called("alice").await.unwrap().unwrap().state, state);
     }
 
     /// Why somebody is in the two teams.
@@ -115,4 +129,30 @@ async fn a_mapping_that_is_not_there_is_not_removed(fixture: &Fixture) {
     let story = story(fixture).await;
     let missing = fixture.accounts.unmap_group(&fixture.actor, story.dev.id, story.provider, "cn=dev").await;
     assert!(matches!(missing, Err(Error::Refused(Refusal::MappingUnknown))));
+}
+
+/// A reading of everybody takes minutes. Whatever was said to a sign-in meanwhile, or to the process that took over, is newer.
+async fn a_reading_that_was_overtaken_writes_nothing(fixture: &Fixture) {
+    let story = story(fixture).await;
+    fixture.accounts.map_group(&fixture.actor, story.ops.id, story.provider, "cn=ops").await.unwrap();
+    story.has(fixture, &["cn=ops"]).await;
+    let read = fixture.accounts.fed_by(story.alice).await.unwrap().unwrap().1.groups_at;
+    fixture.pass(Duration::from_secs(60));
+    story.has(fixture, &[]).await;
+    let ours = fixture.accounts.lease("reading", Duration::from_secs(90));
+    let as_read = |lease: &Lease| Said::Before { lease: lease.clone(), groups_at: read };
+    story.says_what_was_read(fixture, as_read(&ours)).await;
+    let (_, fed) = fixture.accounts.fed_by(story.alice).await.unwrap().unwrap();
+    assert_eq!((fed.groups, fed.state), (Some(BTreeSet::new()), AccountState::Active), "a sign-in knew better");
+    assert_eq!(story.reasons(fixture).await.1.len(), 0);
+
+    let newer =
+        Said::Before { lease: Lease { holder: "another process".into(), ..ours.clone() }, groups_at: fed.groups_at };
+    story.says_what_was_read(fixture, newer).await;
+    assert_eq!(story.reasons(fixture).await.1.len(), 0, "another process leads");
+
+    let newest = Said::Before { lease: ours.clone(), groups_at: fed.groups_at };
+    fixture.accounts.confirm_groups(story.provider, &ours, &[("1".to_owned(), read.unwrap())]).await.unwrap();
+    story.says_what_was_read(fixture, newest).await;
+    assert_eq!(story.reasons(fixture).await.1.len(), 1, "nothing newer is known, and this process leads");
 }

@@ -15,7 +15,7 @@ use super::super::{
 use crate::{
     accounts::{
         self, PrincipalId, TeamId,
-        memberships::{Fed, Feeding},
+        memberships::{Fed, Feeding, Said},
         principals::AccountState,
     },
     audit::{Actor, Event, EventName},
@@ -90,31 +90,35 @@ impl Parts {
         let provider = ldap.provider();
         let (mut unchanged, mut changed) = (Vec::new(), 0);
         for (fed, fate) in fed.iter().zip(fates) {
+            let said = Said::Before { lease: self.turn.clone(), groups_at: fed.groups_at };
             match fate {
                 Fate::Leaves if fed.state == AccountState::Active => {
                     changed += 1;
-                    self.accounts.disable_provided(provider, &fed.external_id).await?;
+                    self.accounts.disable_provided(provider, &fed.external_id, said).await?;
                 }
                 Fate::Leaves => {}
                 Fate::Has(groups) => {
                     if fed.state == AccountState::Disabled {
                         changed += 1;
-                        self.accounts.enable_provided(fed.principal).await?;
+                        self.accounts.enable_provided(provider, &fed.external_id, said.clone()).await?;
                     }
                     if !ldap.has_groups() {
                         continue;
                     }
                     let follows = wanted(feeding, &groups) == current(feeding, fed.principal);
-                    if follows && fed.groups.as_ref() == Some(&groups) {
-                        unchanged.push(fed.external_id.clone());
-                    } else {
-                        changed += 1;
-                        self.accounts.set_groups(provider, &fed.external_id, groups).await?;
+                    match fed.groups_at {
+                        Some(at) if follows && fed.groups.as_ref() == Some(&groups) => {
+                            unchanged.push((fed.external_id.clone(), at));
+                        }
+                        _ => {
+                            changed += 1;
+                            self.accounts.set_groups(provider, &fed.external_id, groups, said).await?;
+                        }
                     }
                 }
             }
         }
-        self.accounts.confirm_groups(provider, &unchanged).await?;
+        self.accounts.confirm_groups(provider, &self.turn, &unchanged).await?;
         info!(provider = ldap.name(), accounts = fed.len(), changed, "a directory was read");
         Ok(())
     }
