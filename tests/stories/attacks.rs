@@ -195,17 +195,16 @@ async fn t32_an_upload_answers_in_its_own_repository_only() {
     let bob = portreeve.person("bob").await;
     portreeve.grant(&bob, "acme/mine", "maintainer", None).await;
     let bob = as_account(&portreeve, &bob);
+    let empty = Blob::of(Algorithm::Sha256, "").digest;
+    let tries = async |client: &Client, method: &Method, path: &str| {
+        let request = client.request(method.clone(), path).query("digest", &empty);
+        request.body(&"".into()).send().await.unwrap().status
+    };
     for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
         for client in [&admin, &bob] {
-            let answer =
-                client.request(method.clone(), &foreign).query("digest", &Blob::of(Algorithm::Sha256, "").digest);
-            assert_eq!(
-                answer.body(&"".into()).send().await.unwrap().status,
-                404,
-                "{method} through another repository"
-            );
+            assert_eq!(tries(client, &method, &foreign).await, 404, "{method} through another repository");
         }
-        assert_eq!(status(&bob, method, &own).await, 401, "and in its own it is nobody else's");
+        assert_eq!(tries(&bob, &method, &own).await, 401, "{method}: in its own it is nobody else's");
     }
     assert_eq!(status(&admin, Method::GET, &own).await, 204);
 }

@@ -179,8 +179,10 @@ impl Matrix {
         assert!(self.portreeve.stop().success());
         let (file, order) = self.order(accident, point);
         let reindex = || {
-            let config = self.portreeve.data().join("config.yml");
-            Program::new(program()).args(["registry", "reindex", "--json"]).arg(config)
+            let command = Program::new(program()).args(["registry", "reindex", "--json"]);
+            let command = command.arg(self.portreeve.data().join("config.yml"));
+            let told = self.portreeve.environment().iter().filter(|(name, _)| name != "PORTREEVE_FAILPOINT");
+            told.fold(command, |command, (name, value)| command.env(name, value))
         };
         let met = reindex().env("PORTREEVE_FAILPOINT", file.as_os_str()).run().await;
         assert!(!file.exists(), "it never came to {point:?}: {met}");

@@ -78,7 +78,7 @@ async fn a_deleted_pr_image_takes_nothing_else_along() {
 
     // skopeo deletes by digest: the first one also carries v1.
     let kept = tools.skopeo(&["delete", &remote("pr-1")]).fails().await;
-    kept.says("DENIED").says("may delete only tags matching pr-* in acme/**; v1 does not match");
+    kept.says("DENIED").says("may push and delete only tags matching pr-* in acme/**; v1 does not match");
     tools.skopeo(&["delete", &remote("pr-2")]).succeeds().await;
     admin.skopeo(&["inspect", &remote("v1")]).succeeds().await;
 }

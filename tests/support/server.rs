@@ -126,6 +126,11 @@ impl Portreeve {
         self.launch.data.path()
     }
 
+    /// What its environment was told besides: a command that is to reach the same database needs it too.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.launch.environment
+    }
+
     /// The account of the first start, with the password that was written down.
     pub(crate) fn admin(&self) -> Account {
         let file = self.data().join("admin-password");
