@@ -18,6 +18,7 @@ use model::announce;
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, Timestamp},
+    database::Dialect,
     digest::Digest,
     reference::Reference,
     repository::RepositoryName,
@@ -369,8 +370,9 @@ async fn what_is_pulled_while_garbage_is_collected_is_complete(stage: &mut Stage
     );
     assert!(findings.is_empty(), "{findings:#?}");
     assert_eq!(counts.violations.load(Ordering::Relaxed), 0);
-    // Two collectors by hand take most of them first: in a day or two there may be none left.
-    assert!(swept > 0 || seconds < 20, "no link has met its time");
+    // Two collectors by hand take most of them first: in a day or two there may be none left, and none where all go through one write door (SQLite).
+    let many_doors = stage.content.metadata.dialect() == Dialect::Postgres;
+    assert!(swept > 0 || seconds < 20 || !many_doors, "no link has met its time");
     probe.nobody_was_held_up(&timings);
     for done in [&counts.pulls, &counts.collections, &counts.expired, &counts.examinations] {
         assert!(done.load(Ordering::Relaxed) > 0, "everybody has had a turn");
