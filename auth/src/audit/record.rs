@@ -40,7 +40,7 @@ pub(crate) struct Written {
 }
 
 /// Writes many events: one by one where a statement is a call, in one where it is a journey. (As JSON, SQLite parses each event once for each column:
-/// a third of what a token cost.)
+/// a quarter of what tokens cost.)
 pub(crate) async fn record_all(tx: &mut Transaction<'_>, events: &[Written]) -> Result<(), sqlx::Error> {
     if tx.dialect() == Dialect::Sqlite {
         for Written { at, actor, event } in events {
