@@ -256,7 +256,7 @@ async fn serve(config: Option<PathBuf>, data: Option<PathBuf>) -> Result<(), Com
     let network = Listener::bind(&http.listen, http.tls.as_ref(), limits).await?;
     let network = network.exempting(http.trusted()).log_requests(requests).refusing(refusal(&settings)?);
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
-    let debug = registry.debug(http).await?;
+    let debug = registry.debug(http, None).await?;
     data.publish("address", &network.address().url(http.tls.is_some()))?;
     let stop = shutdown::on_signal()?;
     info!(address = %network.address(), configuration = %path.display(), "serving");

@@ -58,7 +58,7 @@ use crate::{
 
 pub use self::{
     health::{debug, probes},
-    metrics::metrics,
+    metrics::{MoreMetrics, metrics},
     origin::Scheme,
 };
 

@@ -32,7 +32,7 @@ use crate::{
     gc::{self, Collector, backup::Backups, doctor::Doctor, restore::unfinished},
     health::{Checks, Readiness},
     http::{
-        self, InvalidHeader,
+        self, InvalidHeader, MoreMetrics,
         admin::{Administration, Door, Rooms},
     },
     lifecycle::{
@@ -180,18 +180,18 @@ impl Registry {
         Readiness::new(self.content.clone(), self.checks.clone())
     }
 
-    /// Takes the place of the debug server, where `http.debug.addr` names one.
+    /// Takes the place of the debug server, where `http.debug.addr` names one. What `beside` tells stands behind the registry's metrics.
     ///
     /// # Errors
     /// The place is taken or forbidden.
-    pub async fn debug(&self, http: &HttpSettings) -> Result<DebugServer, ListenError> {
+    pub async fn debug(&self, http: &HttpSettings, beside: Option<MoreMetrics>) -> Result<DebugServer, ListenError> {
         let Some(address) = &http.debug else { return Ok(DebugServer(None)) };
         let listener = Listener::bind(&Place::Tcp(address.clone()), None, Limits::default()).await?;
         info!(address = %listener.address(), "health is told at /debug/health");
         let mut router = http::debug(self.checks.clone());
         if let Some(path) = &http.metrics {
-            router =
-                router.merge(http::metrics(path, self.collector.clone(), self.doctor.clone(), self.expiry.clone()));
+            let watched = (self.collector.clone(), self.doctor.clone(), self.expiry.clone());
+            router = router.merge(http::metrics(path, watched, beside));
         }
         Ok(DebugServer(Some((listener, router))))
     }

@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod data_directory;
 pub mod database;
 pub mod digest;
+pub mod exposition;
 pub mod key_id;
 pub mod listen;
 pub mod logins;

@@ -4,13 +4,18 @@
 
 mod quotas;
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::{
     Router,
     extract::State,
     http::{HeaderName, header},
     routing::get,
+};
+use shared::exposition::{
+    Exposition, Histogram,
+    Kind::{self, Counter, Gauge},
+    MEDIA_TYPE,
 };
 
 use crate::{
@@ -21,15 +26,19 @@ use crate::{
     lifecycle::rules::{self, Expiry},
 };
 
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Metrics of another service in this process, in the same form.
+pub type MoreMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// The metrics at the path of the settings.
-pub fn metrics(path: &str, collector: Collector, doctor: Doctor, expiry: Expiry) -> Router {
-    Router::new().route(path, get(exposition)).with_state((collector, doctor, expiry))
+/// What is told of.
+type Watched = (Collector, Doctor, Expiry);
+
+/// The metrics at the path of the settings, and behind them those of the service beside this one.
+pub fn metrics(path: &str, watched: Watched, beside: Option<MoreMetrics>) -> Router {
+    Router::new().route(path, get(exposition)).with_state((watched, beside))
 }
 
 async fn exposition(
-    State((collector, doctor, expiry)): State<(Collector, Doctor, Expiry)>,
+    State(((collector, doctor, expiry), beside)): State<(Watched, Option<MoreMetrics>)>,
 ) -> ([(HeaderName, &'static str); 1], String) {
     let mut text = text(&collector.counted());
     transactions(&collector.timings(), &mut text);
@@ -37,7 +46,10 @@ async fn exposition(
     examined(&last, doctor.is_at_work(), &mut text);
     text.push_str(&quotas::text(&collector.bounded()));
     text += &of_rules(&expiry.counted());
-    ([(header::CONTENT_TYPE, TEXT)], text)
+    if let Some(beside) = beside {
+        text += &beside();
+    }
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
 }
 
 /// What the doctor's last runs came to.
@@ -49,17 +61,17 @@ fn examined(last: &[(&'static str, Option<Last>)], at_work: bool, text: &mut Str
     let left = of(|last| (last.totals.findings - last.totals.repaired) as f64);
     let finished = of(|last| last.finished.micros() as f64 / 1e6);
     for family in [
-        Family("findings", "gauge", "What the doctor's last run of each kind found.", &findings),
-        Family("unrepaired", "gauge", "What of that it did not put right.", &left),
-        Family("finished_timestamp_seconds", "gauge", "When that run came to its end.", &finished),
-        Family("at_work", "gauge", "Whether a run is under way.", &[("", f64::from(u8::from(at_work)))]),
+        Family("findings", Gauge, "What the doctor's last run of each kind found.", &findings),
+        Family("unrepaired", Gauge, "What of that it did not put right.", &left),
+        Family("finished_timestamp_seconds", Gauge, "When that run came to its end.", &finished),
+        Family("at_work", Gauge, "Whether a run is under way.", &[("", f64::from(u8::from(at_work)))]),
     ] {
         family.write("doctor", text);
     }
 }
 
 /// One family: its name, its type, what it is, and its samples by kind (`""` where there is one only).
-struct Family<'f>(&'f str, &'f str, &'f str, &'f [(&'f str, f64)]);
+struct Family<'f>(&'f str, Kind, &'f str, &'f [(&'f str, f64)]);
 
 fn of_rules(counted: &rules::Counted) -> String {
     let expired = [("tag", counted.tags as f64), ("untagged_manifest", counted.manifests as f64)];
@@ -67,15 +79,15 @@ fn of_rules(counted: &rules::Counted) -> String {
     let ended: Vec<_> = counted.ended.map(|at| ("", at.micros() as f64 / 1e6)).into_iter().collect();
     let mut text = String::new();
     for family in [
-        Family("expired_total", "counter", "What lifecycle rules let go.", &expired),
+        Family("expired_total", Counter, "What lifecycle rules let go.", &expired),
         Family(
             "moved_total",
-            "counter",
+            Counter,
             "Tags that moved in front of their expiry, and stayed.",
             &[("", counted.moved as f64)],
         ),
-        Family("runs_total", "counter", "Runs of lifecycle rules that ended, by how they did.", &runs),
-        Family("run_timestamp_seconds", "gauge", "When the last run of this process ended.", &ended),
+        Family("runs_total", Counter, "Runs of lifecycle rules that ended, by how they did.", &runs),
+        Family("run_timestamp_seconds", Gauge, "When the last run of this process ended.", &ended),
     ] {
         family.write("lifecycle", &mut text);
     }
@@ -108,24 +120,24 @@ fn text(counted: &Counted) -> String {
     let looked: Vec<_> = seconds(looked).map(|at| ("", at)).into_iter().collect();
     let mut text = String::new();
     for family in [
-        Family("removed_total", "counter", "What collectors of this process removed.", &removed),
-        Family("freed_bytes_total", "counter", "Bytes of the files that were deleted.", &one(count(counted.bytes))),
-        Family("sweeps_total", "counter", "Sweeps that came to their end.", &one(count(counted.sweeps))),
-        Family("failures_total", "counter", "Sweeps that broke off.", &one(count(counted.failures))),
-        Family("waiting", "gauge", "What waits, when it was last looked.", &sizes),
+        Family("removed_total", Counter, "What collectors of this process removed.", &removed),
+        Family("freed_bytes_total", Counter, "Bytes of the files that were deleted.", &one(count(counted.bytes))),
+        Family("sweeps_total", Counter, "Sweeps that came to their end.", &one(count(counted.sweeps))),
+        Family("failures_total", Counter, "Sweeps that broke off.", &one(count(counted.failures))),
+        Family("waiting", Gauge, "What waits, when it was last looked.", &sizes),
         Family(
             "oldest_timestamp_seconds",
-            "gauge",
+            Gauge,
             "Since when, or for deleted manifests until when, the oldest waits.",
             &oldest,
         ),
         Family(
             "promised_links",
-            "gauge",
+            Gauge,
             "Links that no manifest needs and a running promise keeps.",
             &one(count(waiting.promised_links)),
         ),
-        Family("looked_timestamp_seconds", "gauge", "When it was last looked what waits.", &looked),
+        Family("looked_timestamp_seconds", Gauge, "When it was last looked what waits.", &looked),
     ] {
         family.write("gc", &mut text);
     }
@@ -135,39 +147,34 @@ fn text(counted: &Counted) -> String {
 /// How long transactions that take something away held their locks, by the operation: a histogram, and the longest, which a histogram does not tell.
 fn transactions(timings: &[(&'static str, Spread)], text: &mut String) {
     const NAME: &str = "portreeve_gc_transaction_seconds";
-    if timings.is_empty() {
-        return;
-    }
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "# HELP {NAME} How long a batch held its locks, COMMIT included.\n# TYPE {NAME} histogram");
-    for (operation, spread) in timings {
-        for (bound, count) in spread.within() {
-            let bound = bound.as_secs_f64();
-            let _ = writeln!(text, "{NAME}_bucket{{operation=\"{operation}\",le=\"{bound}\"}} {count}");
-        }
-        let Spread { count, sum, .. } = spread;
-        let _ = writeln!(text, "{NAME}_bucket{{operation=\"{operation}\",le=\"+Inf\"}} {count}");
-        let _ = writeln!(text, "{NAME}_sum{{operation=\"{operation}\"}} {}", sum.as_secs_f64());
-        let _ = writeln!(text, "{NAME}_count{{operation=\"{operation}\"}} {count}");
-    }
-    let _ = writeln!(text, "# HELP {NAME}_max The longest since the process began.\n# TYPE {NAME}_max gauge");
-    for (operation, spread) in timings {
-        let _ = writeln!(text, "{NAME}_max{{operation=\"{operation}\"}} {}", spread.longest.as_secs_f64());
+    let mut told = Exposition::default();
+    let spreads = timings.iter().map(|(operation, spread)| (("operation", *operation), histogram(spread)));
+    told.histograms(NAME, "How long a batch held its locks, COMMIT included.", spreads);
+    let longest =
+        timings.iter().map(|(operation, spread)| ([("operation", *operation)], spread.longest.as_secs_f64()));
+    told.family(&format!("{NAME}_max"), Gauge, "The longest since the process began.", longest);
+    text.push_str(&told.into_text());
+}
+
+fn histogram(spread: &Spread) -> Histogram {
+    Histogram {
+        within: spread.within().map(|(bound, count)| (bound.as_secs_f64(), count)).collect(),
+        sum: spread.sum.as_secs_f64(),
+        count: spread.count,
     }
 }
 
 impl Family<'_> {
     fn write(&self, part: &str, text: &mut String) {
         let Self(name, kind, help, samples) = self;
-        if samples.is_empty() {
-            return;
+        let (name, mut told) = (format!("portreeve_{part}_{name}"), Exposition::default());
+        match samples {
+            [("", value)] => told.one(&name, *kind, help, *value),
+            samples => {
+                told.family(&name, *kind, help, samples.iter().map(|(label, value)| ([("kind", *label)], *value)));
+            }
         }
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP portreeve_{part}_{name} {help}\n# TYPE portreeve_{part}_{name} {kind}");
-        for (label, value) in *samples {
-            let label = if label.is_empty() { String::new() } else { format!("{{kind=\"{label}\"}}") };
-            let _ = writeln!(text, "portreeve_{part}_{name}{label} {value}");
-        }
+        text.push_str(&told.into_text());
     }
 }
 

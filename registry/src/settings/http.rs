@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use shared::{
+    exposition,
     listen::{ClientCertificates, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_EACH, Limits, MinimumTls, Place, Tls},
     network::Network,
     secret::Secret,
@@ -110,20 +111,12 @@ impl OneOrMany {
     }
 }
 
-/// Where the stock registries tell their metrics, too.
-const METRICS: &str = "/metrics";
-
 fn metrics(raw: RawPrometheus) -> Result<Option<String>, SettingsError> {
     if raw.enabled != Some(true) {
         return Ok(None);
     }
-    let path = raw.path.filter(|path| !path.is_empty()).unwrap_or_else(|| METRICS.to_owned());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
-    if !path.starts_with('/') || !path.chars().all(plain) || path.starts_with("/debug/health") {
-        let reason = "must begin with a slash and be made of letters, digits, '/', '-', '_' and '.'";
-        return Err(SettingsError::new("http.debug.prometheus.path", reason));
-    }
-    Ok(Some(path))
+    let path = exposition::path(raw.path);
+    path.map(Some).map_err(|error| SettingsError::new("http.debug.prometheus.path", error))
 }
 
 fn listen(net: Option<&str>, address: Option<String>) -> Result<Place, SettingsError> {

@@ -1,50 +1,52 @@
 //! Namespaces with a quota. There are a hundred of them at most, the fullest: a namespace without one has no series, and a registry with more says how many.
 
-use std::fmt::Write as _;
+use shared::exposition::{Exposition, Kind::Gauge, Label};
 
 use crate::{gc::Bounded, lifecycle::quotas::Standing};
 
-/// A sample's `of` label and its value, where the namespace has one.
-type Sample = (&'static str, Option<u64>);
+/// What of a namespace it is, and how much, where it is bounded.
+type Part = (&'static str, Option<u64>);
 
 pub(super) fn text(bounded: &Bounded) -> String {
-    let mut text = String::new();
-    family(&mut text, "namespaces", "Namespaces that have a quota.");
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "portreeve_quota_namespaces {}", bounded.count);
-    family(&mut text, "limit", "What a namespace may have; of the fullest hundred namespaces that have a quota.");
-    samples(&mut text, "limit", bounded, |it| {
-        [("bytes", it.quota.bytes), ("tags", it.quota.tags), ("repositories", it.quota.repositories)]
-    });
-    family(&mut text, "used", "What it has of that.");
-    samples(&mut text, "used", bounded, |it| {
-        [
-            ("bytes", it.quota.bytes.map(|_| it.used)),
-            ("tags", it.quota.tags.map(|_| it.tags.counted)),
-            ("repositories", it.quota.repositories.map(|_| it.repositories.counted)),
-        ]
-    });
-    family(&mut text, "reserved", "What running uploads have reserved of that.");
-    samples(&mut text, "reserved", bounded, |it| {
-        [("bytes", it.quota.bytes.map(|_| it.reserved)), ("tags", None), ("repositories", None)]
-    });
-    text
+    let mut told = Exposition::default();
+    told.one("portreeve_quota_namespaces", Gauge, "Namespaces that have a quota.", bounded.count as f64);
+    told.family(
+        "portreeve_quota_limit",
+        Gauge,
+        "What a namespace may have; of the fullest hundred namespaces that have a quota.",
+        samples(bounded, |it| {
+            [("bytes", it.quota.bytes), ("tags", it.quota.tags), ("repositories", it.quota.repositories)]
+        }),
+    );
+    told.family(
+        "portreeve_quota_used",
+        Gauge,
+        "What it has of that.",
+        samples(bounded, |it| {
+            [
+                ("bytes", it.quota.bytes.map(|_| it.used)),
+                ("tags", it.quota.tags.map(|_| it.tags.counted)),
+                ("repositories", it.quota.repositories.map(|_| it.repositories.counted)),
+            ]
+        }),
+    );
+    told.family(
+        "portreeve_quota_reserved",
+        Gauge,
+        "What running uploads have reserved of that.",
+        samples(bounded, |it| [("bytes", it.quota.bytes.map(|_| it.reserved))]),
+    );
+    told.into_text()
 }
 
-fn family(text: &mut String, name: &str, help: &str) {
-    let _ = writeln!(text, "# HELP portreeve_quota_{name} {help}\n# TYPE portreeve_quota_{name} gauge");
-}
-
-/// Names of namespaces are lower-case letters, digits, `.`, `_` and `-`: nothing in them needs an escape.
-fn samples(text: &mut String, name: &str, bounded: &Bounded, of: impl Fn(&Standing) -> [Sample; 3]) {
-    for standing in &bounded.fullest {
-        for (of, value) in of(standing) {
-            if let Some(value) = value {
-                let namespace = &standing.namespace;
-                let _ = writeln!(text, "portreeve_quota_{name}{{namespace=\"{namespace}\",of=\"{of}\"}} {value}");
-            }
-        }
-    }
+fn samples<const N: usize>(
+    bounded: &Bounded,
+    of: impl Fn(&Standing) -> [Part; N],
+) -> impl Iterator<Item = ([Label<'_>; 2], f64)> {
+    bounded.fullest.iter().flat_map(move |standing| {
+        let bounded = of(standing).into_iter().filter_map(|(of, value)| Some((of, value?)));
+        bounded.map(|(of, value)| ([("namespace", standing.namespace.as_str()), ("of", of)], value as f64))
+    })
 }
 
 #[cfg(test)]
