@@ -1,7 +1,13 @@
 //! The queue in front of password hashing. A hash takes tens of milliseconds of a core and 19 MiB: a flood of logins must neither
 //! take every thread nor all memory, and who would wait too long is told so at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -25,6 +31,26 @@ pub struct Queue {
     /// Everybody who waits or works holds a place.
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
+    /// How many places there are.
+    capacity: usize,
+    done: Arc<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    hashes: AtomicU64,
+    microseconds: AtomicU64,
+}
+
+/// What hashing has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// How much work was done.
+    pub hashes: u64,
+    /// How long threads were at it.
+    pub took: Duration,
+    /// Who is being worked for, or waits.
+    pub waiting: usize,
 }
 
 impl Queue {
@@ -38,7 +64,19 @@ impl Queue {
     /// At most `workers` at once, with at most `waiting` behind them.
     #[must_use]
     pub fn new(workers: usize, waiting: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(workers + waiting)), workers: Arc::new(Semaphore::new(workers)) }
+        let capacity = workers + waiting;
+        let (places, workers) = (Arc::new(Semaphore::new(capacity)), Arc::new(Semaphore::new(workers)));
+        Self { places, workers, capacity, done: Arc::default() }
+    }
+
+    /// What hashing has come to until now.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        Times {
+            hashes: self.done.hashes.load(Relaxed),
+            took: Duration::from_micros(self.done.microseconds.load(Relaxed)),
+            waiting: self.capacity.saturating_sub(self.places.available_permits()),
+        }
     }
 
     /// Runs the work on a thread that may block.
@@ -49,8 +87,12 @@ impl Queue {
         let place = self.places.clone().try_acquire_owned().map_err(|_| Busy)?;
         let worker = self.workers.clone().acquire_owned().await.map_err(|_| Busy)?;
         // The permits go with the work: a client that hangs up does not make room before its hash has ended.
+        let counted = self.done.clone();
         let work = move || {
+            let begun = Instant::now();
             let done = work();
+            counted.hashes.fetch_add(1, Relaxed);
+            counted.microseconds.fetch_add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
             drop((place, worker));
             done
         };
@@ -87,11 +129,15 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(queue.run(|| "too many").await, Err(Busy));
+        assert_eq!(queue.times(), Times { waiting: 2, ..Times::default() });
 
         release.send(()).unwrap();
         working.await.unwrap().unwrap();
         assert_eq!(waiting.await.unwrap(), Ok("waited"));
         assert_eq!(queue.run(|| "room again").await, Ok("room again"));
+        let times = queue.times();
+        assert_eq!((times.hashes, times.waiting), (3, 0));
+        assert!(times.took > Duration::ZERO, "the first waited to be released: {times:?}");
     }
 
     #[tokio::test]
