@@ -96,7 +96,8 @@ pub(crate) async fn run(up: Up) -> Result<(), UpError> {
     let network = network.exempting(http.trusted()).log_requests(requests);
     let network = network.refusing(registry::server::refusal(&settings.registry)?).refusing(auth::http::refusal());
     let socket = Listener::bind(&Place::Unix(data.socket()), None, limits).await?.log_requests(requests);
-    let debug = registry.debug(http, None).await?;
+    let counted = auth.app().clone();
+    let debug = registry.debug(http, Some(Arc::new(move || counted.metrics()))).await?;
     let address = network.address().url(http.tls.is_some());
     data.publish("address", &address)?;
     let stop = shutdown::on_signal().map_err(UpError::Signals)?;

@@ -4,6 +4,7 @@
 //! are domain values. Every change commits with its audit event and, where it takes something away, with the rows of the
 //! revocation feed that make registries refuse tokens made before it.
 
+pub mod census;
 pub mod credentials;
 pub mod events;
 pub mod grants;

@@ -7,6 +7,7 @@ mod health;
 #[cfg(test)]
 pub(crate) mod house;
 pub mod input;
+mod metrics;
 mod peer;
 mod readable;
 mod revocations;
@@ -31,6 +32,7 @@ use crate::{
     tokens::Tokens,
 };
 pub(crate) use health::router as health_router;
+pub(crate) use metrics::metrics_router;
 pub use peer::Proxies;
 
 pub use crate::identity::Peer;
@@ -84,10 +86,12 @@ pub fn refusal() -> Refuse {
 const API: &str = "/api/v1";
 
 fn routes(app: App) -> Router {
+    let counted = from_fn_with_state(app.identities.metrics().clone(), metrics::counted);
     admin::router()
         .merge(token::router())
         .merge(certs::router())
         .merge(readable::router())
         .merge(revocations::router())
         .with_state(app)
+        .layer(counted)
 }

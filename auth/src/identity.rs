@@ -34,6 +34,7 @@ use crate::{
         principals::{AccountState, Principal, PrincipalKind},
         rules::About,
     },
+    metrics::{Cause, Metrics},
     permissions::ApiLevel,
     secrets::{self, MasterKeys, NewSecret, Purpose, SecretKind, Shape},
 };
@@ -121,6 +122,19 @@ pub enum NotIdentified {
     NotAsked(#[from] NotAsked),
 }
 
+impl From<&NotIdentified> for Cause {
+    fn from(error: &NotIdentified) -> Self {
+        match error {
+            NotIdentified::Void(void) if void.is_told() => Self::Void,
+            NotIdentified::Wrong | NotIdentified::Void(_) => Self::Wrong,
+            NotIdentified::Throttled { .. } => Self::Throttled,
+            NotIdentified::Busy(_) => Self::Busy,
+            NotIdentified::Unavailable(_) => Self::Unavailable,
+            NotIdentified::NotAsked(_) => Self::Directory,
+        }
+    }
+}
+
 impl From<Throttled> for NotIdentified {
     fn from(throttled: Throttled) -> Self {
         Self::Throttled { retry_after: throttled.retry_after }
@@ -141,6 +155,7 @@ struct Parts {
     turn: Lease,
     throttle: Throttle,
     remembered: Remembered,
+    metrics: Metrics,
     unknown_names: hmac::Key,
     clock: Clock,
 }
@@ -159,6 +174,8 @@ impl Identities {
     #[must_use]
     pub fn new(accounts: Accounts, keys: MasterKeys, queue: Queue, providers: Providers, clock: Clock) -> Self {
         let key = |purpose| hmac::Key::new(hmac::HMAC_SHA256, keys.current().derive(purpose).expose());
+        let metrics = Metrics::default();
+        providers.ldap.iter().for_each(|ldap| metrics.knows(ldap.name()));
         let (remembering, unknown_names) = (key(Purpose::RememberedPasswords), key(Purpose::UnknownNames));
         Self(Arc::new(Parts {
             turn: accounts.lease(LEADER, LEASE),
@@ -168,6 +185,7 @@ impl Identities {
             directories: Directories::new(providers.ldap),
             throttle: Throttle::new(clock.clone()),
             remembered: Remembered::new(remembering, clock.clone()),
+            metrics,
             unknown_names,
             keys,
             clock,
@@ -178,6 +196,12 @@ impl Identities {
     #[must_use]
     pub fn passwords(&self) -> &Passwords {
         &self.0.passwords
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The keys that stored secrets hang on.
@@ -201,6 +225,7 @@ impl Identities {
             // The name is not logged: people type passwords where names belong.
             Err(error) => {
                 info!(peer = attempt.peer.address().map(tracing::field::display), reason = %error, "login failed");
+                self.0.metrics.login_failed(error.into());
                 self.0.note_failure(attempt, error);
             }
         }

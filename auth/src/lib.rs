@@ -8,6 +8,7 @@ pub mod http;
 pub mod identity;
 pub mod issuer;
 mod key_files;
+pub mod metrics;
 pub mod permissions;
 pub mod pki;
 pub mod sealing;

@@ -49,6 +49,8 @@ const FLUSH: Duration = Duration::from_secs(30);
 const WRITE_EVENTS: Duration = Duration::from_secs(1);
 /// How often the htpasswd file is compared with the accounts it provides.
 const RECONCILE: Duration = Duration::from_secs(5);
+/// How often what only the database knows is counted for metrics.
+const COUNT: Duration = Duration::from_secs(15);
 /// How often it is asked whether a signing key is due, and whether another process has turned them.
 const ROTATE: Duration = Duration::from_secs(2);
 /// How often what has become too old is removed: revocations, known networks, events of tokens and failed logins.
@@ -201,6 +203,7 @@ impl Auth {
                 self.reconcile(),
                 self.app.identities.follow_directories(),
                 self.rotate(),
+                self.count(),
                 self.forget()
             );
         });
@@ -260,6 +263,17 @@ impl Auth {
                 Err(error) => {
                     error!(%error, "the accounts were not brought up to the htpasswd file; it is tried again");
                 }
+            }
+        }
+    }
+
+    async fn count(&self) {
+        let mut ticks = ticks(COUNT);
+        loop {
+            ticks.tick().await;
+            match self.app.accounts.census().await {
+                Ok(census) => self.app.identities.metrics().saw(census),
+                Err(error) => warn!(%error, "credentials, events and keys were not counted for metrics"),
             }
         }
     }
@@ -333,6 +347,10 @@ pub async fn serve(
         .refusing(http::refusal());
     let socket = Listener::bind(&Place::Unix(data.socket()), None, Limits::default()).await?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let debug = match &settings.debug {
+        Some(debug) => Some(Listener::bind(&debug.listen, None, Limits::default()).await?),
+        None => None,
+    };
     data.publish("address", &format!("{scheme}://{}", network.address()))?;
     info!(address = %network.address(), "auth is listening");
     listening(&auth, &network);
@@ -340,9 +358,16 @@ pub async fn serve(
     let done = CancellationToken::new();
     let requests = async {
         let health = http::health_router(auth.app.accounts.clone());
+        let watched = async {
+            let Some((listener, told)) = debug.zip(settings.debug.as_ref()) else { return };
+            info!(address = %listener.address(), metrics = told.metrics, "health is told on the debug listener");
+            let metrics = told.metrics.as_ref().map(|path| http::metrics_router(path, auth.app.clone()));
+            listener.serve(health.clone().merge(metrics.unwrap_or_default()), stop.clone()).await;
+        };
         tokio::join!(
             network.serve(auth.router().merge(health.clone()), stop.clone()),
-            socket.serve(auth.socket_router().merge(health), stop.clone())
+            socket.serve(auth.socket_router().merge(health.clone()), stop.clone()),
+            watched
         );
         done.cancel();
     };

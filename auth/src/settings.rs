@@ -14,6 +14,7 @@ use std::{
 
 use shared::{
     database::{Location, Schema},
+    exposition,
     listen::{MinimumTls, Place, Tls},
     secret::Secret,
     settings::{self, Source},
@@ -30,7 +31,9 @@ use crate::{
 };
 pub use ldap::{RawBind, RawGroups, RawLdap, RawUsers};
 use raw::RawRegistry;
-pub use raw::{RawAudit, RawDatabase, RawHttp, RawLog, RawService, RawSettings, RawTls, RawToken};
+pub use raw::{
+    RawAudit, RawDatabase, RawDebug, RawHttp, RawLog, RawPrometheus, RawService, RawSettings, RawTls, RawToken,
+};
 
 /// What variables that overlay the settings begin with.
 pub const PREFIX: &str = "PORTREEVE_AUTH";
@@ -86,12 +89,23 @@ pub struct ProcessSettings {
     pub listen: Place,
     /// With what certificate.
     pub tls: Option<Tls>,
+    /// Where health and metrics are told; None: nowhere but on the listener, and health alone.
+    pub debug: Option<Debug>,
     /// Passwords may be read on the way: somebody asked for it by name.
     pub insecure: bool,
     /// What is logged.
     pub level: telemetry::Level,
     /// And how.
     pub format: telemetry::Format,
+}
+
+/// A listener for those who watch. It does not ask who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debug {
+    /// Where.
+    pub listen: Place,
+    /// The path of metrics, if they are told.
+    pub metrics: Option<String>,
 }
 
 /// A setting that cannot be.
@@ -289,6 +303,7 @@ impl ProcessSettings {
             data: data.into(),
             listen: Place::Tcp(http.addr.unwrap_or_else(|| DEFAULT_LISTEN.to_owned())),
             tls: http.tls.map(tls).transpose()?,
+            debug: debug(http.debug)?,
             insecure: http.insecure,
             level: log.level.map_or(Ok(telemetry::Level::default()), |level| {
                 level.parse().map_err(|error| SettingsError::invalid("log.level", error))
@@ -357,6 +372,14 @@ fn service(raw: RawService) -> Result<(Label, Catalog), SettingsError> {
     let name = raw.name.parse().map_err(|error| SettingsError::invalid("services.name", error))?;
     let catalog = raw.catalog.map_or(Ok(Catalog::default()), |catalog| catalog.parse());
     Ok((name, catalog.map_err(|error| SettingsError::invalid("services.catalog", error))?))
+}
+
+fn debug(raw: RawDebug) -> Result<Option<Debug>, SettingsError> {
+    let RawDebug { addr, prometheus: RawPrometheus { enabled, path } } = raw;
+    let metrics = enabled.then(|| exposition::path(path)).transpose();
+    let metrics = metrics.map_err(|error| SettingsError::invalid("http.debug.prometheus.path", error))?;
+    let addr = addr.filter(|addr| !addr.is_empty());
+    Ok(addr.map(|addr| Debug { listen: Place::Tcp(addr), metrics }))
 }
 
 fn tls(raw: RawTls) -> Result<Tls, SettingsError> {

@@ -35,6 +35,7 @@ use crate::{
     },
     identity::{Attempt, Identities, Identity, NotIdentified, Peer},
     issuer::{Bearer, Issuer, NotOurs, NotSigned, Order},
+    metrics::{self, Cause},
     permissions::{self, Decision},
     secrets::{SecretKind, Shape},
 };
@@ -141,6 +142,14 @@ impl Tokens {
     /// # Errors
     /// [`NotIssued`]
     pub async fn issue(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, NotIssued> {
+        let issued = self.issued(request).await;
+        if let Err(error) = &issued {
+            self.0.identities.metrics().refused(error.into());
+        }
+        issued
+    }
+
+    async fn issued(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, NotIssued> {
         let service = self.0.service(request.service).await?;
         let identity = self.0.identify(request, service.id).await?;
         let situation = self.0.situation(identity.as_ref(), request).await?;
@@ -156,6 +165,9 @@ impl Tokens {
         let issued = (issued.token, issued.life);
         let answer = answer(issued, &granted, refresh_token, now);
         debug!(subject = bearer.subject, service = service.name, scope = answer.scope, "issued a token");
+        let whole = is_whole(request.scopes, &granted);
+        let made = matches!(request.shown, Shown::Basic(_)) && answer.refresh_token.is_some();
+        self.0.identities.metrics().token(shown(identity.as_ref()), !whole, made);
         self.0.accounts.note_token(IssuedToken {
             at: now,
             principal: identity.as_ref().map(|identity| identity.principal.id),
@@ -166,7 +178,7 @@ impl Tokens {
             id,
             requested: request.scopes.to_string(),
             granted: answer.scope.clone(),
-            whole: is_whole(request.scopes, &granted),
+            whole,
             request: RequestId::current(),
         });
         Ok(answer)
@@ -201,6 +213,7 @@ impl Tokens {
     /// # Errors
     /// The rows could not be read.
     pub async fn revocations(&self, after: u64, wait: Duration) -> Result<Vec<Revocation>, accounts::Error> {
+        self.0.identities.metrics().feed_read(self.0.clock.now());
         let end = Instant::now() + wait;
         let mut changes = self.0.accounts.changes();
         loop {
@@ -305,6 +318,28 @@ fn decided(now: Timestamp, situation: &Situation, requested: &Scopes) -> (Vec<Ac
         Vec::new()
     };
     (decision.access, short)
+}
+
+impl From<&NotIssued> for Cause {
+    fn from(error: &NotIssued) -> Self {
+        match error {
+            NotIssued::UnknownService(_) => Self::Service,
+            NotIssued::NotIdentified(error) => error.into(),
+            NotIssued::Unavailable(_) => Self::Unavailable,
+            NotIssued::NotSigned(_) => Self::NotSigned,
+        }
+    }
+}
+
+/// What the bearer of a new token showed for it.
+fn shown(identity: Option<&Identity>) -> metrics::Shown {
+    match identity.map(|identity| identity.kind) {
+        None => metrics::Shown::Nothing,
+        Some(CredentialKind::Password) => metrics::Shown::Password,
+        Some(CredentialKind::Pat) => metrics::Shown::PersonalToken,
+        Some(CredentialKind::RobotKey) => metrics::Shown::RobotKey,
+        Some(CredentialKind::Identity) => metrics::Shown::IdentityToken,
+    }
 }
 
 fn bearer(identity: &Identity) -> Bearer {

@@ -11,7 +11,7 @@ use shared::settings::Source;
 use tokio::time::{Instant, sleep};
 
 use super::garbage::{metrics, push_and_delete};
-use crate::support::server::Launch;
+use crate::support::server::{Launch, Portreeve};
 
 const DASHBOARD: &str = include_str!("../../docs/operations/dashboard.json");
 const ALERTS: &str = include_str!("../../docs/operations/alerts.yml");
@@ -81,7 +81,10 @@ fn is_balanced(expression: &str) -> bool {
 #[tokio::test]
 async fn dashboard_and_alerts_name_metrics_that_are_told() {
     let launch = Launch::up().env("REGISTRY_HTTP_DEBUG_ADDR", "127.0.0.1:0").env("REGISTRY_PORTREEVE_COLLECT", "1s");
-    let portreeve = launch.env("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true").start();
+    let launch = launch.env("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true");
+    // Nobody is there; that is told, too.
+    let directory = "[{name: corp, urls: ['ldaps://127.0.0.1:1'], users: {base: 'dc=corp,dc=test'}}]";
+    let portreeve = launch.env("PORTREEVE_AUTH_LDAP", directory).start();
     portreeve.command(&["registry", "quota", "set", "acme", "--bytes", "1GiB"]).succeeds().await;
     push_and_delete(&portreeve).await;
     let rules_file = portreeve.data().join("rules.json");
@@ -99,7 +102,7 @@ async fn dashboard_and_alerts_name_metrics_that_are_told() {
     let expressions: Vec<String> =
         expressions(&dashboard).into_iter().chain(rules().into_iter().map(|rule| rule.expr)).collect();
     let wanted: BTreeSet<String> = expressions.iter().flat_map(|expression| named(expression)).collect();
-    for part in ["gc", "quota", "lifecycle", "doctor"] {
+    for part in ["gc", "quota", "lifecycle", "doctor", "auth"] {
         assert!(wanted.iter().any(|name| name.starts_with(&format!("portreeve_{part}_"))), "{part}: {wanted:?}");
     }
 
@@ -113,7 +116,9 @@ async fn dashboard_and_alerts_name_metrics_that_are_told() {
         }
         sleep(Duration::from_millis(100)).await;
     };
-    let told = told(&metrics(&portreeve).await);
+    let text = metrics(&portreeve).await;
+    each_family_stands_once(&text);
+    let told = told(&text);
     assert!(missing.is_empty(), "nobody tells {missing:?}, but {told:?}");
     let unseen: Vec<_> = told.difference(&wanted).collect();
     assert!(unseen.is_empty(), "nobody is shown {unseen:?}");
@@ -129,6 +134,57 @@ async fn dashboard_and_alerts_name_metrics_that_are_told() {
     for expression in &expressions {
         assert!(is_balanced(expression), "{expression}");
     }
+}
+
+/// Two services tell on one page, and what is told twice Prometheus refuses whole.
+#[track_caller]
+fn each_family_stands_once(text: &str) {
+    let mut seen = BTreeSet::new();
+    for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        assert!(seen.insert(line), "{line} stands twice");
+    }
+}
+
+/// What `portreeve auth serve` tells on its debug listener.
+async fn metrics_of_auth(auth: &Portreeve) -> String {
+    let log = auth.log();
+    let line = log.lines().find(|line| line.contains("on the debug listener")).unwrap_or_else(|| panic!("{log}"));
+    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert_eq!(reqwest::get(format!("http://{address}/readyz")).await.unwrap().status(), 200);
+    let answer = reqwest::get(format!("http://{address}/metrics")).await.unwrap();
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    answer.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn auth_alone_counts_who_was_let_in_and_who_was_not() {
+    let serve = |data: &std::path::Path| {
+        let data = data.display().to_string();
+        ["auth", "serve", "--listen", "127.0.0.1:0", "--data", &data].map(str::to_owned).to_vec()
+    };
+    let launch = Launch::command(serve).env("PORTREEVE_AUTH_HTTP_DEBUG_ADDR", "127.0.0.1:0");
+    let auth = launch.env("PORTREEVE_AUTH_HTTP_DEBUG_PROMETHEUS_ENABLED", "true").start();
+    let token = auth.url().join("/token?service=portreeve&scope=repository:acme/web:pull").unwrap();
+    let client = reqwest::Client::new();
+    let admin = auth.admin();
+    for (name, secret, expected) in
+        [(&*admin.name, admin.secret.as_str(), 200), ("mallory", "a guess", 401), ("mallory", "another", 401)]
+    {
+        let answer = client.get(token.clone()).basic_auth(name, Some(secret)).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{name}");
+    }
+    let text = metrics_of_auth(&auth).await;
+    each_family_stands_once(&text);
+    for line in [
+        "portreeve_auth_tokens_total{kind=\"password\"} 1",
+        "portreeve_auth_tokens_refused_total{cause=\"wrong\"} 2",
+        "portreeve_auth_logins_failed_total{cause=\"wrong\"} 2",
+        "portreeve_auth_requests_total{route=\"token\",ended=\"done\"} 1",
+        "portreeve_auth_requests_total{route=\"token\",ended=\"refused\"} 2",
+    ] {
+        assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("mallory") && !text.contains("portreeve_gc_"), "{text}");
 }
 
 #[test]

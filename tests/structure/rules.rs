@@ -4,7 +4,7 @@ use super::source::{SourceFile, mentions};
 
 /// Who may import whom within the registry and within auth: a module may name what follows it, and nothing else of its
 /// crate. Every module of the two stands here.
-const DIRECTIONS: [(&str, &str, &[&str]); 28] = [
+const DIRECTIONS: [(&str, &str, &[&str]); 29] = [
     ("registry", "http", &["access", "content", "gc", "lifecycle", "health", "settings"]),
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store", "failpoints"]),
@@ -30,6 +30,7 @@ const DIRECTIONS: [(&str, &str, &[&str]); 28] = [
             "issuer",
             "accounts",
             "audit",
+            "metrics",
             "tokens",
             "pki",
             "sealing",
@@ -39,7 +40,9 @@ const DIRECTIONS: [(&str, &str, &[&str]); 28] = [
         ],
     ),
     // Permissions are pure values: whoever stores or proves something may speak of them.
-    ("auth", "identity", &["accounts", "audit", "permissions", "secrets"]),
+    ("auth", "identity", &["accounts", "audit", "metrics", "permissions", "secrets"]),
+    // Counters, and what the accounts were last seen to hold.
+    ("auth", "metrics", &["accounts"]),
     ("auth", "permissions", &[]),
     ("auth", "issuer", &[]),
     // An audit event commits with its change, and names accounts by their ids.
@@ -51,7 +54,7 @@ const DIRECTIONS: [(&str, &str, &[&str]); 28] = [
     // What keeps the audit while the server runs.
     ("auth", "sealing", &["accounts", "audit", "secrets"]),
     // A token: who asks, what they may do, the signature.
-    ("auth", "tokens", &["accounts", "identity", "issuer", "permissions", "secrets"]),
+    ("auth", "tokens", &["accounts", "identity", "issuer", "metrics", "permissions", "secrets"]),
     ("auth", "pki", &["issuer", "key_files"]),
     ("auth", "secrets", &["key_files"]),
     ("auth", "key_files", &[]),

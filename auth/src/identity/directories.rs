@@ -6,21 +6,28 @@ mod list;
 mod sync;
 mod turns;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::warn;
 
 use super::{
     Attempt, Identity, NotIdentified, Parts,
-    ldap::{Ldap, Person, Verdict},
+    ldap::{Ldap, NotAsked, Person, Verdict},
     remembered::Proof,
 };
-use crate::accounts::{
-    PrincipalId, ProviderId,
-    credentials::{Claimed, Stored},
-    memberships::{Fed, Said},
-    names::{Handle, folded},
-    providers::{Proved, Provided},
+use crate::{
+    accounts::{
+        PrincipalId, ProviderId,
+        credentials::{Claimed, Stored},
+        memberships::{Fed, Said},
+        names::{Handle, folded},
+        providers::{Proved, Provided},
+    },
+    metrics::Answer,
 };
 
 pub use examine::Examined;
@@ -94,12 +101,12 @@ impl Parts {
         known: Option<&(Arc<Ldap>, Provided)>,
     ) -> Result<Option<(Arc<Ldap>, Box<Person>)>, NotIdentified> {
         for ldap in self.directories.of(owner) {
-            let mut verdict = ldap.sign_in(username, attempt.secret).await?;
+            let mut verdict = self.sign_in(&ldap, username, attempt).await?;
             if verdict == Verdict::Unknown
                 && let Some((_, provided)) = known.filter(|(known, _)| known.provider() == ldap.provider())
                 && folded(&provided.external_name) != folded(username)
             {
-                verdict = ldap.sign_in(&provided.external_name, attempt.secret).await?;
+                verdict = self.sign_in(&ldap, &provided.external_name, attempt).await?;
             }
             match verdict {
                 Verdict::Proved(person) => return Ok(Some((ldap, person))),
@@ -114,6 +121,34 @@ impl Parts {
         }
         self.compare_with_nothing(attempt, &folded(username)).await?;
         Ok(None)
+    }
+
+    async fn sign_in(&self, ldap: &Ldap, name: &str, attempt: &Attempt<'_>) -> Result<Verdict, NotAsked> {
+        let answer = |verdict: &Verdict| match verdict {
+            Verdict::Proved(_) => Answer::Proved,
+            Verdict::Rejected => Answer::Rejected,
+            Verdict::Disabled(_) => Answer::Disabled,
+            Verdict::Unknown => Answer::Unknown,
+        };
+        self.counted(ldap, ldap.sign_in(name, attempt.secret), answer).await
+    }
+
+    async fn groups_of(&self, ldap: &Ldap, person: &Person) -> Result<BTreeSet<String>, NotAsked> {
+        let groups = self.counted(ldap, ldap.groups(person), |_| Answer::Told).await?;
+        Ok(groups.iter().map(ToString::to_string).collect())
+    }
+
+    /// Asks a directory, and counts what it answers.
+    async fn counted<T>(
+        &self,
+        ldap: &Ldap,
+        asked: impl Future<Output = Result<T, NotAsked>>,
+        answer: impl FnOnce(&T) -> Answer,
+    ) -> Result<T, NotAsked> {
+        let begun = Instant::now();
+        let answered = asked.await;
+        self.metrics.asked(ldap.name(), answered.as_ref().map_or(Answer::Failed, answer), begun.elapsed());
+        answered
     }
 
     /// The account of somebody who has just proved a password, made at their first sign-in.
@@ -144,11 +179,8 @@ impl Parts {
         if !ldap.has_groups() {
             return Ok(());
         }
-        match ldap.groups(person).await {
-            Ok(groups) => {
-                let groups = groups.iter().map(ToString::to_string).collect();
-                Ok(self.accounts.set_groups(ldap.provider(), &person.external_id, groups, Said::Now).await?)
-            }
+        match self.groups_of(ldap, person).await {
+            Ok(groups) => Ok(self.accounts.set_groups(ldap.provider(), &person.external_id, groups, Said::Now).await?),
             Err(error) => {
                 let known = self.accounts.fed_by(principal).await?;
                 if !known.is_some_and(|(_, fed)| self.are_recent(&fed)) {
@@ -169,9 +201,9 @@ impl Parts {
         if self.are_recent(&fed) {
             return Ok(());
         }
-        match ldap.person(&fed.external_id).await? {
+        match self.counted(&ldap, ldap.person(&fed.external_id), |_| Answer::Told).await? {
             Some(person) if !person.disabled => {
-                let groups = ldap.groups(&person).await?.iter().map(ToString::to_string).collect();
+                let groups = self.groups_of(&ldap, &person).await?;
                 Ok(self.accounts.set_groups(provider, &fed.external_id, groups, Said::Now).await?)
             }
             _ => {

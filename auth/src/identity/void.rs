@@ -94,6 +94,12 @@ impl Void {
         Self { what: named(principal, credential), why, told: Told::to(attempt, credential) }
     }
 
+    /// True if whoever shows the secret is told that it is right, and why it does not count.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.told == Told::Why
+    }
+
     /// The word for it in the audit.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -122,7 +128,7 @@ fn named(principal: &Principal, credential: &Credential) -> String {
 impl fmt::Display for Void {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = &self.what;
-        if self.told == Told::Nothing {
+        if !self.is_told() {
             return NotIdentified::Wrong.fmt(f);
         }
         match &self.why {

@@ -60,6 +60,28 @@ pub struct RawHttp {
     pub tls: Option<RawTls>,
     /// Without TLS beyond loopback, by name.
     pub insecure: bool,
+    /// Where health and metrics are told without asking who reads them.
+    pub debug: RawDebug,
+}
+
+/// A listener for those who watch.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawDebug {
+    /// `host:port`.
+    pub addr: Option<String>,
+    /// Whether metrics are told there.
+    pub prometheus: RawPrometheus,
+}
+
+/// Metrics.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawPrometheus {
+    /// Whether they are told.
+    pub enabled: bool,
+    /// And where, `/metrics` if nothing is said.
+    pub path: Option<String>,
 }
 
 /// A certificate and its key.

@@ -150,8 +150,7 @@ fn transactions(timings: &[(&'static str, Spread)], text: &mut String) {
     let mut told = Exposition::default();
     let spreads = timings.iter().map(|(operation, spread)| (("operation", *operation), histogram(spread)));
     told.histograms(NAME, "How long a batch held its locks, COMMIT included.", spreads);
-    let longest =
-        timings.iter().map(|(operation, spread)| ([("operation", *operation)], spread.longest.as_secs_f64()));
+    let longest = timings.iter().map(|(operation, spread)| ([("operation", *operation)], spread.longest.as_secs_f64()));
     told.family(&format!("{NAME}_max"), Gauge, "The longest since the process began.", longest);
     text.push_str(&told.into_text());
 }

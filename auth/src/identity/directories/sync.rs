@@ -19,6 +19,7 @@ use crate::{
         principals::AccountState,
     },
     audit::{Actor, Event, EventName},
+    metrics::{Answer, Reading},
 };
 
 /// So many may always go at once.
@@ -39,22 +40,25 @@ impl Parts {
     /// Brings the accounts of every directory up to what it says now.
     pub(in crate::identity) async fn sync(&self) {
         for ldap in self.directories.all() {
-            match self.sync_one(ldap).await {
-                Ok(()) => {}
-                Err(NotIdentified::NotAsked(error)) => {
-                    warn!(%error, "a directory was not read; nobody loses anything by it");
+            let reading = self.sync_one(ldap).await.unwrap_or_else(|error| {
+                match error {
+                    NotIdentified::NotAsked(error) => {
+                        warn!(%error, "a directory was not read; nobody loses anything by it");
+                    }
+                    error => error!(%error, provider = ldap.name(), "what a directory says was not written"),
                 }
-                Err(error) => error!(%error, provider = ldap.name(), "what a directory says was not written"),
-            }
+                Reading::Failed
+            });
+            self.metrics.read(ldap.name(), reading, self.clock.now());
         }
     }
 
-    async fn sync_one(&self, ldap: &Ldap) -> Result<(), NotIdentified> {
+    async fn sync_one(&self, ldap: &Ldap) -> Result<Reading, NotIdentified> {
         let fed = self.accounts.fed(ldap.provider()).await?;
         if fed.is_empty() {
-            return Ok(());
+            return Ok(Reading::Done);
         }
-        let everybody = ldap.everybody().await?;
+        let everybody = self.counted(ldap, ldap.everybody(), |_| Answer::Told).await?;
         let people: BTreeMap<&str, &Person> = everybody
             .iter()
             .filter(|person| !person.disabled)
@@ -64,7 +68,7 @@ impl Parts {
         for fed in &fed {
             fates.push(match people.get(fed.external_id.as_str()) {
                 None => Fate::Leaves,
-                Some(person) => Fate::Has(ldap.groups(person).await?.iter().map(ToString::to_string).collect()),
+                Some(person) => Fate::Has(self.groups_of(ldap, person).await?),
             });
         }
         let feeding = self.accounts.feeding(ldap.provider()).await?;
@@ -75,9 +79,11 @@ impl Parts {
             );
             let details = json!({ "what": what, "would_lose": lost, "of": of });
             let event = Event::done(EventName::SyncStopped, ldap.name()).with(details);
-            return Ok(self.accounts.note(&Actor::system(), event).await?);
+            self.accounts.note(&Actor::system(), event).await?;
+            return Ok(Reading::Stopped);
         }
-        Ok(self.apply(ldap, &fed, fates, &feeding).await?)
+        self.apply(ldap, &fed, fates, &feeding).await?;
+        Ok(Reading::Done)
     }
 
     async fn apply(

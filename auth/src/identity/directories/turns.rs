@@ -42,7 +42,9 @@ impl Parts {
         if self.directories.is_empty() {
             return;
         }
-        if !self.leads().await {
+        let leads = self.leads().await;
+        self.metrics.leads(leads);
+        if !leads {
             turn.asked = None;
             return;
         }
@@ -55,6 +57,7 @@ impl Parts {
             () = self.sync() => {}
             () = self.until_another_leads(renewed) => {
                 info!("another process asks the directories now");
+                self.metrics.leads(false);
                 turn.asked = None;
             }
         }
