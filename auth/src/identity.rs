@@ -293,6 +293,7 @@ impl Identities {
         identity: &Identity,
         service: ServiceId,
         client: &Label,
+        peer: Peer,
     ) -> Result<Secret<String>, NotIdentified> {
         let NewSecret { text, lookup } = secrets::mint(SecretKind::IdentityToken);
         let key = self.0.keys.current();
@@ -308,7 +309,7 @@ impl Identities {
             idle: None,
             expires_at: None,
         };
-        match self.0.accounts.issue_identity_token(new, service, identity.credential).await {
+        match self.0.accounts.issue_identity_token(new, service, identity.credential, peer.address()).await {
             Ok(_) => Ok(text),
             Err(accounts::Error::Refused(_)) => Err(NotIdentified::Wrong),
             Err(error) => Err(error.into()),

@@ -43,7 +43,7 @@ use crate::{
     tokens::Tokens,
 };
 
-/// How often noted uses of credentials are written.
+/// How often it is looked which uses of credentials are to be written.
 const FLUSH: Duration = Duration::from_secs(30);
 /// How often the events of tokens and failed logins are written.
 const WRITE_EVENTS: Duration = Duration::from_secs(1);

@@ -299,7 +299,7 @@ impl Parts {
         match (&request.keeper, identity, request.shown) {
             (Some(_), _, Shown::IdentityToken(token)) => Ok(Some(token.expose().clone())),
             (Some(client), Some(identity), Shown::Basic(_)) if identity.may_keep_an_identity_token() => {
-                let token = self.identities.keep_identity(identity, service, client).await?;
+                let token = self.identities.keep_identity(identity, service, client, request.peer).await?;
                 Ok(Some(token.expose().clone()))
             }
             _ => Ok(None),

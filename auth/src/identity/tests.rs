@@ -298,7 +298,7 @@ async fn an_identity_token_is_good_for_one_service_until_the_password_changes(fi
     let service = |name: &str| fixture.accounts.ensure_service(name.parse().unwrap(), Catalog::Filtered);
     let (ours, other) = (service("ours").await.unwrap().id, service("other").await.unwrap().id);
     let identity = door.sign_in("alice", "correct horse").await.unwrap();
-    let token = door.identities.keep_identity(&identity, ours, &"docker".parse().unwrap()).await.unwrap();
+    let token = door.identities.keep_identity(&identity, ours, &"docker".parse().unwrap(), Peer::Socket).await.unwrap();
 
     for name in [None, Some("alice")] {
         let again = door.show(name, token.expose(), Some(ours), HOME).await.unwrap();
@@ -317,7 +317,7 @@ async fn an_identity_token_is_good_for_one_service_until_the_password_changes(fi
     let revoked = told(door.show(Some("alice"), token.expose(), Some(ours), HOME).await);
     assert!(revoked.starts_with("the login of alice that docker kept was revoked at 20"), "{revoked}");
     assert!(matches!(
-        door.identities.keep_identity(&identity, ours, &"docker".parse().unwrap()).await,
+        door.identities.keep_identity(&identity, ours, &"docker".parse().unwrap(), Peer::Socket).await,
         Err(NotIdentified::Wrong)
     ));
 }
@@ -363,7 +363,8 @@ async fn an_account_of_an_htpasswd_file_comes_changes_and_goes(fixture: &Fixture
     let identity = door.sign_in("alice", "first").await.unwrap();
     assert_eq!(door.sign_in("alice", "first").await.unwrap().credential, identity.credential);
     let service = fixture.accounts.ensure_service("ours".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
-    let token = door.identities.keep_identity(&identity, service, &"docker".parse().unwrap()).await.unwrap();
+    let token =
+        door.identities.keep_identity(&identity, service, &"docker".parse().unwrap(), Peer::Socket).await.unwrap();
 
     assert_eq!(write(format!("alice:{second}\nbob:{first}\n")), 1);
     assert!(wrong(&door.sign_in("alice", "first").await), "remembered or not");

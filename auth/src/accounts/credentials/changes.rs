@@ -1,6 +1,6 @@
 //! Making and ending credentials.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use serde_json::json;
 use shared::{
@@ -49,7 +49,7 @@ impl Accounts {
 
     /// Makes an identity token for one service; beyond [`MAX_IDENTITY_TOKENS`] the least recently used ends.
     ///
-    /// `proved_by` is the credential of the login: if it ended meanwhile, so has the login.
+    /// `proved_by` is the credential of the login, which came from `address`: if it ended meanwhile, so has the login.
     ///
     /// # Errors
     /// [`Refusal::CredentialUnknown`], [`Refusal::PrincipalUnknown`].
@@ -58,9 +58,11 @@ impl Accounts {
         new: NewCredential,
         service: ServiceId,
         proved_by: CredentialId,
+        address: Option<IpAddr>,
     ) -> Result<Credential, Error> {
         self.flush_uses().await?;
-        self.change(IssueIdentityToken { new, service, proved_by, request: RequestId::current() }).await
+        let request = RequestId::current();
+        self.change(IssueIdentityToken { new, service, proved_by, address, request }).await
     }
 
     /// Revokes one credential of an account.
@@ -157,6 +159,7 @@ struct IssueIdentityToken {
     new: NewCredential,
     service: ServiceId,
     proved_by: CredentialId,
+    address: Option<IpAddr>,
     request: Option<RequestId>,
 }
 
@@ -193,7 +196,7 @@ impl Operation for IssueIdentityToken {
             credential: Some(self.proved_by),
             principal: Some(owner.id),
             name: owner.handle.clone(),
-            address: None,
+            address: self.address,
             request: self.request.clone(),
         };
         record(tx, &actor, &created(&made, &owner.handle)).await?;

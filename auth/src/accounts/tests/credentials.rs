@@ -1,14 +1,15 @@
 use std::{net::IpAddr, time::Duration};
 
-use shared::revocation::Revoked;
+use shared::{clock::Timestamp, on, revocation::Revoked};
 
 use super::fixture::{Fixture, new_credential, on_both};
 use crate::{
     accounts::{
-        CredentialId, Error, Refusal,
+        Accounts, CredentialId, Error, Refusal,
         credentials::{
             CredentialKind, IDENTITY_TOKEN_IDLE, MAX_IDENTITY_TOKENS, MAX_ROBOT_KEYS, MAX_TOKENS, NewCredential,
-            OtherKeys, uses::BATCH,
+            OtherKeys,
+            uses::{BATCH, WRITTEN_FOR},
         },
         networks::{KNOWN_FOR, Network},
         services::NewService,
@@ -20,6 +21,8 @@ on_both! {
     a_stored_secret_is_found_by_its_public_part_with_all_that_bounds_it
     a_robot_has_at_most_five_live_keys
     rotation_lets_both_keys_work_for_a_while
+    a_use_is_written_once_a_minute_and_the_last_one_is
+    at_two_processes_a_use_is_written_once_a_minute_too
     uses_that_the_database_did_not_take_are_kept
     tokens_are_counted
     only_the_owners_credentials_are_revoked
@@ -142,7 +145,7 @@ async fn the_least_recently_used_identity_token_goes_first(fixture: &Fixture) {
     let password = fixture.password("alice").await;
     let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
     let other = fixture.accounts.ensure_service("b".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
-    let issue = |service| fixture.accounts.issue_identity_token(new_credential(alice.id), service, password);
+    let issue = |service| fixture.accounts.issue_identity_token(new_credential(alice.id), service, password, None);
     let elsewhere = issue(other).await.unwrap().id;
     let mut issued = Vec::new();
     for _ in 0..MAX_IDENTITY_TOKENS {
@@ -166,7 +169,8 @@ async fn an_identity_token_dies_when_idle_and_lives_when_used(fixture: &Fixture)
     let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
     let new = new_credential(alice.id);
     let lookup = new.lookup.clone().unwrap();
-    let made = fixture.accounts.issue_identity_token(new, service, fixture.password("alice").await).await.unwrap();
+    let password = fixture.password("alice").await;
+    let made = fixture.accounts.issue_identity_token(new, service, password, None).await.unwrap();
     let read = async || fixture.accounts.credential_with_lookup(&lookup).await.unwrap().unwrap().credential;
     let address: IpAddr = "192.0.2.7".parse().unwrap();
 
@@ -180,6 +184,82 @@ async fn an_identity_token_dies_when_idle_and_lives_when_used(fixture: &Fixture)
     assert_eq!(used.used_from.as_deref(), Some("192.0.2.7"));
     fixture.pass(DAY);
     assert!(!read().await.is_live(fixture.clock.now()));
+}
+
+/// What a credential's row says of its last use, time and address.
+async fn written(accounts: &Accounts, id: CredentialId) -> (Option<Timestamp>, Option<String>) {
+    let mut reader = accounts.database.reader().await.unwrap();
+    on!(reader, c => sqlx::query_as("SELECT used_at, used_from FROM credential WHERE id = $1").bind(id.0).fetch_one(c).await)
+        .unwrap()
+}
+
+/// When the row was written, in whole seconds of a story, while `second` goes on.
+async fn writes(fixture: &Fixture, id: CredentialId, seconds: u64, mut second: impl AsyncFnMut(u64)) -> Vec<u64> {
+    let (mut writes, mut before) = (Vec::new(), written(&fixture.accounts, id).await);
+    for now in 0..seconds {
+        second(now).await;
+        let after = written(&fixture.accounts, id).await;
+        if after != before {
+            writes.push(now);
+            before = after;
+        }
+        fixture.pass(Duration::from_secs(1));
+    }
+    writes
+}
+
+const LONGEST_PAUSE: u64 = WRITTEN_FOR.as_secs();
+
+async fn a_use_is_written_once_a_minute_and_the_last_one_is(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let (busy, quiet) = (fixture.token(&alice).await.id, fixture.token(&alice).await.id);
+    let address = |last: u64| -> Option<IpAddr> { Some(format!("192.0.2.{last}").parse().unwrap()) };
+    // Used each second for four minutes, with everything between that writes uses down.
+    let written_at = writes(fixture, busy, 5 * LONGEST_PAUSE, async |second| {
+        if second < 4 * LONGEST_PAUSE {
+            fixture.accounts.note_use(busy, address(second));
+        }
+        if second == 90 {
+            fixture.accounts.note_use(quiet, address(1));
+        }
+        fixture.accounts.flush_uses().await.unwrap();
+        let known = fixture.accounts.credentials(alice.id, CredentialKind::Pat).await.unwrap();
+        let last = format!("192.0.2.{}", second.min(4 * LONGEST_PAUSE - 1));
+        assert_eq!(known[0].used_from, Some(last), "what is not written is known");
+    })
+    .await;
+    assert_eq!(written_at, [0, 60, 120, 180, 240], "once a minute, and what came after the last write");
+    let last_use = fixture.clock.now() - Duration::from_secs(LONGEST_PAUSE + 1);
+    assert_eq!(written(&fixture.accounts, busy).await, (Some(last_use), Some("192.0.2.239".into())));
+    let (at, from) = written(&fixture.accounts, quiet).await;
+    assert_eq!((at, from.as_deref()), (Some(fixture.clock.now() - Duration::from_secs(210)), Some("192.0.2.1")));
+    assert_eq!(fixture.accounts.waiting_uses(), 0);
+}
+
+async fn at_two_processes_a_use_is_written_once_a_minute_too(fixture: &Fixture) {
+    let alice = fixture.user("alice").await;
+    let id = fixture.token(&alice).await.id;
+    let beside = fixture.beside().await;
+    let (here, there): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let written_at = writes(fixture, id, 5 * LONGEST_PAUSE, async |second| {
+        // Here for a minute and a half, there all the time but for the last minute and a half.
+        if second < 90 {
+            fixture.accounts.note_use(id, Some(here));
+        }
+        if second < 210 {
+            beside.note_use(id, Some(there));
+        }
+        for process in [&fixture.accounts, &beside] {
+            process.flush_uses().await.unwrap();
+        }
+    })
+    .await;
+    assert!(written_at.windows(2).all(|pair| pair[1] - pair[0] >= LONGEST_PAUSE), "{written_at:?}");
+    assert!(written_at.len() >= 4, "{written_at:?}");
+    let last_use = fixture.clock.now() - Duration::from_secs(91);
+    assert_eq!(written(&fixture.accounts, id).await, (Some(last_use), Some("192.0.2.2".into())), "{written_at:?}");
+    assert_eq!((fixture.accounts.waiting_uses(), beside.waiting_uses()), (0, 0));
+    beside.database.close().await;
 }
 
 async fn uses_that_the_database_did_not_take_are_kept(fixture: &Fixture) {

@@ -92,7 +92,7 @@ async fn suspension_refuses_every_credential_and_can_be_undone(fixture: &Fixture
     let (password, token) = (fixture.password("alice").await, fixture.token(&alice).await);
     let identity = fixture
         .accounts
-        .issue_identity_token(new_credential(alice.id), service(fixture).await, password)
+        .issue_identity_token(new_credential(alice.id), service(fixture).await, password, None)
         .await
         .unwrap();
     let before = fixture.epoch().await;
@@ -157,8 +157,11 @@ async fn two_administrators_cannot_suspend_each_other(fixture: &Fixture) {
 async fn a_new_password_ends_the_old_one_and_identity_tokens(fixture: &Fixture) {
     let alice = fixture.user("alice").await;
     let (old, token) = (fixture.password("alice").await, fixture.token(&alice).await);
-    let identity =
-        fixture.accounts.issue_identity_token(new_credential(alice.id), service(fixture).await, old).await.unwrap();
+    let identity = fixture
+        .accounts
+        .issue_identity_token(new_credential(alice.id), service(fixture).await, old, None)
+        .await
+        .unwrap();
     let before = fixture.epoch().await;
 
     fixture.accounts.set_password(&fixture.actor, alice.id, "another".into()).await.unwrap();
@@ -170,7 +173,7 @@ async fn a_new_password_ends_the_old_one_and_identity_tokens(fixture: &Fixture) 
         assert_eq!(situation.is_some(), counts, "{credential}");
     }
     // A login that was proved by the old password while it was being changed opens nothing.
-    let late = fixture.accounts.issue_identity_token(new_credential(alice.id), service(fixture).await, old).await;
+    let late = fixture.accounts.issue_identity_token(new_credential(alice.id), service(fixture).await, old, None).await;
     assert_eq!(refused(late), Refusal::CredentialUnknown);
 }
 

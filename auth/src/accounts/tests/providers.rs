@@ -59,7 +59,7 @@ async fn a_password_changed_there_ends_what_the_old_one_opened(fixture: &Fixture
     let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
     let identity = fixture
         .accounts
-        .issue_identity_token(new_credential(before.principal.id), service, before.credential.id)
+        .issue_identity_token(new_credential(before.principal.id), service, before.credential.id, None)
         .await
         .unwrap();
     let epoch = fixture.epoch().await;

@@ -1,10 +1,13 @@
 //! The token endpoint as clients see it.
 
+mod audited;
+
 use std::time::Duration;
 
 use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode},
+    response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -14,6 +17,11 @@ use shared::{
     scope::{MAX_SCOPE_BYTES, MAX_SCOPES},
 };
 use tower::ServiceExt;
+
+use audited::{
+    t38_an_event_has_the_address_that_a_trusted_proxy_forwards, what_a_credential_did_names_the_credential,
+    what_was_asked_for_and_what_was_granted_of_it_is_audited,
+};
 
 use super::MAX_REQUEST_BYTES;
 use crate::{
@@ -46,6 +54,9 @@ on_both! {
     a_database_that_does_not_answer_is_503_and_not_401
     a_directory_that_does_not_answer_is_503_and_one_that_cannot_be_asked_like_this_500
     cookies_are_neither_read_nor_set
+    what_was_asked_for_and_what_was_granted_of_it_is_audited
+    what_a_credential_did_names_the_credential
+    t38_an_event_has_the_address_that_a_trusted_proxy_forwards
 }
 
 struct Answer {
@@ -82,7 +93,10 @@ impl Answer {
 
 async fn send(house: &House, mut request: Request<Body>) -> Answer {
     request.extensions_mut().insert(listen::Peer::Tcp(([192, 0, 2, 1], 4711).into()));
-    let response = house.router().oneshot(request).await.unwrap();
+    read(house.router().oneshot(request).await.unwrap()).await
+}
+
+async fn read(response: Response) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     Answer { status: parts.status, headers: parts.headers, body: serde_json::from_slice(&bytes).unwrap_or_default() }

@@ -230,7 +230,7 @@ async fn a_disabled_account_is_refused_everywhere_and_comes_back(fixture: &Fixtu
     let door = Door::of(fixture, "alice").await;
     let alice = door.sign_in("alice").await.unwrap();
     let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
-    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap()).await.unwrap();
+    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap(), Peer::Socket).await.unwrap();
     let epoch = fixture.epoch().await;
     door.is(DISABLED);
     fixture.pass(REMEMBERED_FOR);
@@ -251,7 +251,7 @@ async fn a_changed_password_ends_what_the_old_one_opened(fixture: &Fixture) {
     let door = Door::of(fixture, "alice").await;
     let alice = door.sign_in("alice").await.unwrap();
     let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
-    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap()).await.unwrap();
+    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap(), Peer::Socket).await.unwrap();
     let epoch = fixture.epoch().await;
     fixture.pass(REMEMBERED_FOR);
     door.mood.changed.store(1, Ordering::SeqCst);
@@ -331,7 +331,7 @@ async fn what_docker_keeps_asks_for_groups_that_are_older_than_an_hour(fixture: 
     door.is_in(1);
     let alice = door.sign_in("alice").await.unwrap();
     let service = fixture.accounts.ensure_service("a".parse().unwrap(), Catalog::Filtered).await.unwrap().id;
-    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap()).await.unwrap();
+    let token = door.identities.keep_identity(&alice, service, &"docker".parse().unwrap(), Peer::Socket).await.unwrap();
     let show = async || {
         let peer = Peer::Address("192.0.2.1".parse().unwrap());
         door.identities.identify(&Attempt { username: None, secret: &token, service: Some(service), peer }).await

@@ -69,7 +69,7 @@ async fn unused_and_ending_credentials_are_listed(office: &Office) {
     assert_eq!(listed(office, &format!("{everybodys}?ending_days=9")).await, Vec::<String>::new());
     let acmes = "/api/v1/namespaces/acme/credentials?unused_days=90";
     assert_eq!(listed(office, acmes).await, ["robot.acme.ci old"]);
-    // A use counts at once, although it is written half a minute later.
+    // A use counts at once, although it is written later.
     let from: IpAddr = "192.0.2.7".parse().unwrap();
     office.auth.app().accounts.note_use(CredentialId(key["id"].as_i64().unwrap()), Some(from));
     assert_eq!(listed(office, acmes).await, Vec::<String>::new());
