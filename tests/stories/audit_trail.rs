@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -71,6 +71,36 @@ async fn what_happened_is_listed_verified_and_every_change_of_it_found() {
     tamper(&auth, "DELETE FROM audit WHERE seq = 2").await;
     let removed = auth.command(&["auth", "audit", "verify"]).fails().await;
     assert!(removed.stderr.contains("events 2 to 2 are missing"), "{removed}");
+}
+
+/// Nobody seals while no server runs: what commands do then waits, and `verify` says how much and since when.
+#[tokio::test]
+async fn what_is_not_sealed_yet_is_counted_and_dated() {
+    let mut auth = auth();
+    auth.private_namespace("acme").await;
+    let before = sealed(&auth).await;
+    assert!(auth.stop().success());
+    for namespace in ["beta", "gamma"] {
+        auth.private_namespace(namespace).await;
+    }
+    let exported = auth.command(&["auth", "audit", "export", "--what", "namespace.create"]).succeeds().await.stdout;
+    let events: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = events.iter().map(|event| (event["target"].as_str().unwrap(), event["seq"].is_null())).collect();
+    assert_eq!(told, [("gamma", true), ("beta", true), ("acme", false)], "one object a line: {exported}");
+    let oldest = events[1]["at"].as_str().unwrap();
+
+    let waiting = auth.auth(&["audit", "verify"]).await;
+    assert_eq!(waiting["unsealed"], json!({"events": 2, "since": oldest}));
+    assert_eq!(
+        (&waiting["head"], &waiting["events"]),
+        (&before["head"], &before["events"]),
+        "nothing else has changed"
+    );
+    let said = auth.command(&["auth", "audit", "verify"]).succeeds().await;
+    said.says(&format!("not sealed yet: 2 events, the oldest of {oldest}\n"));
+    auth.start_again();
+    let after = sealed(&auth).await;
+    assert_eq!(after["events"].as_u64(), before["events"].as_u64().map(|events| events + 2), "and now they are sealed");
 }
 
 /// The end goes with its checkpoints, under the running server: what is left is whole by itself, and the server knows better.

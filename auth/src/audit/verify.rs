@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use thiserror::Error;
@@ -47,6 +49,13 @@ pub struct Head {
     pub seq: i64,
     /// Its hash.
     pub hash: Link,
+}
+
+/// `NUMBER:HASH`, as it is told and kept.
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
 }
 
 impl std::str::FromStr for Head {
@@ -143,12 +152,16 @@ pub struct Whole {
     pub head: Option<Head>,
     /// When the last checkpoint was signed.
     pub sealed_at: Option<Timestamp>,
+    /// What is known from elsewhere and nothing here speaks for or against: the rows were removed, and so was the checkpoint that ended
+    /// with them, because removed neighbours share the last one.
+    pub passed_over: Vec<Head>,
 }
 
 /// Walks through a trail.
 #[derive(Debug)]
 pub struct Verifier {
     keys: Vec<PublicKey>,
+    /// What is known from elsewhere and was not come to yet.
     known: Vec<Head>,
     accepted: Vec<i64>,
     /// The last row, or the last one that a removal speaks of.
@@ -246,11 +259,15 @@ impl Verifier {
     /// Goes on to a row, and compares it with what is known of it.
     fn arrive(&mut self, head: Head) -> Result<(), Break> {
         self.at = head;
-        let another = self.known.iter().any(|known| known.seq == head.seq && known.hash != head.hash);
-        if another { Err(Break::Resealed { seq: head.seq }) } else { Ok(()) }
+        let is_another = |known: &Head| known.seq == head.seq && known.hash != head.hash;
+        if self.known.iter().any(is_another) {
+            return Err(Break::Resealed { seq: head.seq });
+        }
+        self.known.retain(|known| *known != head);
+        Ok(())
     }
 
-    /// Ends the walk.
+    /// Ends the walk. What is known and was not come to is told: it is no proof of anything.
     ///
     /// # Errors
     /// What is here is not all that there was, or not all of it is signed.
@@ -263,6 +280,7 @@ impl Verifier {
             return Err(Break::Truncated { from: seq, to });
         }
         self.found.head = (seq > 0).then_some(self.at);
+        self.found.passed_over = self.known;
         Ok(self.found)
     }
 }

@@ -47,6 +47,6 @@ impl Witness {
     /// # Errors
     /// The file cannot be written.
     pub fn remember(&self, head: Head) -> io::Result<()> {
-        key_files::replace(&self.path, format!("{}:{}\n", head.seq, head.hash).as_bytes())
+        key_files::replace(&self.path, format!("{head}\n").as_bytes())
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn told(
     json: bool,
     out: &mut impl io::Write,
 ) -> Result<(), CliError> {
-    let head = whole.head.map(|head| format!("{}:{}", head.seq, head.hash));
+    let head = whole.head.map(|head| head.to_string());
     let said = json!({
         "whole": true,
         "events": whole.events,
@@ -170,6 +170,7 @@ pub(super) fn told(
         "removed": whole.removed,
         "head": head,
         "sealed_at": whole.sealed_at,
+        "passed_over": whole.passed_over.iter().map(Head::to_string).collect::<Vec<_>>(),
         "keys": keys,
         "unsealed": unsealed,
     });
@@ -181,6 +182,9 @@ pub(super) fn told(
         out,
         "whole: {events} events under {checkpoints} checkpoints; {removed} more were removed, their time was over"
     )?;
+    for head in &whole.passed_over {
+        writeln!(out, "not compared: {head} is of events that were removed, and nothing is left to compare it with")?;
+    }
     if let Some(head) = head {
         writeln!(out, "head: {head}")?;
     }

@@ -213,6 +213,31 @@ fn a_checkpoint_that_was_removed_repeated_or_lies_about_a_removal_is_named() {
     assert!(matches!(verify(&repeated), Err(Break::Misplaced { seq: 3 })), "{:?}", verify(&repeated));
 }
 
+/// Where neighbours were removed the last one's checkpoint is left: a head that somebody kept of an earlier one is neither right nor wrong.
+#[test]
+fn a_known_head_that_nothing_is_left_to_compare_with_is_told() {
+    let whole = trail(&[3, 1, 4, 2]);
+    let head = |seq| match &whole[position(&whole, is_checkpoint(seq))] {
+        Line::Checkpoint(checkpoint) => Head { seq, hash: checkpoint.hash },
+        Line::Row(_) => unreachable!(),
+    };
+    let forged = |seq| Head { seq, hash: Link::START };
+    let all = [3, 4, 8, 10].map(head).to_vec();
+    assert_eq!(verify_knowing(&whole, all.clone()).unwrap().passed_over, [], "every head is compared");
+
+    let mut apart = whole.clone();
+    remove_batch(&mut apart, 4, false);
+    assert_eq!(verify_knowing(&apart, all.clone()).unwrap().passed_over, [], "its checkpoint is there");
+    assert_eq!(verify_knowing(&apart, vec![forged(4)]), Err(Break::Resealed { seq: 4 }));
+
+    let mut merged = apart;
+    remove_batch(&mut merged, 8, true);
+    assert_eq!(verify_knowing(&merged, all).unwrap().passed_over, [head(4)]);
+    let told = verify_knowing(&merged, vec![forged(4), forged(6), forged(0)]).unwrap();
+    assert_eq!(told.passed_over, [forged(4), forged(6), forged(0)], "no row has the number 0");
+    assert_eq!(verify_knowing(&merged, vec![forged(8)]), Err(Break::Resealed { seq: 8 }), "what they share is there");
+}
+
 #[test]
 fn what_the_server_says_of_a_lost_end_stays_a_break_until_it_is_accepted() {
     let body = r#"{"at":"2026-11-21T13:12:01Z","event":"audit.end_lost","target":"audit"}"#.to_owned();
