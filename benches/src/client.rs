@@ -52,6 +52,14 @@ impl Client {
         Ok(answer["token"].as_str().context("no token")?.to_owned())
     }
 
+    /// Makes an account, as the administrator whose token it is, and answers its name and its password.
+    pub(crate) async fn person(&self, administrator: &str, name: &str) -> anyhow::Result<(String, String)> {
+        let made = self.http.post(format!("{}/api/v1/users", self.address)).bearer_auth(administrator);
+        let made = made.json(&serde_json::json!({ "name": name })).send().await?.error_for_status()?;
+        let made: serde_json::Value = made.json().await?;
+        Ok((name.to_owned(), made["password"].as_str().context("no password")?.to_owned()))
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.address) };
         self.http.request(method, url).bearer_auth(&self.token)

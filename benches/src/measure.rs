@@ -19,6 +19,8 @@ pub(crate) enum Unit {
     PerOperation,
     /// Processor time per GiB moved, kept in seconds.
     PerGib,
+    /// Operations in a second of the clock on the wall, of server and clients together.
+    Rate,
     /// Peak resident memory, kept in MiB.
     Memory,
 }
@@ -29,6 +31,8 @@ impl Figures {
             Unit::PerOperation if self.value >= 1000.0 => format!("{:.2} ms", self.value / 1000.0),
             Unit::PerOperation => format!("{:.0} µs", self.value),
             Unit::PerGib => format!("{:.2} s/GiB", self.value),
+            Unit::Rate if self.value < 100.0 => format!("{:.1} /s", self.value),
+            Unit::Rate => format!("{:.0} /s", self.value),
             Unit::Memory => format!("{:.0} MiB", self.value),
         }
     }
@@ -124,6 +128,8 @@ mod tests {
         assert_eq!(print(35.4, Unit::PerOperation), "35 µs");
         assert_eq!(print(4_051.0, Unit::PerOperation), "4.05 ms");
         assert_eq!(print(1.374, Unit::PerGib), "1.37 s/GiB");
+        assert_eq!(print(9_876.5, Unit::Rate), "9876 /s");
+        assert_eq!(print(38.25, Unit::Rate), "38.2 /s");
         assert_eq!(print(39.6, Unit::Memory), "40 MiB");
     }
 }

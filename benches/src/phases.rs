@@ -1,7 +1,12 @@
 //! The phases of a run, each a bounded number of operations by four clients.
 
-use std::{future::Future, time::Duration};
+use std::{
+    cell::RefCell,
+    future::Future,
+    time::{Duration, Instant},
+};
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use reqwest::Method;
@@ -144,7 +149,7 @@ impl<'s> Load<'s> {
         for _ in 0..self.count(FIRST_USES) * CLIENTS as u32 + CLIENTS as u32 {
             unused.push(self.clients[0].renewed(self.server, &self.names()).await?);
         }
-        let unused = std::cell::RefCell::new(unused);
+        let unused = RefCell::new(unused);
         let first_use = |client: Client, _, _| {
             let client = unused.borrow_mut().pop().unwrap_or(client);
             get_manifest(client)
@@ -222,21 +227,51 @@ impl<'s> Load<'s> {
         };
         // Once, so that the password is remembered.
         ask(&self.clients[0], &self.server.admin).await?;
+        let by_key = self.worked(4_000, |client, _, _| ask(&client, &self.server.robot)).await?;
+        let remembered = self.worked(2_000, |client, _, _| ask(&client, &self.server.admin)).await?;
+        // Whose password was compared a moment ago is remembered: everybody comes once.
+        let strangers = RefCell::new(self.people(self.count(HASHED) + 1).await?);
+        let stranger = |client: Client, _, _| {
+            let next = strangers.borrow_mut().pop();
+            async move { ask(&client, &next.context("nobody is left who was not there")?).await }
+        };
+        let hashed = self.worked(HASHED, stranger).await?;
         Ok(vec![
-            self.phase("token by robot key", 4_000, |client, _, _| ask(&client, &self.server.robot)).await?,
-            self.phase("token by a remembered password", 2_000, |client, _, _| ask(&client, &self.server.admin))
-                .await?,
+            by_key.cost("token by robot key"),
+            by_key.rate("tokens a second by robot key"),
+            remembered.cost("token by a remembered password"),
+            remembered.rate("tokens a second by a remembered password"),
+            hashed.cost("token by a password to be hashed"),
+            hashed.rate("tokens a second by a password to be hashed"),
         ])
     }
 
-    /// Runs `count` operations by each client at once. Each has a new token and has made one operation before that counts for nothing: what
-    /// is measured is neither the token's verification nor the first growth of something.
+    /// So many people for each client, of whom none has been there.
+    async fn people(&self, each: u32) -> anyhow::Result<Vec<(String, String)>> {
+        let mut people = Vec::new();
+        for number in 0..each * CLIENTS as u32 {
+            people.push(self.clients[0].person(&self.server.administrator, &format!("person-{number}")).await?);
+        }
+        Ok(people)
+    }
+
+    /// What an operation costs of which each client makes `count`.
     async fn phase<F: Future<Output = anyhow::Result<()>>>(
         &self,
         operation: &'static str,
         count: u32,
         each: impl Fn(Client, String, u32) -> F,
     ) -> anyhow::Result<Figures> {
+        Ok(self.worked(count, each).await?.cost(operation))
+    }
+
+    /// Runs `count` operations by each client at once. Each has a new token and has made one operation before that counts for nothing: what
+    /// is measured is neither the token's verification nor the first growth of something.
+    async fn worked<F: Future<Output = anyhow::Result<()>>>(
+        &self,
+        count: u32,
+        each: impl Fn(Client, String, u32) -> F,
+    ) -> anyhow::Result<Worked> {
         let count = self.count(count);
         let mut workers = Vec::new();
         for (client, repository) in self.clients.iter().zip(&self.repositories) {
@@ -244,7 +279,7 @@ impl<'s> Load<'s> {
             each(client.clone(), repository.clone(), count).await?;
             workers.push((client, repository));
         }
-        let before = self.spent()?;
+        let (before, begun) = (self.spent()?, Instant::now());
         try_join_all(workers.iter().map(|(client, repository)| async {
             for n in 0..count {
                 each(client.clone(), (*repository).clone(), n).await?;
@@ -252,9 +287,8 @@ impl<'s> Load<'s> {
             anyhow::Ok(())
         }))
         .await?;
-        let spent = self.spent()?.saturating_sub(before);
-        let operations = f64::from(count) * self.clients.len() as f64;
-        Ok(Figures { operation, value: spent.as_secs_f64() * 1e6 / operations, unit: Unit::PerOperation })
+        let (elapsed, spent) = (begun.elapsed(), self.spent()?.saturating_sub(before));
+        Ok(Worked { operations: f64::from(count) * self.clients.len() as f64, spent, elapsed })
     }
 
     fn count(&self, count: u32) -> u32 {
@@ -273,6 +307,27 @@ impl<'s> Load<'s> {
 
 /// How many tokens each client uses once.
 const FIRST_USES: u32 = 500;
+/// How many people come by each client with a password that nobody has compared before.
+const HASHED: u32 = 25;
+
+/// Operations that were made.
+struct Worked {
+    operations: f64,
+    /// The server's processor time.
+    spent: Duration,
+    /// Time on the wall, the clients' own work included.
+    elapsed: Duration,
+}
+
+impl Worked {
+    fn cost(&self, operation: &'static str) -> Figures {
+        Figures { operation, value: self.spent.as_secs_f64() * 1e6 / self.operations, unit: Unit::PerOperation }
+    }
+
+    fn rate(&self, operation: &'static str) -> Figures {
+        Figures { operation, value: self.operations / self.elapsed.as_secs_f64(), unit: Unit::Rate }
+    }
+}
 
 async fn get_manifest(client: Client) -> anyhow::Result<()> {
     let path = format!("/v2/{TAGGED}/manifests/latest");

@@ -25,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) robot: (String, String),
     /// A local account's password: the remembered-password path.
     pub(crate) admin: (String, String),
+    /// A personal access token of the same account, which may administer.
+    pub(crate) administrator: String,
     /// Only Portreeve answers tokens, so only there the phase is worth a line.
     pub(crate) issues_tokens: bool,
 }
@@ -54,11 +56,13 @@ impl Server {
         run(&["grant", "add", "robot.bench.load", "bench/**", "pull,push"])?;
         let key = run(&["robot", "key", "add", "robot.bench.load"])?;
         let secret = key["secret"].as_str().context("no secret")?.to_owned();
+        let token = run(&["token", "create", "--user", "admin", "--api", "write"])?;
         let password = fs::read_to_string(data.join("admin-password"))?.trim().to_owned();
         Ok(Self {
             realm: format!("{address}/token"),
             robot: ("robot.bench.load".into(), secret),
             admin: ("admin".into(), password),
+            administrator: token["secret"].as_str().context("no secret")?.to_owned(),
             issues_tokens: true,
             address,
             process,
@@ -123,6 +127,7 @@ impl Server {
             realm: issuer.realm.clone(),
             robot: issuer.robot.clone(),
             admin: issuer.admin.clone(),
+            administrator: issuer.administrator.clone(),
             issues_tokens: false,
             process,
             home,
