@@ -5,9 +5,11 @@ mod audit;
 pub(crate) mod containers;
 pub(crate) mod docker;
 pub(crate) mod issuer;
+mod leaks;
 pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod server;
+pub(crate) mod slapd;
 pub(crate) mod stock;
 pub(crate) mod tarball;
 

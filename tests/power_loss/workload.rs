@@ -103,6 +103,7 @@ pub(super) fn serving(data: &Path) -> Launch {
         );
         ["registry", "serve", &written(home, "config.yml", &config)].map(str::to_owned).to_vec()
     })
+    .quiet()
 }
 
 pub(super) fn client(server: &Portreeve) -> Client {

@@ -232,7 +232,7 @@ async fn commands_say_what_is_in_their_way() {
 async fn a_dump_of_postgresql_and_the_bytes_behind_it_are_a_backup() {
     let (room, target) = room();
     let schemas = Schemas::new();
-    let mut portreeve = schemas.for_registry(Launch::up()).start();
+    let mut portreeve = schemas.for_registry(Launch::up().quiet()).start();
     let storm = Storm::begin(&portreeve);
     storm.until(3).await;
     let dump = room.path().join("facts.dump");

@@ -84,7 +84,7 @@ impl House {
             });
             ["registry", "serve", &written(data, "config.yml", &config.to_string())].map(str::to_owned).to_vec()
         };
-        let launch = Launch::command(words);
+        let launch = Launch::command(words).quiet();
         let root = launch.data().join("root");
         let disk = SmallDisk::mount(if on == On::Everything { root.clone() } else { root.join("blobs") });
         Self { disk, portreeve: launch.start() }

@@ -164,7 +164,9 @@ async fn the_protocol_suite_passes_while_garbage_is_collected_on_postgres() {
 /// With next to no grace, and a collector that hardly rests.
 fn hardly_any_grace() -> Launch {
     let lives = [("COLLECT", "100ms"), ("GRACE", "200ms"), ("TRASH", "0s"), ("REFERENCES", "lenient")];
-    lives.iter().fold(Launch::up(), |launch, (key, life)| launch.env(&format!("REGISTRY_PORTREEVE_{key}"), life))
+    lives
+        .iter()
+        .fold(Launch::up().quiet(), |launch, (key, life)| launch.env(&format!("REGISTRY_PORTREEVE_{key}"), life))
 }
 
 /// Walk after walk, with commands in between.

@@ -80,7 +80,7 @@ fn launch() -> Launch {
         });
         ["registry", "serve", &written(data, "config.yml", &config.to_string())].map(str::to_owned).to_vec()
     };
-    let launch = Launch::command(words);
+    let launch = Launch::command(words).quiet();
     let order = order_file(launch.data());
     launch.env("PORTREEVE_FAILPOINT", &order.display().to_string())
 }

@@ -16,7 +16,7 @@ use crate::{
         pushes::{Expect, Way},
         samples::{Algorithm, Blob, DataSet, Manifest, Tagging, media, random},
     },
-    support::server::Portreeve,
+    support::server::{Launch, Portreeve},
 };
 
 const KILLS: usize = 20;
@@ -33,7 +33,7 @@ pub(super) struct Acknowledged {
 
 #[tokio::test]
 async fn twenty_kills_lose_nothing_that_was_acknowledged() {
-    let mut portreeve = Portreeve::up();
+    let mut portreeve = Launch::up().quiet().start();
     let mut kept: Vec<Acknowledged> = Vec::new();
     for _ in 0..KILLS {
         let pushers = push_until_the_end(&portreeve);

@@ -8,7 +8,11 @@ use std::{
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::apart::{as_account, push};
-use crate::support::{announce, program::Outcome, server::Portreeve};
+use crate::support::{
+    announce,
+    program::Outcome,
+    server::{Launch, Portreeve},
+};
 
 const TAGS: u64 = 100_000;
 
@@ -45,7 +49,7 @@ async fn watched(portreeve: &Portreeve, work: impl Future<Output = Outcome>) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_over_a_hundred_thousand_tags_hold_a_page_at_a_time() {
-    let mut portreeve = Portreeve::up();
+    let mut portreeve = Launch::up().quiet().start();
     let admin = as_account(&portreeve, &portreeve.admin());
     assert_eq!(push(&admin, "acme/web", "latest").await, 201);
     let file = portreeve.data().join("rules.json");

@@ -12,7 +12,10 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use super::apart::{as_account, push};
 use crate::{
     protocol::client::Client,
-    support::{announce, server::Portreeve},
+    support::{
+        announce,
+        server::{Launch, Portreeve},
+    },
 };
 
 const MANY: usize = 10_000;
@@ -39,7 +42,7 @@ async fn let_time_pass(portreeve: &Portreeve) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_open_uploads_cost_little_and_end() {
-    let mut portreeve = Portreeve::up();
+    let mut portreeve = Launch::up().quiet().start();
     let client = Arc::new(as_account(&portreeve, &portreeve.admin()));
     assert_eq!(push(&client, "acme/web", "before").await, 201);
     let before = portreeve.memory("VmRSS");

@@ -2,21 +2,30 @@
 
 use serde_json::Value;
 
-use super::server::{Account, Portreeve};
+use super::{
+    leaks::secrets_in,
+    server::{Account, Portreeve},
+};
 
 impl Portreeve {
     /// `portreeve auth WORDS --json`, and what it printed.
     pub(crate) async fn auth(&self, words: &[&str]) -> Value {
         let outcome = self.command(&[&["auth"], words, &["--json"]].concat()).succeeds().await;
-        serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {outcome}"))
+        let answer =
+            serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {outcome}"));
+        self.keeps_to_itself(secrets_in(&answer));
+        answer
     }
 
     /// What the admin API makes at `path`, asked as root on the data directory's socket.
     pub(crate) async fn ask(&self, path: &str, body: &Value) -> Value {
         let socket = self.data().join("portreeve.sock");
         let http = reqwest::Client::builder().unix_socket(socket).build().expect("a plain client can be built");
+        self.keeps_to_itself(secrets_in(body));
         let answer = http.post(format!("http://portreeve{path}")).json(body).send().await.expect("the socket answers");
-        answer.error_for_status().expect("root may").json().await.expect("the answer is JSON")
+        let answer = answer.error_for_status().expect("root may").json().await.expect("the answer is JSON");
+        self.keeps_to_itself(secrets_in(&answer));
+        answer
     }
 
     /// A namespace that only its members reach.

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex,
         mpsc::{self, Sender},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use url::Url;
 
-use super::program::Program;
+use super::{leaks, program::Program};
 use crate::protocol::client::{Client, Login};
 
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -32,7 +32,17 @@ pub(crate) struct Launch {
     wrapper: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    loudness: Loudness,
     data: Arc<TempDir>,
+}
+
+/// How much a server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loudness {
+    /// Every frame and statement: what it says is searched for secrets ([`leaks`]).
+    Loudest,
+    /// What its settings say.
+    AsSet,
 }
 
 impl Launch {
@@ -40,13 +50,17 @@ impl Launch {
     pub(crate) fn up() -> Self {
         let data = Arc::new(TempDir::with_prefix("portreeve-").expect("a temporary directory can be made"));
         let arguments = ["up", "--listen", ANY_PORT, "--data"].map(str::to_owned).to_vec();
-        Self { wrapper: Vec::new(), arguments, environment: Vec::new(), data }.arg(&|data| data.display().to_string())
+        Self::new(arguments, data).arg(&|data| data.display().to_string())
+    }
+
+    fn new(arguments: Vec<String>, data: Arc<TempDir>) -> Self {
+        Self { wrapper: Vec::new(), arguments, environment: Vec::new(), loudness: Loudness::Loudest, data }
     }
 
     /// Another command line (`registry serve FILE`, `auth serve`), written once the data directory is known.
     pub(crate) fn command(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let data = Arc::new(TempDir::with_prefix("portreeve-").expect("a temporary directory can be made"));
-        Self { wrapper: Vec::new(), arguments: arguments(data.path()), environment: Vec::new(), data }
+        Self::new(arguments(data.path()), data)
     }
 
     /// Adds an argument, which may depend on the data directory.
@@ -63,6 +77,13 @@ impl Launch {
     /// Sets a variable of the program's environment (`REGISTRY_…`, `PORTREEVE_AUTH_…`).
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets it say no more than it is set to: where megabytes go through it, where its time is taken, and where what it says at its
+    /// level is what the story is about.
+    pub(crate) fn quiet(mut self) -> Self {
+        self.loudness = Loudness::AsSet;
         self
     }
 
@@ -83,7 +104,7 @@ impl Launch {
         shared::crypto::install();
         let log = Log::default();
         let (child, url) = spawn(&self, &log)?;
-        Ok(Portreeve { launch: self, child, url, log })
+        Ok(Portreeve { launch: self, child, url, log, secrets: Mutex::default() })
     }
 }
 
@@ -105,6 +126,8 @@ pub(crate) struct Portreeve {
     child: Child,
     url: Url,
     log: Log,
+    /// What its log may not have.
+    secrets: Mutex<Vec<String>>,
 }
 
 impl Portreeve {
@@ -135,7 +158,22 @@ impl Portreeve {
     pub(crate) fn admin(&self) -> Account {
         let file = self.data().join("admin-password");
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.keeps_to_itself([text.trim().to_owned()]);
         Account::new("admin", text.trim())
+    }
+
+    /// Has its log searched for these at the end.
+    pub(crate) fn keeps_to_itself(&self, secrets: impl IntoIterator<Item = String>) {
+        self.secrets.lock().expect("no holder panics").extend(secrets);
+    }
+
+    /// Insists that it has written no secret down. It is called at the end of every server's life.
+    fn has_kept_its_secrets(&mut self) {
+        let mut known = self.secrets.lock().expect("no holder panics").clone();
+        known.extend(leaks::master_key(self.data()));
+        if let Some((what, line)) = leaks::leak(&self.log.whole(), &known) {
+            panic!("{what:?} stands in the log of {}: {line}", self.url);
+        }
     }
 
     /// The image `NAME` of this registry, as clients write it.
@@ -253,6 +291,9 @@ impl Drop for Portreeve {
         // Already ended (killed by the test) is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !thread::panicking() {
+            self.has_kept_its_secrets();
+        }
     }
 }
 
@@ -270,6 +311,9 @@ fn spawn(launch: &Launch, log: &Log) -> Result<(Child, Url), String> {
         }
         None => Command::new(program()),
     };
+    if launch.loudness == Loudness::Loudest {
+        command.env("RUST_LOG", "trace");
+    }
     command.args(&launch.arguments).envs(launch.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
@@ -318,27 +362,42 @@ fn the_address_is_found_where_servers_say_it() {
 
 /// Everything a server prints, over all its lives.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+struct Log {
+    said: Arc<Mutex<String>>,
+    /// Who reads it; each ends with its stream.
+    readers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
 
 impl Log {
     /// Reads `stream` to its end in a thread of its own, and sends the address when it is printed.
     fn follow(&self, stream: impl Read + Send + 'static, found: Sender<Url>) {
-        let log = self.clone();
-        thread::spawn(move || {
+        let log = self.said.clone();
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 if let Some(url) = address_in(&line) {
                     // A second address (or a test that has gone) has no reader, and needs none.
                     let _ = found.send(url);
                 }
-                let mut text = log.0.lock().expect("no reader panics");
+                let mut text = log.lock().expect("no reader panics");
                 text.push_str(&line);
                 text.push('\n');
             }
         });
+        self.readers.lock().expect("no reader panics").push(reader);
     }
 
     fn text(&self) -> String {
-        self.0.lock().expect("no reader panics").clone()
+        self.said.lock().expect("no reader panics").clone()
+    }
+
+    /// The same once the server has ended and all of it is read. What a wrapper of the server has left running may hold a stream open.
+    fn whole(&self) -> String {
+        let begun = Instant::now();
+        let all_ended = || self.readers.lock().expect("no reader panics").iter().all(JoinHandle::is_finished);
+        while !all_ended() && begun.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.text()
     }
 
     fn tail(&self, lines: usize) -> String {

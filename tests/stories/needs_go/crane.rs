@@ -4,7 +4,10 @@ use tempfile::TempDir;
 
 use crate::{
     protocol::samples::word,
-    stories::tls::{root, up_with_tls},
+    stories::{
+        robots::robot_for_pull_requests,
+        tls::{root, up_with_tls},
+    },
     support::{
         program::Program,
         server::{Account, Portreeve},
@@ -69,6 +72,33 @@ async fn crane_with_a_wrong_password_is_refused() {
     // Its login asks nobody; the first request does.
     crane.login(&portreeve.authority(), &Account::new("admin", "wrong")).succeeds().await;
     crane.push(&portreeve.image("acme/crane:1")).fails().await.says("UNAUTHORIZED");
+}
+
+/// What docker and skopeo print (`refusals`), crane prints too: the rule that fell short, and at the door why a right secret does not count.
+#[tokio::test]
+#[ignore = "needs go"]
+async fn crane_prints_the_rule_that_fell_short() {
+    let portreeve = Portreeve::up();
+    let crane = async |account: &Account| {
+        let crane = Crane::new();
+        crane.login(&portreeve.authority(), account).succeeds().await;
+        crane
+    };
+    let (robot, image) = (robot_for_pull_requests(&portreeve).await, portreeve.image("acme/web:latest"));
+    let alice = portreeve.person("alice").await;
+    portreeve.grant(&alice, "acme/web", "reader", None).await;
+    let refused = crane(&robot).await.push(&image).fails().await;
+    refused.says("robot.acme.ci may push only tags matching pr-* in acme/**; latest does not match");
+    let refused = crane(&alice).await.push(&image).fails().await;
+    refused.says("alice may pull acme/web but not push; nearest: role contributor");
+    let refused = crane(&alice).await.command(&["digest", &portreeve.image("nowhere/web:1")]).fails().await;
+    refused
+        .says("alice may not pull nowhere/web: nothing that was granted reaches it, or there is no namespace nowhere");
+
+    let (revoked, number) = portreeve.robot_key(&robot.name).await;
+    portreeve.auth(&["robot", "key", "revoke", &robot.name, &number]).await;
+    let refused = crane(&revoked).await.push(&image).fails().await;
+    refused.says(" of robot.acme.ci was revoked at 20").never_says(&revoked.secret);
 }
 
 /// Go reads what it believes from the variable of OpenSSL's name.
