@@ -28,7 +28,8 @@ pub use caller::{
 };
 pub use decide::{Decision, Origin, administers, decide};
 pub use delegation::{
-    NotGiven, ProposedGrant, ProposedGuardrail, Recipient, may_write, may_write_guardrail, rules_the_system,
+    NotGiven, ProposedGrant, ProposedGuardrail, Recipient, is_sound, is_sound_guardrail, may_write,
+    may_write_guardrail, rules_the_system,
 };
 pub use explain::{Explained, Lacking, NearestMiss, Reason, RuleSeen, View, Why, WhyNot, explain};
 pub use grant::{Grant, Guardrail, MAX_TAG_PATTERNS, SYSTEM_NAMESPACE, Subject, TagPatterns, TagPatternsError};
@@ -48,4 +49,18 @@ pub struct Rules {
     pub namespaces: Arc<Namespaces>,
     /// Who may list the catalog of the service that is asked for.
     pub catalog: Catalog,
+}
+
+impl Rules {
+    /// The rules as they would be with another grant.
+    #[must_use]
+    pub fn with_grant(self, grant: Grant) -> Self {
+        Self { grants: self.grants.iter().cloned().chain([grant]).collect(), ..self }
+    }
+
+    /// The rules as they would be with another guardrail.
+    #[must_use]
+    pub fn with_guardrail(self, guardrail: Guardrail) -> Self {
+        Self { guardrails: self.guardrails.iter().cloned().chain([guardrail]).collect(), ..self }
+    }
 }

@@ -100,14 +100,21 @@ pub fn may_write(now: Timestamp, writer: &Caller, rules: &Rules, grant: &Propose
 /// # Errors
 /// [`NotGiven`] says why not.
 pub fn may_write_guardrail(writer: &Caller, guardrail: &ProposedGuardrail) -> Result<(), NotGiven> {
+    is_sound_guardrail(guardrail)?;
+    if rules_the_system(writer) { Ok(()) } else { Err(NotGiven::NotYourGuardrail) }
+}
+
+/// Whether the guardrail can be anybody's to write.
+///
+/// # Errors
+/// [`NotGiven`] says what is wrong with it.
+pub fn is_sound_guardrail(guardrail: &ProposedGuardrail) -> Result<(), NotGiven> {
     if guardrail.actions.is_empty() {
         Err(NotGiven::Nothing)
     } else if guardrail.actions.contains(Actions::ADMIN) {
         Err(NotGiven::GuardrailOnAdministration)
     } else if guardrail.pattern.is_personal() {
         Err(NotGiven::PersonalGuardrail)
-    } else if !rules_the_system(writer) {
-        Err(NotGiven::NotYourGuardrail)
     } else {
         Ok(())
     }
@@ -122,7 +129,11 @@ pub fn rules_the_system(caller: &Caller) -> bool {
         && caller.credential_scope.is_none()
 }
 
-fn is_sound(grant: &ProposedGrant) -> Result<(), NotGiven> {
+/// Whether the grant can be anybody's to write.
+///
+/// # Errors
+/// [`NotGiven`] says what is wrong with it.
+pub fn is_sound(grant: &ProposedGrant) -> Result<(), NotGiven> {
     let changes = grant.actions.meets(Actions::PUSH | Actions::DELETE);
     if grant.actions.is_empty() {
         Err(NotGiven::Nothing)

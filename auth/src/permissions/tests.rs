@@ -1,5 +1,6 @@
 //! Who may do what, told as stories of one company, and as properties that hold for every set of rules.
 
+mod delegation;
 mod properties;
 mod refusals;
 mod stories;

@@ -8,9 +8,9 @@ use super::*;
 
 const NAMES: [&str; 9] =
     ["acme", "acme/web", "acme/api/v1", "base/web", "base", "open/x", "nowhere/x", "acme/alice/x", "acme/bob"];
-const PATTERNS: [&str; 9] =
+pub(super) const PATTERNS: [&str; 9] =
     ["acme", "acme/**", "acme/*", "acme/{web,bob}", "**", "*/web", "base/**", "acme/{username}/**", "open/?"];
-const ACTION_SETS: [&str; 8] =
+pub(super) const ACTION_SETS: [&str; 8] =
     ["pull", "pull,push", "pull,delete", "maintainer", "push", "delete", "admin", "pull,admin"];
 
 fn a_subject() -> impl Strategy<Value = Subject> {
@@ -53,7 +53,7 @@ fn a_guardrail() -> impl Strategy<Value = Guardrail> {
     })
 }
 
-fn a_caller() -> impl Strategy<Value = Caller> {
+pub(super) fn a_caller() -> impl Strategy<Value = Caller> {
     let in_the_team = Caller::principal(CallerKind::Robot, 2, "robot.acme.ci", [DEV]);
     let who = select(vec![Caller::anonymous(), alice(), robot(), in_the_team]);
     let role = select(vec![None, None, None, Some(SystemRole::Administrator), Some(SystemRole::Auditor)]);
@@ -67,7 +67,7 @@ fn a_caller() -> impl Strategy<Value = Caller> {
     })
 }
 
-fn a_book() -> impl Strategy<Value = Book> {
+pub(super) fn a_book() -> impl Strategy<Value = Book> {
     (vec(a_grant(), 0..8), vec(a_guardrail(), 0..3), any::<bool>()).prop_map(|(grants, guardrails, filtered)| Book {
         grants,
         guardrails,
@@ -87,12 +87,12 @@ fn a_request() -> impl Strategy<Value = Vec<Scope>> {
         .prop_map(|texts| scopes(&texts.join(" ")))
 }
 
-fn decided(caller: &Caller, book: &Book, request: &[Scope]) -> Vec<Access> {
+pub(super) fn decided(caller: &Caller, book: &Book, request: &[Scope]) -> Vec<Access> {
     decide(NOW, caller, &book.rules(), request).access
 }
 
 /// Whether the access lets a tag be touched so.
-fn permits(access: &[Access], resource: &Resource, action: &Action, tag: &str) -> bool {
+pub(super) fn permits(access: &[Access], resource: &Resource, action: &Action, tag: &str) -> bool {
     match allows(access, resource, action) {
         Permit::Yes => true,
         Permit::OnlyTags(tags) => tags.iter().any(|pattern| pattern.matches(&tag.parse().unwrap())),
@@ -118,13 +118,13 @@ fn is_held(caller: &Caller, rules: &Rules, namespace: &Namespace, name: &str, ac
     })
 }
 
-fn everything() -> Vec<Scope> {
+pub(super) fn everything() -> Vec<Scope> {
     scopes(&NAMES.map(|name| format!("repository:{name}:*")).join(" "))
 }
 
 const TAGS: [&str; 4] = ["latest", "pr-1", "rc-1", "v1"];
 
-fn each_permission(mut visit: impl FnMut(&Resource, Action, &str)) {
+pub(super) fn each_permission(mut visit: impl FnMut(&Resource, Action, &str)) {
     for scope in everything() {
         for action in [Action::Pull, Action::Push, Action::Delete] {
             for tag in TAGS {
