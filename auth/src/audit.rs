@@ -90,6 +90,8 @@ stored_words! {
         NamespaceDeleted = "namespace.delete",
         /// A grant or a guardrail was written.
         GrantAdded = "grant.add",
+        /// A grant or a guardrail was replaced by another.
+        GrantChanged = "grant.change",
         /// A grant or a guardrail was removed.
         GrantRemoved = "grant.remove",
         /// A team came to be.

@@ -1,9 +1,11 @@
 //! Grants and guardrails, stored. What they add up to is decided in [`crate::permissions`].
 
+mod replace;
+
 use serde_json::json;
 use shared::{
     clock::Timestamp,
-    database::{Operation, Transaction},
+    database::{Dialect, Operation, Transaction},
     on,
     pattern::RepositoryPattern,
     revocation::Revoked,
@@ -48,6 +50,21 @@ pub struct NewRule {
     pub effect: Effect,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+}
+
+/// `SELECT` of a [`Row`] with its condition.
+macro_rules! select_rule {
+    ($condition:literal) => {
+        concat!(
+            "SELECT g.id, g.namespace_id, n.name AS namespace_name, g.subject, g.subject_id, COALESCE(p.handle, t.name) AS subject_name, ",
+            "g.pattern, g.actions, g.tags, g.effect, g.expires_at, w.handle AS given_by, g.created_at ",
+            "FROM grants g JOIN namespace n ON n.id = g.namespace_id ",
+            "LEFT JOIN principal p ON g.subject = 'principal' AND p.id = g.subject_id ",
+            "LEFT JOIN team t ON g.subject = 'team' AND t.id = g.subject_id ",
+            "LEFT JOIN principal w ON w.id = g.given_by WHERE ",
+            $condition
+        )
+    };
 }
 
 /// Which rules a list is to have.
@@ -121,6 +138,25 @@ impl Accounts {
         self.change(Remove { actor: actor.clone(), namespace: None, id }).await
     }
 
+    /// Writes a rule in the place of another: what was given before and is not now is taken away.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantUnknown`] also for another namespace's; what [`Accounts::add_rule`] refuses.
+    pub async fn replace_rule(&self, actor: &Actor, id: GrantId, rule: NewRule) -> Result<(), Error> {
+        self.change(replace::Replace { actor: actor.clone(), id, rule }).await
+    }
+
+    /// A rule, if it was written there.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn rule(&self, namespace: Option<NamespaceId>, id: GrantId) -> Result<Option<Rule>, Error> {
+        let mut reader = self.database.reader().await?;
+        let row: Option<Row> = on!(reader, c => sqlx::query_as(select_rule!("g.id = $1 AND ($2 IS NULL OR g.namespace_id = $2)"))
+            .bind(id.0).bind(namespace.map(|id| id.0)).fetch_optional(c).await)?;
+        row.map(|row| row.into_rule().map_err(Error::from)).transpose()
+    }
+
     /// What a subject is called: an account's handle, a team's `namespace/name`.
     ///
     /// # Errors
@@ -147,13 +183,8 @@ impl Accounts {
         let (subject, subject_id) = wanted.subject.map(write_subject).unzip();
         let mut reader = self.database.reader().await?;
         let rows: Vec<Row> = on!(reader, c => sqlx::query_as(
-            "SELECT g.id, g.namespace_id, n.name AS namespace_name, g.subject, g.subject_id, COALESCE(p.handle, t.name) AS subject_name, g.pattern, g.actions, g.tags, \
-             g.effect, g.expires_at, w.handle AS given_by, g.created_at FROM grants g JOIN namespace n ON n.id = g.namespace_id \
-             LEFT JOIN principal p ON g.subject = 'principal' AND p.id = g.subject_id \
-             LEFT JOIN team t ON g.subject = 'team' AND t.id = g.subject_id \
-             LEFT JOIN principal w ON w.id = g.given_by \
-             WHERE g.id > $1 AND ($2 IS NULL OR g.namespace_id = $2) \
-             AND ($3 IS NULL OR (g.subject = $3 AND COALESCE(g.subject_id, 0) = COALESCE($4, 0))) ORDER BY g.id LIMIT $5")
+            select_rule!("g.id > $1 AND ($2 IS NULL OR g.namespace_id = $2) \
+             AND ($3 IS NULL OR (g.subject = $3 AND COALESCE(g.subject_id, 0) = COALESCE($4, 0))) ORDER BY g.id LIMIT $5"))
             .bind(after.map_or(0, |id| id.0))
             .bind(wanted.namespace.map(|id| id.0))
             .bind(subject)
@@ -163,6 +194,22 @@ impl Accounts {
             .await)?;
         rows.into_iter().map(|row| row.into_rule().map_err(Error::from)).collect()
     }
+}
+
+/// The rule, if it was written there, with its row locked until the operation ends. One of another namespace is not touched.
+pub(super) async fn lock(
+    tx: &mut Transaction<'_>,
+    namespace: Option<NamespaceId>,
+    id: GrantId,
+) -> Result<Rule, Failure> {
+    let namespace = namespace.map(|id| id.0);
+    if tx.dialect() == Dialect::Postgres {
+        on!(tx, c => sqlx::query("SELECT id FROM grants WHERE id = $1 AND ($2 IS NULL OR namespace_id = $2) FOR UPDATE")
+            .bind(id.0).bind(namespace).execute(c).await.map(drop))?;
+    }
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(select_rule!("g.id = $1 AND ($2 IS NULL OR g.namespace_id = $2)"))
+        .bind(id.0).bind(namespace).fetch_optional(c).await)?;
+    Ok(row.ok_or(Failure::Refused(Refusal::GrantUnknown))?.into_rule()?)
 }
 
 #[derive(sqlx::FromRow)]
@@ -213,15 +260,7 @@ impl Operation for Add {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<GrantId, Failure> {
         let rule = &self.rule;
-        if let Some(namespace) = rule.namespace {
-            namespaces::lock_id(tx, namespace).await?;
-        }
-        let namespace = rule.namespace.unwrap_or(NamespaceId::SYSTEM);
-        match rule.subject {
-            Subject::Principal(id) => drop(principals::lock(tx, PrincipalId(id)).await?),
-            Subject::Team(id) => team_exists(tx, TeamId(id)).await?,
-            Subject::Authenticated | Subject::Everyone => {}
-        }
+        let namespace = rule.lock_what_it_names(tx).await?;
         let (subject, subject_id) = write_subject(rule.subject);
         let now = tx.now();
         let (id,): (i64,) = on!(tx, c => sqlx::query_as(
@@ -243,7 +282,7 @@ impl Operation for Add {
         record(
             tx,
             &self.actor,
-            &Event::done(EventName::GrantAdded, id.to_string()).within(namespace).with(self.details()),
+            &Event::done(EventName::GrantAdded, id.to_string()).within(namespace).with(rule.details()),
         )
         .await?;
         if rule.effect == Effect::Deny {
@@ -253,18 +292,30 @@ impl Operation for Add {
     }
 }
 
-impl Add {
+impl NewRule {
+    /// The namespace that it is written in, locked, and its subject, which is there.
+    async fn lock_what_it_names(&self, tx: &mut Transaction<'_>) -> Result<NamespaceId, Failure> {
+        if let Some(namespace) = self.namespace {
+            namespaces::lock_id(tx, namespace).await?;
+        }
+        match self.subject {
+            Subject::Principal(id) => drop(principals::lock(tx, PrincipalId(id)).await?),
+            Subject::Team(id) => team_exists(tx, TeamId(id)).await?,
+            Subject::Authenticated | Subject::Everyone => {}
+        }
+        Ok(self.namespace.unwrap_or(NamespaceId::SYSTEM))
+    }
+
     fn details(&self) -> serde_json::Value {
-        let rule = &self.rule;
-        let (subject, subject_id) = write_subject(rule.subject);
+        let (subject, subject_id) = write_subject(self.subject);
         json!({
-            "effect": rule.effect,
+            "effect": self.effect,
             "subject": subject,
             "subject_id": subject_id,
-            "pattern": rule.pattern.as_str(),
-            "actions": rule.actions,
-            "tags": rule.tags,
-            "expires_at": rule.expires_at.map(Timestamp::rfc3339),
+            "pattern": self.pattern.as_str(),
+            "actions": self.actions,
+            "tags": self.tags,
+            "expires_at": self.expires_at.map(Timestamp::rfc3339),
         })
     }
 }
@@ -298,14 +349,17 @@ impl Operation for Remove {
         if effect.parse::<Effect>().map_err(sqlx::Error::from)? == Effect::Deny {
             return Ok(());
         }
-        match read_subject(&subject, subject_id)? {
-            Subject::Principal(id) => revoke(tx, &Revoked::Principal(id)).await?,
-            Subject::Team(id) => revoke_members(tx, TeamId(id)).await?,
-            Subject::Authenticated | Subject::Everyone => {
-                revoke(tx, &those_in(&pattern.parse().map_err(undecodable)?)).await?;
-            }
-        }
+        take_away(tx, read_subject(&subject, subject_id)?, &pattern.parse().map_err(undecodable)?).await?;
         Ok(())
+    }
+}
+
+/// Refuses the tokens that may say what a grant gave.
+async fn take_away(tx: &mut Transaction<'_>, subject: Subject, pattern: &RepositoryPattern) -> Result<(), sqlx::Error> {
+    match subject {
+        Subject::Principal(id) => revoke(tx, &Revoked::Principal(id)).await,
+        Subject::Team(id) => revoke_members(tx, TeamId(id)).await,
+        Subject::Authenticated | Subject::Everyone => revoke(tx, &those_in(pattern)).await,
     }
 }
 
@@ -320,7 +374,7 @@ async fn team_exists(tx: &mut Transaction<'_>, id: TeamId) -> Result<(), Failure
     row.map(drop).ok_or(Failure::Refused(Refusal::TeamUnknown))
 }
 
-fn write_subject(subject: Subject) -> (&'static str, Option<i64>) {
+pub(super) fn write_subject(subject: Subject) -> (&'static str, Option<i64>) {
     match subject {
         Subject::Principal(id) => ("principal", Some(id)),
         Subject::Team(id) => ("team", Some(id)),
