@@ -27,6 +27,7 @@ pub mod teams;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod trail;
+pub mod versions;
 
 use std::sync::Arc;
 
@@ -36,7 +37,10 @@ use shared::{
 };
 use thiserror::Error;
 
-use self::recent::{Changes, Recent};
+use self::{
+    recent::{Changes, Recent},
+    versions::{Condition, Provided},
+};
 pub use ids::{CredentialId, GrantId, NamespaceId, PrincipalId, ProviderId, ServiceId, TeamId};
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/auth/sqlite");
@@ -54,6 +58,8 @@ pub struct Accounts {
     events: Arc<events::Events>,
     changes: Changes,
     recent: Arc<RecentAnswers>,
+    /// What has to hold for the one change that is made through this handle.
+    condition: Option<Arc<Condition>>,
 }
 
 /// What token requests ask for.
@@ -89,7 +95,7 @@ impl Accounts {
         let database = Database::open(location, migrations, clock.clone()).await?;
         let changes = Changes::default();
         let recent = Arc::new(RecentAnswers::new(database.dialect(), &changes));
-        Ok(Self { database, clock, uses: Arc::default(), events: Arc::default(), changes, recent })
+        Ok(Self { database, clock, uses: Arc::default(), events: Arc::default(), changes, recent, condition: None })
     }
 
     /// Which database they lie in.
@@ -114,6 +120,7 @@ impl Accounts {
     /// Runs a change to its end; once it is committed, those who wait for revocations wake and what was read before counts no more.
     /// Whatever decides about tokens is changed through here.
     async fn change<O: Operation<Refusal = Refusal>>(&self, operation: O) -> Result<O::Output, Error> {
+        let operation = Provided { operation, condition: self.condition.clone() };
         Ok(self.database.write(self.changes.announcing(operation)).await?)
     }
 }
@@ -181,6 +188,9 @@ pub enum Refusal {
     /// Another replica, or an earlier start, made it.
     #[error("the first account exists already")]
     AlreadyStarted,
+    /// Somebody changed it first, or the caller looked at another.
+    #[error("it has changed since you looked at it: read it again")]
+    Changed,
     /// The account lives elsewhere: its password is changed there.
     #[error("the password of this account belongs to the provider {0:?}")]
     ForeignPassword(String),

@@ -11,7 +11,7 @@ mod target;
 use std::{io, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     clock::Clock,
     command::NotAnswered,
@@ -92,6 +92,9 @@ pub enum Command {
         principal: String,
         /// Such as repository:acme/web:pull,push.
         scope: String,
+        /// As if this grant were written, in the words of `grant add`: `--with robot.acme.ci "acme/**" pull,push "pr-*"`. Nothing is.
+        #[arg(long, num_args = 3..=4, value_names = ["SUBJECT", "REPOSITORIES", "ACTIONS", "TAGS"])]
+        with: Option<Vec<String>>,
     },
     /// The registries that tokens are made for.
     #[command(subcommand)]
@@ -227,6 +230,19 @@ async fn serve(settings: &ProcessSettings) -> Result<(), CliError> {
     Ok(server::serve(settings, Clock::system(), stop, greet).await?)
 }
 
+/// A question about the rules as they are, or as they would be.
+fn explain(principal: &str, scope: &str, with: Option<&[String]>) -> Request {
+    let asked = match with {
+        None => Request::get(&["explain"]).asking("principal", principal).asking("scope", scope),
+        Some(words) => {
+            let [subject, repositories, actions, tags] = [0, 1, 2, 3].map(|at| words.get(at));
+            let grant = json!({ "subject": subject, "repositories": repositories, "actions": actions, "tags": tags });
+            Request::post(&["explain"], json!({ "principal": principal, "scope": scope, "grant": grant }))
+        }
+    };
+    asked.about("account", principal)
+}
+
 impl Command {
     fn request(self) -> Result<Request, CliError> {
         match self {
@@ -239,10 +255,7 @@ impl Command {
             Self::Namespace(command) => Ok(command.request()),
             Self::Team(command) => Ok(command.request()),
             Self::Grant(command) => Ok(command.request()),
-            Self::Explain { principal, scope } => Ok(Request::get(&["explain"])
-                .about("account", &principal)
-                .asking("principal", &principal)
-                .asking("scope", &scope)),
+            Self::Explain { principal, scope, with } => Ok(explain(&principal, &scope, with.as_deref())),
             Self::Service(command) => Ok(command.request()),
             Self::Provider(command) => command.request(),
             Self::Keys(command) => Ok(command.request()),

@@ -27,7 +27,7 @@ use tracing::info;
 use crate::{
     accounts::{
         self, Accounts, CredentialId, ServiceId,
-        credentials::{Credential, CredentialKind, NewCredential},
+        credentials::{Credential, CredentialKind, NewCredential, Stored},
         events::FailedLogin,
         leader::Lease,
         names::{Label, folded_claim},
@@ -230,6 +230,20 @@ impl Identities {
             }
         }
         identified
+    }
+
+    /// The credential whose secret this is, if it and its account count now, wherever it is shown.
+    ///
+    /// # Errors
+    /// The accounts cannot be read.
+    pub async fn living(
+        &self,
+        secret: &Secret<String>,
+        kind: SecretKind,
+        lookup: &str,
+    ) -> Result<Option<Stored>, accounts::Error> {
+        let (found, now) = (self.0.proved(secret, kind, lookup).await?, self.0.clock.now());
+        Ok(found.filter(|stored| void::counts(&stored.principal, &stored.credential, now)))
     }
 
     /// How often the htpasswd file has changed; None without one.

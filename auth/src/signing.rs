@@ -17,6 +17,7 @@ use crate::{
     accounts::{
         self, Accounts, Refusal,
         signing::{Ending, KeyState, StoredKey, Turn},
+        versions::{Seen, Thing},
     },
     audit::Actor,
     issuer::{Issuer, KeySet, MAX_LIFE, PublicKey, SigningKey, UnusableKey},
@@ -126,7 +127,7 @@ impl Signing {
                 }
                 return parts.sign_with(&keys);
             }
-            match parts.turn(Actor::system(), &keys, Ending::Retire, now).await {
+            match parts.turn(&parts.accounts, Actor::system(), &keys, Ending::Retire, now).await {
                 // Another process was faster, and what it did is looked at.
                 Ok(()) | Err(SigningError::Accounts(accounts::Error::Refused(Refusal::KeysChanged))) => {}
                 Err(error) => return Err(error),
@@ -141,19 +142,21 @@ impl Signing {
     /// [`SigningError`]; [`Refusal::KeysChanged`] if somebody else has just turned them.
     pub async fn rotate(&self, actor: Actor) -> Result<(), SigningError> {
         let keys = self.ours().await?;
-        self.turn(actor, &keys, Ending::Retire).await
+        self.turn(&self.0.accounts, actor, &keys, Ending::Retire).await
     }
 
     /// Refuses what a key has signed, at every registry that hears of it. If it signs now, the next one does from now on.
     ///
     /// # Errors
-    /// [`SigningError`]; [`Refusal::KeysChanged`] if somebody else has just turned them: it is not revoked then.
-    pub async fn revoke(&self, actor: Actor, kid: &str) -> Result<(), SigningError> {
+    /// [`SigningError`]; [`Refusal::KeysChanged`] if somebody else has just turned them, [`Refusal::Changed`] if it is not as it was seen: it is not
+    /// revoked then.
+    pub async fn revoke(&self, actor: Actor, kid: &str, seen: Option<Seen>) -> Result<(), SigningError> {
         let keys = self.ours().await?;
+        let accounts = self.0.accounts.only_if(Thing::SigningKey(kid.to_owned()), seen);
         if keys.iter().any(|key| key.kid == kid && key.state == KeyState::Active) {
-            return self.turn(actor, &keys, Ending::Revoke).await;
+            return self.turn(&accounts, actor, &keys, Ending::Revoke).await;
         }
-        self.0.accounts.revoke_key(&actor, kid).await?;
+        accounts.revoke_key(&actor, kid).await?;
         self.tend().await
     }
 
@@ -165,8 +168,14 @@ impl Signing {
     }
 
     /// Turns the keys as they were looked at, or not at all.
-    async fn turn(&self, actor: Actor, keys: &[StoredKey], ending: Ending) -> Result<(), SigningError> {
-        self.0.turn(actor, keys, ending, self.0.clock.now()).await?;
+    async fn turn(
+        &self,
+        accounts: &Accounts,
+        actor: Actor,
+        keys: &[StoredKey],
+        ending: Ending,
+    ) -> Result<(), SigningError> {
+        self.0.turn(accounts, actor, keys, ending, self.0.clock.now()).await?;
         self.tend().await
     }
 
@@ -192,7 +201,14 @@ impl Parts {
         Some(Leaf { pkcs8, certificate: key.certificate.clone() })
     }
 
-    async fn turn(&self, actor: Actor, keys: &[StoredKey], ending: Ending, now: Timestamp) -> Result<(), SigningError> {
+    async fn turn(
+        &self,
+        accounts: &Accounts,
+        actor: Actor,
+        keys: &[StoredKey],
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<(), SigningError> {
         let of = |state| keys.iter().find(move |key| key.state == state);
         let before = of(KeyState::Active).map(|key| key.kid.clone());
         let coming = match of(KeyState::Next).and_then(|key| self.opened(key)) {
@@ -207,7 +223,7 @@ impl Parts {
         active.active_at = Some(self.authority.began(&coming.certificate).unwrap_or(now));
         let next = self.stored(&self.authority.make(now)?, KeyState::Next, now)?;
         let kid = active.kid.clone();
-        self.accounts.turn_keys(Turn { actor, before, ending, active, next }).await?;
+        accounts.turn_keys(Turn { actor, before, ending, active, next }).await?;
         info!(kid, "another key signs tokens");
         Ok(())
     }

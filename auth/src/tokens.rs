@@ -3,6 +3,8 @@
 //! Credentials become an identity, the identity's rules and the revocation counter are read in one snapshot, the decision is made
 //! and signed (design: "How a request goes").
 
+mod introspect;
+
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
@@ -39,6 +41,7 @@ use crate::{
     permissions::{self, Decision},
     secrets::{SecretKind, Shape},
 };
+pub use introspect::Introspected;
 
 /// How long a reader of the revocation feed is kept waiting for news. Half of the silence that registries take for an alarm.
 pub const FEED_WAIT: Duration = Duration::from_secs(30);

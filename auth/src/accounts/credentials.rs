@@ -9,10 +9,14 @@ pub(super) mod uses;
 
 use std::time::Duration;
 
-use shared::{clock::Timestamp, on};
+use shared::{
+    clock::Timestamp,
+    database::{Dialect, Transaction},
+    on,
+};
 
 use super::{
-    Accounts, CredentialId, Error, PrincipalId, ProviderId, ServiceId,
+    Accounts, CredentialId, Error, Failure, PrincipalId, ProviderId, Refusal, ServiceId,
     names::{Label, folded},
     networks::Networks,
     principals::{self, Principal},
@@ -89,6 +93,8 @@ pub struct Credential {
     pub used_at: Option<Timestamp>,
     /// Where it was last used from.
     pub used_from: Option<String>,
+    /// When it was revoked: it proves nothing any more but that somebody has it.
+    pub revoked_at: Option<Timestamp>,
 }
 
 impl Credential {
@@ -96,7 +102,7 @@ impl Credential {
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         let idle_end = self.idle.map(|idle| self.used_at.unwrap_or(self.created_at) + idle);
-        [self.expires_at, idle_end].into_iter().flatten().all(|end| now < end)
+        self.revoked_at.is_none() && [self.expires_at, idle_end].into_iter().flatten().all(|end| now < end)
     }
 }
 
@@ -109,8 +115,6 @@ pub struct Stored {
     pub verifier: String,
     /// Its owner.
     pub principal: Principal,
-    /// When it was revoked: it proves nothing any more but that somebody has it.
-    pub revoked_at: Option<Timestamp>,
 }
 
 /// A credential that is to be.
@@ -260,6 +264,22 @@ impl Accounts {
     }
 }
 
+/// The token or key, if it is that account's and was not revoked, with its row locked until the operation ends. Another's is not touched.
+pub(super) async fn lock(
+    tx: &mut Transaction<'_>,
+    owner: PrincipalId,
+    id: CredentialId,
+) -> Result<Credential, Failure> {
+    if tx.dialect() == Dialect::Postgres {
+        on!(tx, c => sqlx::query("SELECT id FROM credential WHERE id = $1 AND principal_id = $2 FOR UPDATE")
+            .bind(id.0).bind(owner.0).execute(c).await.map(drop))?;
+    }
+    let row: Option<StoredRow> = on!(tx, c => sqlx::query_as(select_stored!(
+        "c.id = $1 AND c.principal_id = $2 AND c.kind <> 'password' AND c.revoked_at IS NULL"))
+        .bind(id.0).bind(owner.0).fetch_optional(c).await)?;
+    Ok(row.ok_or(Failure::Refused(Refusal::CredentialUnknown))?.into_stored()?.credential)
+}
+
 #[derive(sqlx::FromRow)]
 struct StoredRow {
     credential_id: i64,
@@ -297,9 +317,9 @@ impl StoredRow {
             expires_at: self.credential_expires_at.map(Timestamp::from_micros),
             used_at: self.used_at.map(Timestamp::from_micros),
             used_from: self.used_from,
+            revoked_at: self.revoked_at.map(Timestamp::from_micros),
         };
-        let revoked_at = self.revoked_at.map(Timestamp::from_micros);
-        Ok(Stored { credential, verifier: self.verifier, principal, revoked_at })
+        Ok(Stored { credential, verifier: self.verifier, principal })
     }
 }
 

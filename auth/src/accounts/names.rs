@@ -158,6 +158,12 @@ impl RobotName {
     pub fn handle_in(&self, namespace: &NamespaceName) -> String {
         format!("{ROBOT_PREFIX}{namespace}.{}", self.0)
     }
+
+    /// The name of the namespace in a robot's handle.
+    #[must_use]
+    pub fn namespace_of(handle: &str) -> Option<&str> {
+        handle.strip_prefix(ROBOT_PREFIX)?.rsplit_once('.').map(|(namespace, _)| namespace)
+    }
 }
 
 impl FromStr for RobotName {

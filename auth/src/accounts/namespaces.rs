@@ -155,9 +155,7 @@ impl Operation for SetVisibility {
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Namespace, Failure> {
         let id = lock(tx, &self.name).await?;
-        let row: Row = on!(tx, c => sqlx::query_as("SELECT id, name, visibility, created_at FROM namespace WHERE id = $1")
-            .bind(id.0).fetch_one(c).await)?;
-        let before = row.into_namespace()?;
+        let before = locked(tx, id).await?;
         if before.visibility == self.visibility {
             return Ok(before);
         }
@@ -224,6 +222,14 @@ pub(super) async fn lock_id(tx: &mut Transaction<'_>, id: NamespaceId) -> Result
     };
     let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(query).bind(id.0).fetch_optional(c).await)?;
     row.map(drop).ok_or(Failure::Refused(Refusal::NamespaceUnknown))
+}
+
+/// The living namespace of that id, with its row locked until the operation ends.
+pub(super) async fn locked(tx: &mut Transaction<'_>, id: NamespaceId) -> Result<Namespace, Failure> {
+    lock_id(tx, id).await?;
+    let row: Row = on!(tx, c => sqlx::query_as("SELECT id, name, visibility, created_at FROM namespace WHERE id = $1")
+        .bind(id.0).fetch_one(c).await)?;
+    Ok(row.into_namespace()?)
 }
 
 /// How many may pull: the more, the higher.

@@ -1,6 +1,7 @@
 //! Users and robots, and what becomes of them.
 
 mod changes;
+mod shown;
 
 use shared::{clock::Timestamp, on};
 
@@ -11,6 +12,8 @@ use super::{
 };
 use crate::permissions::SystemRole;
 pub(super) use changes::{Inserted, change_state, insert, is_taken, lock};
+pub use shown::Account;
+pub(super) use shown::lock_account;
 
 /// `SELECT` of a [`PrincipalRow`] with the rest of the statement.
 macro_rules! select_principal {
@@ -137,24 +140,6 @@ impl Accounts {
         let row: Option<PrincipalRow> =
             on!(reader, c => sqlx::query_as(select_principal!("WHERE id = $1")).bind(id.0).fetch_optional(c).await)?;
         row.map(|row| row.into_principal().map_err(Error::from)).transpose()
-    }
-
-    /// Living accounts of one kind in a namespace ([`NamespaceId::SYSTEM`] for users), by folded name.
-    ///
-    /// # Errors
-    /// The database did not answer.
-    pub async fn principals(
-        &self,
-        kind: PrincipalKind,
-        namespace: NamespaceId,
-        page: &Page,
-    ) -> Result<Vec<Principal>, Error> {
-        let after = page.after.as_deref().map(folded).unwrap_or_default();
-        let mut reader = self.database.reader().await?;
-        let rows: Vec<PrincipalRow> = on!(reader, c => sqlx::query_as(select_principal!(
-            "WHERE kind = $1 AND namespace_id = $2 AND folded > $3 AND state <> 'deleted' ORDER BY folded LIMIT $4"))
-            .bind(kind.word()).bind(namespace.0).bind(&after).bind(i64::from(page.limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
-        rows.into_iter().map(|row| row.into_principal().map_err(Error::from)).collect()
     }
 }
 

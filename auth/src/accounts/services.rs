@@ -8,7 +8,7 @@ use shared::{
     on,
 };
 
-use super::{Accounts, Error, Failure, Refusal, ServiceId, names::Label, stored::undecodable};
+use super::{Accounts, Error, Failure, Refusal, ServiceId, names::Label, principals::Page, stored::undecodable};
 use crate::{
     audit::{Actor, Event, EventName, record},
     permissions::Catalog,
@@ -87,10 +87,10 @@ impl Accounts {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn services(&self) -> Result<Vec<RegistryService>, Error> {
+    pub async fn services(&self, page: &Page) -> Result<Vec<RegistryService>, Error> {
         let mut reader = self.database.reader().await?;
-        let rows: Vec<Row> = on!(reader, c => sqlx::query_as("SELECT id, name, catalog, ttl_us, verifier FROM service ORDER BY name LIMIT $1")
-            .bind(i64::from(super::MAX_PAGE)).fetch_all(c).await)?;
+        let rows: Vec<Row> = on!(reader, c => sqlx::query_as("SELECT id, name, catalog, ttl_us, verifier FROM service WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(page.after.as_deref().unwrap_or_default()).bind(i64::from(page.limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
         rows.into_iter().map(|row| row.into_service().map_err(Error::from)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use shared::{
     clock::Timestamp,
-    database::{Operation, Transaction},
+    database::{Dialect, Operation, Transaction},
     on,
     revocation::Revoked,
 };
@@ -78,6 +78,16 @@ pub struct Turn {
     pub next: StoredKey,
 }
 
+/// `SELECT` of a [`Row`] with its condition.
+macro_rules! select_key {
+    ($condition:literal) => {
+        concat!(
+            "SELECT kid, algorithm, state, sealed_key, chain, master_id, not_after, created_at, active_at, retired_at FROM signing_key WHERE ",
+            $condition
+        )
+    };
+}
+
 type Row = (String, String, String, Vec<u8>, String, String, i64, i64, Option<i64>, Option<i64>);
 
 impl Accounts {
@@ -88,8 +98,7 @@ impl Accounts {
     pub async fn signing_keys(&self, gone: bool) -> Result<Vec<StoredKey>, Error> {
         let mut reader = self.database.reader().await?;
         let rows: Vec<Row> = on!(reader, c => sqlx::query_as(
-            "SELECT kid, algorithm, state, sealed_key, chain, master_id, not_after, created_at, active_at, retired_at \
-             FROM signing_key WHERE state <> 'gone' OR $1 ORDER BY id").bind(gone).fetch_all(c).await)?;
+            select_key!("state <> 'gone' OR $1 ORDER BY id")).bind(gone).fetch_all(c).await)?;
         rows.into_iter().map(|row| read(row).map_err(Error::from)).collect()
     }
 
@@ -116,6 +125,16 @@ impl Accounts {
     pub async fn end_retired_keys(&self, retired: Timestamp) -> Result<u64, Error> {
         Ok(self.database.write(EndRetired(retired)).await?)
     }
+}
+
+/// The key, if it is not gone, with its row locked until the operation ends.
+pub(super) async fn locked(tx: &mut Transaction<'_>, kid: &str) -> Result<StoredKey, Failure> {
+    let query = match tx.dialect() {
+        Dialect::Sqlite => select_key!("kid = $1 AND state <> 'gone'"),
+        Dialect::Postgres => select_key!("kid = $1 AND state <> 'gone' FOR UPDATE"),
+    };
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(query).bind(kid).fetch_optional(c).await)?;
+    Ok(read(row.ok_or(Failure::Refused(Refusal::KeyUnknown))?)?)
 }
 
 fn read(row: Row) -> Result<StoredKey, sqlx::Error> {

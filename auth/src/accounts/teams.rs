@@ -13,6 +13,7 @@ use super::{
     principals::{self, PrincipalKind},
     revocations::revoke_principal,
     stored::undecodable,
+    versions::Version,
 };
 use crate::{
     audit::{Actor, Event, EventName, record},
@@ -31,6 +32,29 @@ pub struct Team {
     pub namespace: NamespaceId,
     /// Its name there.
     pub name: String,
+    /// What it is now, with the members and the groups that administrators have put into it; whom a directory puts there changes nothing of it.
+    pub version: Version,
+}
+
+/// What a row of `team` says, with what administrators have put into it, in one order.
+macro_rules! select_team {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, namespace_id, name, ",
+            "(SELECT string_agg(CAST(m.principal_id AS TEXT), ',' ORDER BY m.principal_id) FROM team_member m ",
+            "WHERE m.team_id = team.id AND m.source = 'hand') AS members, ",
+            "(SELECT string_agg(CAST(g.provider_id AS TEXT) || ':' || g.group_key, ',' ORDER BY g.provider_id, g.group_key) ",
+            "FROM team_mapping g WHERE g.team_id = team.id) AS mappings FROM team WHERE ",
+            $condition
+        )
+    };
+}
+
+type Row = (i64, i64, String, Option<String>, Option<String>);
+
+fn read((id, namespace, name, members, mappings): Row) -> Team {
+    let version = Version::of(&(id, namespace, &name, members, mappings));
+    Team { id: TeamId(id), namespace: NamespaceId(namespace), name, version }
 }
 
 /// A member, and every reason for it.
@@ -83,10 +107,10 @@ impl Accounts {
     /// The database did not answer.
     pub async fn teams(&self, namespace: NamespaceId, after: Option<&str>, limit: u32) -> Result<Vec<Team>, Error> {
         let mut reader = self.database.reader().await?;
-        let rows: Vec<(i64, String)> = on!(reader, c => sqlx::query_as(
-            "SELECT id, name FROM team WHERE namespace_id = $1 AND name > $2 ORDER BY name LIMIT $3")
+        let rows: Vec<Row> = on!(reader, c => sqlx::query_as(
+            select_team!("namespace_id = $1 AND name > $2 ORDER BY name LIMIT $3"))
             .bind(namespace.0).bind(after.unwrap_or_default()).bind(i64::from(limit.min(super::MAX_PAGE))).fetch_all(c).await)?;
-        Ok(rows.into_iter().map(|(id, name)| Team { id: TeamId(id), namespace, name }).collect())
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// A namespace's team of that name.
@@ -95,9 +119,9 @@ impl Accounts {
     /// The database did not answer.
     pub async fn team(&self, namespace: NamespaceId, name: &str) -> Result<Option<Team>, Error> {
         let mut reader = self.database.reader().await?;
-        let row: Option<(i64,)> = on!(reader, c => sqlx::query_as("SELECT id FROM team WHERE namespace_id = $1 AND name = $2")
+        let row: Option<Row> = on!(reader, c => sqlx::query_as(select_team!("namespace_id = $1 AND name = $2"))
             .bind(namespace.0).bind(name).fetch_optional(c).await)?;
-        Ok(row.map(|(id,)| Team { id: TeamId(id), namespace, name: name.to_owned() }))
+        Ok(row.map(read))
     }
 
     /// The members of a team, by folded name; one entry for each reason.
@@ -137,7 +161,7 @@ impl Operation for Create {
         let (id,): (i64,) = on!(tx, c => sqlx::query_as("INSERT INTO team (namespace_id, name) VALUES ($1, $2) RETURNING id")
             .bind(namespace.0).bind(name).fetch_one(c).await)?;
         record(tx, &self.actor, &Event::done(EventName::TeamCreated, name).within(namespace)).await?;
-        Ok(Team { id: TeamId(id), namespace, name: name.to_owned() })
+        Ok(read((id, namespace.0, name.to_owned(), None, None)))
     }
 }
 
@@ -237,13 +261,12 @@ impl Operation for RemoveMember {
 }
 
 pub(super) async fn lock(tx: &mut Transaction<'_>, id: TeamId) -> Result<Team, Failure> {
-    let query = match tx.dialect() {
-        Dialect::Sqlite => "SELECT namespace_id, name FROM team WHERE id = $1",
-        Dialect::Postgres => "SELECT namespace_id, name FROM team WHERE id = $1 FOR UPDATE",
-    };
-    let row: Option<(i64, String)> = on!(tx, c => sqlx::query_as(query).bind(id.0).fetch_optional(c).await)?;
-    let (namespace, name) = row.ok_or(Failure::Refused(Refusal::TeamUnknown))?;
-    Ok(Team { id, namespace: NamespaceId(namespace), name })
+    if tx.dialect() == Dialect::Postgres {
+        // By itself: a statement that waits for the row reads what it aggregates as it was before the wait.
+        on!(tx, c => sqlx::query("SELECT id FROM team WHERE id = $1 FOR UPDATE").bind(id.0).execute(c).await.map(drop))?;
+    }
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(select_team!("id = $1")).bind(id.0).fetch_optional(c).await)?;
+    row.map(read).ok_or(Failure::Refused(Refusal::TeamUnknown))
 }
 
 /// Deletes the teams of a namespace and says who was in one.

@@ -10,3 +10,4 @@ mod providers;
 mod recent;
 mod rules;
 mod trail;
+mod versions;

@@ -116,6 +116,10 @@ fn rule(rule: &Value) -> String {
         let [subject, repositories, actions] = ["subject", "repositories", "actions"].map(|key| text(&rule[key]));
         return format!("grant {id} ({subject} may {actions} on {repositories})");
     }
+    if rule["supposed"].as_bool() == Some(true) {
+        let [subject, repositories, actions] = ["subject", "repositories", "actions"].map(|key| text(&rule[key]));
+        return format!("the supposed grant ({subject} may {actions} on {repositories})");
+    }
     let known = [("system_role", "the system role "), ("visibility", "the visibility "), ("elsewhere", "")];
     let named = known.iter().find_map(|(key, what)| rule[*key].as_str().map(|value| format!("{what}{value}")));
     named.unwrap_or_else(|| "a rule".to_owned())

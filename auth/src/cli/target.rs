@@ -29,10 +29,11 @@ impl Target {
         Self::Direct(Box::new(auth), routes)
     }
 
-    /// Asks, and follows a list to its end.
+    /// Asks, and follows a list to its end. What changes something is done once, whatever is answered.
     pub(super) async fn ask(&self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Value, CliError> {
         let mut answer = self.ask_once(method, url, body).await?;
-        while let Some(next) = answer.get("next").and_then(Value::as_str).map(str::to_owned) {
+        let next = |answer: &Value| answer.get("next").and_then(Value::as_str).map(str::to_owned);
+        while let Some(next) = next(&answer).filter(|_| *method == Method::GET) {
             let mut url = url.clone();
             url.query_pairs_mut().append_pair("after", &next);
             let mut page = self.ask_once(method, &url, None).await?;

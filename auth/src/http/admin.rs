@@ -16,6 +16,7 @@ mod described;
 mod explain;
 mod grants;
 mod holders;
+mod introspect;
 mod keys;
 mod me;
 mod namespaces;
@@ -46,6 +47,8 @@ pub enum Needs {
     Oneself,
     /// [`access::ApiCaller`], and the answer is no more than what they may see: of one namespace who sees it, of everything who oversees the system.
     View,
+    /// [`access::Inquirer`]: whoever shows something, a registry too, and the answer is no more than what they may know.
+    Inquiry,
     /// [`access::NamespaceAdmin`]
     Namespace,
     /// [`access::SystemAdmin`]
@@ -106,9 +109,12 @@ routes! {
     Namespace get "/api/v1/namespaces/{namespace}/access" => holders::list;
     Namespace get "/api/v1/namespaces/{namespace}/grants" => grants::list;
     Namespace post "/api/v1/namespaces/{namespace}/grants" => grants::add;
+    Namespace get "/api/v1/namespaces/{namespace}/grants/{grant}" => grants::show;
+    Namespace put "/api/v1/namespaces/{namespace}/grants/{grant}" => grants::replace;
     Namespace delete "/api/v1/namespaces/{namespace}/grants/{grant}" => grants::remove;
     Namespace get "/api/v1/namespaces/{namespace}/teams" => teams::list;
     Namespace post "/api/v1/namespaces/{namespace}/teams" => teams::create;
+    Namespace get "/api/v1/namespaces/{namespace}/teams/{team}" => teams::show;
     Namespace delete "/api/v1/namespaces/{namespace}/teams/{team}" => teams::remove;
     Namespace get "/api/v1/namespaces/{namespace}/teams/{team}/members" => teams::members;
     Namespace put "/api/v1/namespaces/{namespace}/teams/{team}/members/{member}" => teams::add_member;
@@ -129,6 +135,8 @@ routes! {
     System get "/api/v1/credentials" => credentials::list_all;
     System get "/api/v1/grants" => grants::list_all;
     System post "/api/v1/grants" => grants::add_system;
+    System get "/api/v1/grants/{grant}" => grants::show_any;
+    System put "/api/v1/grants/{grant}" => grants::replace_any;
     System delete "/api/v1/grants/{grant}" => grants::remove_any;
     System get "/api/v1/services" => services::list;
     System post "/api/v1/services" => services::add;
@@ -141,6 +149,8 @@ routes! {
     System post "/api/v1/keys/rotate" => keys::rotate;
     System delete "/api/v1/keys/{key}" => keys::revoke;
     View get "/api/v1/explain" => explain::explain;
+    View post "/api/v1/explain" => explain::suppose;
+    Inquiry post "/api/v1/introspect" => introspect::introspect;
 }
 
 /// The routes of this API. Answers may hold secrets, so nobody keeps them.

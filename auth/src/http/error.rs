@@ -56,6 +56,9 @@ pub enum ApiError {
     /// The body is not JSON.
     #[error("the body must be application/json")]
     MediaType,
+    /// The body is no form.
+    #[error("the body must be application/x-www-form-urlencoded")]
+    Form,
     /// The rule may not be written by this caller.
     #[error(transparent)]
     NotGiven(#[from] NotGiven),
@@ -113,7 +116,7 @@ impl ApiError {
             Self::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::MediaType | Self::Form => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refused(refusal) => refused(refusal),
             Self::NotIdentified(error) => not_identified(error),
             Self::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -156,6 +159,7 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::GrantUnknown
         | Refusal::ServiceUnknown
         | Refusal::KeyUnknown => StatusCode::NOT_FOUND,
+        Refusal::Changed => StatusCode::PRECONDITION_FAILED,
     }
 }
 

@@ -60,38 +60,20 @@ impl Void {
         attempt: &Attempt<'_>,
         now: Timestamp,
     ) -> Option<Self> {
-        let past = |end: &Timestamp| *end <= now;
-        let told = Told::to(attempt, credential);
-        let account = |why| Self { what: format!("the account {}", principal.handle), why, told };
-        let secret = |why| Self { what: named(principal, credential), why, told };
-        if principal.state != AccountState::Active {
-            Some(account(Why::State(principal.state)))
-        } else if let Some(end) = principal.expires_at.filter(past) {
-            Some(account(Why::Ended(end)))
-        } else if let Some(end) = credential.expires_at.filter(past) {
-            Some(secret(Why::Ended(end)))
-        } else if !credential.is_live(now) {
-            Some(secret(Why::Unused))
-        } else if credential.networks.as_ref().is_some_and(|networks| !attempt.peer.is_within(networks)) {
-            Some(secret(Why::Elsewhere(attempt.peer.address())))
-        } else {
-            None
-        }
-    }
-
-    /// A secret that was revoked.
-    pub(super) fn revoked(stored: &Stored, at: Timestamp, attempt: &Attempt<'_>) -> Self {
-        Self::about(stored, Why::Revoked(at), attempt)
+        let elsewhere = credential.networks.as_ref().is_some_and(|networks| !attempt.peer.is_within(networks));
+        let here = || elsewhere.then(|| (Fault::Secret, Why::Elsewhere(attempt.peer.address())));
+        let (fault, why) = anywhere(principal, credential, now).or_else(here)?;
+        let what = match fault {
+            Fault::Account => format!("the account {}", principal.handle),
+            Fault::Secret => named(principal, credential),
+        };
+        Some(Self { what, why, told: Told::to(attempt, credential) })
     }
 
     /// A secret that another registry's tokens are made for.
     pub(super) fn for_another_service(stored: &Stored, attempt: &Attempt<'_>) -> Self {
-        Self::about(stored, Why::OtherService, attempt)
-    }
-
-    fn about(stored: &Stored, why: Why, attempt: &Attempt<'_>) -> Self {
         let Stored { principal, credential, .. } = stored;
-        Self { what: named(principal, credential), why, told: Told::to(attempt, credential) }
+        Self { what: named(principal, credential), why: Why::OtherService, told: Told::to(attempt, credential) }
     }
 
     /// True if whoever shows the secret is told that it is right, and why it does not count.
@@ -111,6 +93,34 @@ impl Void {
             Why::Elsewhere(_) => "network",
             Why::OtherService => "service",
         }
+    }
+}
+
+/// Whose fault it is that a secret counts for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Account,
+    Secret,
+}
+
+/// True if the secret counts somewhere: neither it nor its account has come to an end.
+pub(super) fn counts(principal: &Principal, credential: &Credential, now: Timestamp) -> bool {
+    anywhere(principal, credential, now).is_none()
+}
+
+/// What keeps a secret from counting wherever it is shown. This is the one place that looks: what signs in and what is told of a secret are the same.
+fn anywhere(principal: &Principal, credential: &Credential, now: Timestamp) -> Option<(Fault, Why)> {
+    let past = |end: &Timestamp| *end <= now;
+    if let Some(at) = credential.revoked_at {
+        Some((Fault::Secret, Why::Revoked(at)))
+    } else if principal.state != AccountState::Active {
+        Some((Fault::Account, Why::State(principal.state)))
+    } else if let Some(end) = principal.expires_at.filter(past) {
+        Some((Fault::Account, Why::Ended(end)))
+    } else if let Some(end) = credential.expires_at.filter(past) {
+        Some((Fault::Secret, Why::Ended(end)))
+    } else {
+        (!credential.is_live(now)).then_some((Fault::Secret, Why::Unused))
     }
 }
 

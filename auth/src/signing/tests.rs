@@ -137,7 +137,7 @@ async fn a_revoked_key_is_refused_as_long_as_its_certificate_lasts(fixture: &Fix
     let office = Office::new();
     let signing = office.open(fixture).await;
     let (first, second) = (in_state(&signing, KeyState::Active).await, in_state(&signing, KeyState::Next).await);
-    signing.revoke(fixture.actor.clone(), &first).await.unwrap();
+    signing.revoke(fixture.actor.clone(), &first, None).await.unwrap();
     assert_eq!(signs(&signing), second);
     assert_eq!(in_state(&signing, KeyState::Gone).await, first);
     let rows = fixture.accounts.revocations_after(0).await.unwrap();
@@ -148,17 +148,17 @@ async fn a_revoked_key_is_refused_as_long_as_its_certificate_lasts(fixture: &Fix
     assert_eq!(fixture.accounts.forget_old_revocations().await.unwrap(), 0);
 
     let next = in_state(&signing, KeyState::Next).await;
-    signing.revoke(fixture.actor.clone(), &next).await.unwrap();
+    signing.revoke(fixture.actor.clone(), &next, None).await.unwrap();
     assert_eq!(fixture.accounts.revocations_after(1).await.unwrap()[0].subject, Revoked::Leaf(next.clone()));
     signing.rotate(fixture.actor.clone()).await.unwrap();
     assert_ne!(signs(&signing), next, "a revoked key never gets its turn");
     let stale = signing.list().await.unwrap();
     signing.rotate(fixture.actor.clone()).await.unwrap();
-    let late = signing.turn(fixture.actor.clone(), &stale, Ending::Revoke).await;
+    let late = signing.turn(&fixture.accounts, fixture.actor.clone(), &stale, Ending::Revoke).await;
     let changed = accounts::Error::Refused(Refusal::KeysChanged);
     assert!(matches!(late, Err(SigningError::Accounts(error)) if error.to_string() == changed.to_string()));
     assert_eq!(fixture.accounts.revocations_after(2).await.unwrap(), [], "another key than was meant is never revoked");
-    let unknown = signing.revoke(fixture.actor.clone(), "nobody's").await;
+    let unknown = signing.revoke(fixture.actor.clone(), "nobody's", None).await;
     assert!(matches!(unknown, Err(SigningError::Accounts(accounts::Error::Refused(Refusal::KeyUnknown)))));
 }
 
@@ -205,7 +205,7 @@ async fn a_key_that_was_brought_takes_no_turns(fixture: &Fixture) {
     let signing = signing.await.unwrap();
     let kid = signs(&signing);
     assert!(matches!(signing.rotate(fixture.actor.clone()).await, Err(SigningError::Brought)));
-    assert!(matches!(signing.revoke(fixture.actor.clone(), &kid).await, Err(SigningError::Brought)));
+    assert!(matches!(signing.revoke(fixture.actor.clone(), &kid, None).await, Err(SigningError::Brought)));
     fixture.pass(LEAF_ROTATION);
     signing.tend().await.unwrap();
     assert_eq!(signs(&signing), kid);

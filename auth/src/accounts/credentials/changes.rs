@@ -287,6 +287,7 @@ async fn insert(tx: &mut Transaction<'_>, row: Inserted<'_>) -> Result<Credentia
         expires_at: new.expires_at,
         used_at: None,
         used_from: None,
+        revoked_at: None,
     })
 }
 

@@ -12,6 +12,7 @@ use crate::{
             uses::{BATCH, WRITTEN_FOR},
         },
         networks::{KNOWN_FOR, Network},
+        principals::Page,
         services::NewService,
     },
     permissions::{Catalog, Visibility},
@@ -65,7 +66,8 @@ async fn a_stored_secret_is_found_by_its_public_part_with_all_that_bounds_it(fix
 
     fixture.accounts.revoke_credential(&fixture.actor, alice.id, made.id).await.unwrap();
     let revoked = fixture.accounts.credential_with_lookup(new.lookup.as_deref().unwrap()).await.unwrap().unwrap();
-    assert_eq!((found.revoked_at, revoked.revoked_at), (None, Some(fixture.clock.now())));
+    assert_eq!((found.credential.revoked_at, revoked.credential.revoked_at), (None, Some(fixture.clock.now())));
+    assert!(!revoked.credential.is_live(fixture.clock.now()));
 }
 
 async fn a_robot_has_at_most_five_live_keys(fixture: &Fixture) {
@@ -306,7 +308,7 @@ async fn a_service_is_found_by_its_credential_and_named_once(fixture: &Fixture) 
         Refusal::ServiceTaken("registry".into())
     );
     assert_eq!(accounts.ensure_service("registry".parse().unwrap(), Catalog::Admins).await.unwrap(), added);
-    assert_eq!(accounts.services().await.unwrap(), [added]);
+    assert_eq!(accounts.services(&Page { after: None, limit: 10 }).await.unwrap(), [added]);
 }
 
 async fn somebody_is_warned_once_before_a_credential_ends(fixture: &Fixture) {

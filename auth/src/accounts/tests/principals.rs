@@ -198,10 +198,10 @@ async fn pages_go_on_where_they_ended(fixture: &Fixture) {
     let mut seen = Vec::new();
     let mut page = Page { after: None, limit: 3 };
     loop {
-        let users = fixture.accounts.principals(PrincipalKind::User, NamespaceId::SYSTEM, &page).await.unwrap();
+        let users = fixture.accounts.accounts(PrincipalKind::User, NamespaceId::SYSTEM, &page).await.unwrap();
         let Some(last) = users.last() else { break };
-        page.after = Some(last.handle.clone());
-        seen.extend(users.into_iter().map(|user| user.handle));
+        page.after = Some(last.principal.handle.clone());
+        seen.extend(users.into_iter().map(|user| user.principal.handle));
     }
     assert_eq!(seen, ["alice", "Bob", "Carol", "dave"]);
 }

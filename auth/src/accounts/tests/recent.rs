@@ -64,7 +64,7 @@ async fn a_key_counts_until_it_is_revoked_or_ends(fixture: &Fixture) {
     assert_eq!(grants(fixture, &robot, &key).await, None, "nobody changed anything, but its time is over");
     assert!(fixture.accounts.claimed("robot.acme.ci").await.unwrap().unwrap().proofs.is_empty());
     fixture.accounts.revoke_credential(&fixture.actor, robot.id, key.id).await.unwrap();
-    assert!(fixture.accounts.credential_with_lookup(LOOKUP).await.unwrap().unwrap().revoked_at.is_some());
+    assert!(fixture.accounts.credential_with_lookup(LOOKUP).await.unwrap().unwrap().credential.revoked_at.is_some());
 }
 
 async fn an_account_counts_until_it_is_suspended(fixture: &Fixture) {

@@ -24,6 +24,7 @@ use crate::{
         namespaces::Namespace,
         principals::Principal,
         rules::{About, Reach, Situation},
+        services::RegistryService,
     },
     audit::Actor,
     http::{App, Peer, error::ApiError},
@@ -52,6 +53,11 @@ pub struct ApiCaller {
 
 impl ApiCaller {
     async fn identify(app: &App, parts: &Parts) -> Result<Self, ApiError> {
+        Self::identify_at(app, parts, level(&parts.method)).await
+    }
+
+    /// Somebody whose credential has that level at least.
+    async fn identify_at(app: &App, parts: &Parts, needed: ApiLevel) -> Result<Self, ApiError> {
         let peer = parts.extensions.get::<Peer>().copied().unwrap_or(Peer::Unknown);
         if peer == Peer::Socket {
             return Ok(Self {
@@ -72,7 +78,7 @@ impl ApiCaller {
         };
         let situation = app.accounts.rules_for(identity.about(), &Reach::repositories([])).await?;
         let caller = situation.ok_or(ApiError::Unauthenticated)?.caller;
-        if caller.api < level(&parts.method) {
+        if caller.api < needed {
             return Err(ApiError::Level);
         }
         let actor = Actor {
@@ -131,6 +137,40 @@ impl FromRequestParts<App> for ApiCaller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         Self::identify(app, parts).await
+    }
+}
+
+/// Somebody who may use the admin API to look, whatever the method: what is asked needs more room than a query has, and changes nothing.
+#[derive(Debug, Clone)]
+pub struct Looker(pub ApiCaller);
+
+impl FromRequestParts<App> for Looker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Ok(Self(ApiCaller::identify_at(app, parts, ApiLevel::Read).await?))
+    }
+}
+
+/// Who may ask what a secret is worth.
+#[derive(Debug, Clone)]
+pub enum Inquirer {
+    /// Somebody who may look.
+    Caller(Box<ApiCaller>),
+    /// A registry, by its service credential.
+    Registry(RegistryService),
+}
+
+impl FromRequestParts<App> for Inquirer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        if let Some(shown) = crate::http::readable::bearer(&parts.headers)
+            && let Some(registry) = app.tokens.registry_of(shown).await?
+        {
+            return Ok(Self::Registry(registry));
+        }
+        Ok(Self::Caller(ApiCaller::identify_at(app, parts, ApiLevel::Read).await?.into()))
     }
 }
 

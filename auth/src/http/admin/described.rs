@@ -5,11 +5,11 @@ use axum::extract::State;
 
 use super::{
     Needs,
-    access::{ApiCaller, NamespaceAdmin, SystemAdmin},
+    access::{ApiCaller, Inquirer, Looker, NamespaceAdmin, SystemAdmin},
 };
 use crate::http::{
     App, Peer,
-    input::{Asked, Body, Named},
+    input::{Asked, Body, Form, IfMatch, Named, Nothing},
 };
 
 /// A route, as its handler's type tells it.
@@ -17,14 +17,20 @@ use crate::http::{
 pub(super) struct Described {
     /// What the caller has to be; None if anybody is let in.
     pub(super) caller: Option<Caller>,
-    /// Whether there is a body to read.
-    pub(super) has_body: bool,
+    /// The media type of the body, if there is one to read.
+    pub(super) body: Option<&'static str>,
+    /// Whether it makes sure that there is none.
+    pub(super) reads_nothing: bool,
+    /// Whether it asks what the caller has seen of what is to change.
+    pub(super) has_condition: bool,
 }
 
 /// The proof that a handler takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     Any,
+    Looker,
+    Inquirer,
     Namespace,
     System,
 }
@@ -33,7 +39,9 @@ impl Caller {
     /// Whether a route that says it needs that has a handler that takes this.
     pub(super) fn fits(self, needs: Needs) -> bool {
         match needs {
-            Needs::Oneself | Needs::View => self == Self::Any,
+            Needs::Oneself => self == Self::Any,
+            Needs::View => matches!(self, Self::Any | Self::Looker),
+            Needs::Inquiry => self == Self::Inquirer,
             Needs::Namespace => self == Self::Namespace,
             Needs::System => self == Self::System,
         }
@@ -93,6 +101,18 @@ impl Argument for ApiCaller {
     }
 }
 
+impl Argument for Looker {
+    fn tell(described: &mut Described) {
+        described.caller = Some(Caller::Looker);
+    }
+}
+
+impl Argument for Inquirer {
+    fn tell(described: &mut Described) {
+        described.caller = Some(Caller::Inquirer);
+    }
+}
+
 impl Argument for NamespaceAdmin {
     fn tell(described: &mut Described) {
         described.caller = Some(Caller::Namespace);
@@ -107,7 +127,25 @@ impl Argument for SystemAdmin {
 
 impl<T> Argument for Body<T> {
     fn tell(described: &mut Described) {
-        described.has_body = true;
+        described.body = Some("application/json");
+    }
+}
+
+impl<T> Argument for Form<T> {
+    fn tell(described: &mut Described) {
+        described.body = Some("application/x-www-form-urlencoded");
+    }
+}
+
+impl Argument for Nothing {
+    fn tell(described: &mut Described) {
+        described.reads_nothing = true;
+    }
+}
+
+impl Argument for IfMatch {
+    fn tell(described: &mut Described) {
+        described.has_condition = true;
     }
 }
 

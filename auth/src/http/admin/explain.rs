@@ -1,20 +1,35 @@
-//! `/api/v1/explain?principal=&scope=`: which grant is behind each allowed action, and which is the nearest miss behind each refused one.
+//! `/api/v1/explain`: which grant is behind each allowed action, and which is the nearest miss behind each refused one; as the rules are
+//! (`GET ?principal=&scope=`), or as they would be with one more (`POST`, with `grant`).
 
 use std::collections::BTreeSet;
 
 use axum::{Json, extract::State, http::Method};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use shared::{
-    access::{Action, Resource},
+    access::{Access, Action, Resource},
+    clock::Timestamp,
     scope::{Scope, Scopes},
 };
 
-use super::{access::ApiCaller, output::subject};
+use super::{
+    access::{ApiCaller, Looker},
+    grants::{self, RuleIn},
+    output::subject,
+};
 use crate::{
-    accounts::rules::{About, Reach, Situation},
-    http::{App, error::ApiError, input::Asked},
-    permissions::{self, CallerKind, Explained, Grant, Reason, RuleSeen, View, Why, WhyNot},
+    accounts::{
+        grants::{Effect, NewRule},
+        rules::{About, Reach, Situation},
+    },
+    http::{
+        App,
+        error::ApiError,
+        input::{Asked, Body},
+    },
+    permissions::{
+        self, Actions, CallerKind, Explained, Grant, Guardrail, Lacking, Reason, RuleSeen, Rules, SYSTEM_NAMESPACE,
+        SystemRole, TagPatterns, View, Visibility, Why, WhyNot,
+    },
 };
 
 /// How one asks about those who show nothing.
@@ -34,7 +49,65 @@ pub(super) struct Answer {
     principal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
-    results: Vec<Value>,
+    results: Vec<ResultOut>,
+}
+
+/// The answer for one resource.
+#[derive(Debug, Serialize)]
+struct ResultOut {
+    resource: String,
+    /// What a token would say.
+    granted: Vec<Access>,
+    why: Vec<WhyOut>,
+    why_not: Vec<WhyNotOut>,
+}
+
+/// A granted action, and a rule that grants it.
+#[derive(Debug, Serialize)]
+struct WhyOut {
+    action: String,
+    rule: SeenOut,
+    /// The tags that it is limited to by that rule.
+    tags: Option<String>,
+}
+
+/// A refused action.
+#[derive(Debug, Serialize)]
+struct WhyNotOut {
+    action: String,
+    reason: String,
+    /// The grant that would have allowed it, had it not lacked something.
+    nearest: Option<NearestOut>,
+}
+
+#[derive(Debug, Serialize)]
+struct NearestOut {
+    rule: SeenOut,
+    missing: Lacking,
+}
+
+/// A rule, as far as the caller may see it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum SeenOut {
+    Role { system_role: SystemRole },
+    Visibility { visibility: Visibility },
+    Grant(GrantOut),
+    Elsewhere { elsewhere: &'static str },
+}
+
+#[derive(Debug, Serialize)]
+struct GrantOut {
+    /// Its number; missing where it is only supposed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<i64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    supposed: bool,
+    subject: String,
+    repositories: String,
+    actions: Actions,
+    tags: Option<TagPatterns>,
+    expires_at: Option<String>,
 }
 
 pub(super) async fn explain(
@@ -42,28 +115,75 @@ pub(super) async fn explain(
     me: ApiCaller,
     Asked(question): Asked<Question>,
 ) -> Result<Json<Answer>, ApiError> {
+    answer(&app, &me, question, None).await
+}
+
+/// A question about a rule that nobody has written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Supposition {
+    /// Whose; missing: one's own, with the credential shown.
+    principal: Option<String>,
+    /// Scopes as a client asks for them, separated by spaces.
+    scope: String,
+    /// The rule, as it would be written.
+    grant: RuleIn,
+}
+
+pub(super) async fn suppose(
+    State(app): State<App>,
+    Looker(me): Looker,
+    Body(Supposition { principal, scope, grant }): Body<Supposition>,
+) -> Result<Json<Answer>, ApiError> {
+    let rule = grants::supposed(&app, &me, grant).await?;
+    answer(&app, &me, Question { principal, scope }, Some(rule)).await
+}
+
+async fn answer(
+    app: &App,
+    me: &ApiCaller,
+    question: Question,
+    supposed: Option<NewRule>,
+) -> Result<Json<Answer>, ApiError> {
     let scopes = Scopes::parse_list([question.scope.as_str()].into_iter())
         .map_err(|error| ApiError::Invalid(error.to_string()))?;
     let reach = Reach::repositories(scopes.iter().map(|scope| scope.resource.name.as_str())).with_others();
-    let mine = me.situation(&app, &reach).await?;
-    let who = Who::find(&app, &me, question.principal.as_deref()).await?;
-    let view = view(&app, &me, &mine, scopes.as_slice(), &who).ok_or(ApiError::NotFound)?;
-    let situation = match &who {
+    let mine = me.situation(app, &reach).await?;
+    let who = Who::find(app, me, question.principal.as_deref()).await?;
+    let view = view(app, me, &mine, scopes.as_slice(), &who).ok_or(ApiError::NotFound)?;
+    let mut situation = match &who {
         Who::Me => mine,
         Who::Somebody { about, .. } => app.accounts.rules_for(*about, &reach).await?.ok_or(ApiError::NotFound)?,
         Who::Nobody => return Err(ApiError::NotFound),
     };
+    if let Some(rule) = supposed {
+        situation.rules = with(situation.rules, rule);
+    }
     let explained =
         permissions::explain(app.clock.now(), &situation.caller, &situation.rules, scopes.as_slice(), &view);
     let mut results = Vec::with_capacity(explained.len());
     for one in &explained {
-        results.push(served(&app, one).await?);
+        results.push(served(app, one).await?);
     }
     let principal = match situation.caller.kind {
         CallerKind::Anonymous => ANONYMOUS.to_owned(),
         CallerKind::User | CallerKind::Robot => situation.caller.handle,
     };
     Ok(Json(Answer { principal, state: who.state(), results }))
+}
+
+/// No stored rule has this number.
+const SUPPOSED: i64 = 0;
+
+fn with(rules: Rules, rule: NewRule) -> Rules {
+    let NewRule { namespace, subject, pattern, actions, tags, effect, expires_at } = rule;
+    match effect {
+        Effect::Allow => {
+            let namespace = namespace.map_or(SYSTEM_NAMESPACE, |namespace| namespace.0);
+            rules.with_grant(Grant { id: SUPPOSED, namespace, subject, pattern, actions, tags, expires_at })
+        }
+        Effect::Deny => rules.with_guardrail(Guardrail { id: SUPPOSED, pattern, actions, expires_at }),
+    }
 }
 
 /// Whom a question is about.
@@ -119,7 +239,7 @@ fn sees(app: &App, mine: &Situation, namespace: &str) -> bool {
     !permissions::decide(app.clock.now(), &mine.caller, &mine.rules, &[scope]).access.is_empty()
 }
 
-async fn served(app: &App, explained: &Explained) -> Result<Value, ApiError> {
+async fn served(app: &App, explained: &Explained) -> Result<ResultOut, ApiError> {
     let mut why = Vec::with_capacity(explained.why.len());
     for line in &explained.why {
         why.push(allowed(app, line).await?);
@@ -128,22 +248,18 @@ async fn served(app: &App, explained: &Explained) -> Result<Value, ApiError> {
     for line in &explained.why_not {
         why_not.push(refused(app, line).await?);
     }
-    Ok(json!({
-        "resource": explained.resource.to_string(),
-        "granted": explained.decision.access,
-        "why": why,
-        "why_not": why_not,
-    }))
+    Ok(ResultOut { resource: explained.resource.to_string(), granted: explained.decision.access.clone(), why, why_not })
 }
 
-async fn allowed(app: &App, line: &Why) -> Result<Value, ApiError> {
+async fn allowed(app: &App, line: &Why) -> Result<WhyOut, ApiError> {
     let tags = line.tags.as_ref().map(ToString::to_string);
-    Ok(json!({ "action": line.action.as_str(), "rule": seen(app, &line.by).await?, "tags": tags }))
+    Ok(WhyOut { action: line.action.as_str().to_owned(), rule: seen(app, &line.by).await?, tags })
 }
 
-async fn refused(app: &App, line: &WhyNot) -> Result<Value, ApiError> {
+async fn refused(app: &App, line: &WhyNot) -> Result<WhyNotOut, ApiError> {
     let (reason, nearest) = match &line.reason {
         Reason::Meaningless => ("there is no such action on such a resource".to_owned(), None),
+        Reason::Guardrail(Some(SUPPOSED)) => ("the supposed guardrail forbids it".to_owned(), None),
         Reason::Guardrail(Some(id)) => (format!("guardrail {id} forbids it"), None),
         Reason::Guardrail(None) => ("a guardrail forbids it".to_owned(), None),
         Reason::CredentialScope => ("the credential is confined to less".to_owned(), None),
@@ -152,29 +268,30 @@ async fn refused(app: &App, line: &WhyNot) -> Result<Value, ApiError> {
         Reason::NoGrant(nearest) => ("no grant allows it".to_owned(), nearest.as_ref()),
     };
     let nearest = match nearest {
-        Some(miss) => json!({ "rule": seen(app, &miss.rule).await?, "missing": miss.lacking }),
-        None => Value::Null,
+        Some(miss) => Some(NearestOut { rule: seen(app, &miss.rule).await?, missing: miss.lacking }),
+        None => None,
     };
-    Ok(json!({ "action": line.action.as_str(), "reason": reason, "nearest": nearest }))
+    Ok(WhyNotOut { action: line.action.as_str().to_owned(), reason, nearest })
 }
 
-async fn seen(app: &App, rule: &RuleSeen) -> Result<Value, ApiError> {
+async fn seen(app: &App, rule: &RuleSeen) -> Result<SeenOut, ApiError> {
     Ok(match rule {
-        RuleSeen::SystemRole(role) => json!({ "system_role": role }),
-        RuleSeen::Visibility(visibility) => json!({ "visibility": visibility }),
-        RuleSeen::Grant(grant) => shown(app, grant).await?,
-        RuleSeen::Elsewhere => json!({ "elsewhere": "a rule elsewhere" }),
+        RuleSeen::SystemRole(role) => SeenOut::Role { system_role: *role },
+        RuleSeen::Visibility(visibility) => SeenOut::Visibility { visibility: *visibility },
+        RuleSeen::Grant(grant) => SeenOut::Grant(shown(app, grant).await?),
+        RuleSeen::Elsewhere => SeenOut::Elsewhere { elsewhere: "a rule elsewhere" },
     })
 }
 
-async fn shown(app: &App, grant: &Grant) -> Result<Value, ApiError> {
+async fn shown(app: &App, grant: &Grant) -> Result<GrantOut, ApiError> {
     let name = app.accounts.subject_name(grant.subject).await?;
-    Ok(json!({
-        "grant": grant.id,
-        "subject": subject(grant.subject, name.as_deref()),
-        "repositories": grant.pattern.as_str(),
-        "actions": grant.actions,
-        "tags": grant.tags,
-        "expires_at": grant.expires_at.map(shared::clock::Timestamp::rfc3339),
-    }))
+    Ok(GrantOut {
+        grant: Some(grant.id).filter(|id| *id != SUPPOSED),
+        supposed: grant.id == SUPPOSED,
+        subject: subject(grant.subject, name.as_deref()),
+        repositories: grant.pattern.to_string(),
+        actions: grant.actions,
+        tags: grant.tags.clone(),
+        expires_at: grant.expires_at.map(Timestamp::rfc3339),
+    })
 }

@@ -6,16 +6,20 @@ use shared::secret::Secret;
 
 use super::{
     access::ApiCaller,
-    output::{CredentialOut, PageOf, PrincipalOut, WithSecret},
+    output::{CredentialOut, PageOf, PrincipalOut, Tagged, Versioned, WithSecret},
     secrets::CredentialIn,
     users,
 };
 use crate::{
-    accounts::{CredentialId, principals::Principal},
+    accounts::{
+        CredentialId,
+        principals::Principal,
+        versions::{Thing, Version},
+    },
     http::{
         App, Peer,
         error::ApiError,
-        input::{Body, Named},
+        input::{Asked, Body, IfMatch, Named, Nothing, Paging},
     },
     identity::{Attempt, NotIdentified},
     permissions::ApiLevel,
@@ -33,13 +37,23 @@ pub(super) struct MeOut {
     local: bool,
 }
 
-pub(super) async fn show(me: ApiCaller) -> Json<MeOut> {
-    Json(MeOut {
-        local: me.principal.is_none(),
-        account: me.principal.map(PrincipalOut::from),
+impl Versioned for MeOut {
+    fn version(&self) -> Option<&Version> {
+        self.account.as_ref().and_then(Versioned::version)
+    }
+}
+
+pub(super) async fn show(State(app): State<App>, me: ApiCaller) -> Result<Tagged<MeOut>, ApiError> {
+    let account = match &me.principal {
+        Some(principal) => Some(users::shown_as(&app, principal.id).await?),
+        None => None,
+    };
+    Ok(Tagged(MeOut {
+        local: account.is_none(),
+        account,
         api: me.caller.api,
         scope: me.caller.credential_scope.map(String::from),
-    })
+    }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +68,7 @@ pub(super) async fn set_password(
     State(app): State<App>,
     me: ApiCaller,
     peer: Peer,
+    seen: IfMatch,
     Body(change): Body<PasswordChange>,
 ) -> Result<StatusCode, ApiError> {
     let principal = owner(&me)?;
@@ -65,12 +80,16 @@ pub(super) async fn set_password(
         }
         Err(other) => return Err(other.into()),
     }
-    users::store_password(&app, &me, principal, &change.new).await?;
+    users::store_password(&app, &me, principal, seen, &change.new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn tokens(State(app): State<App>, me: ApiCaller) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
-    users::list_tokens(&app, owner(&me)?).await
+pub(super) async fn tokens(
+    State(app): State<App>,
+    me: ApiCaller,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
+    users::list_tokens(&app, owner(&me)?, &paging).await
 }
 
 pub(super) async fn create_token(
@@ -90,8 +109,11 @@ pub(super) async fn revoke_token(
     State(app): State<App>,
     me: ApiCaller,
     Named(token): Named<i64>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
-    app.accounts.revoke_credential(&me.actor, owner(&me)?.id, CredentialId(token)).await?;
+    let (owner, token) = (owner(&me)?.id, CredentialId(token));
+    seen.on(&app.accounts, Thing::Credential(owner, token)).revoke_credential(&me.actor, owner, token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

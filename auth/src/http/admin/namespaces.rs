@@ -5,14 +5,14 @@ use serde::Deserialize;
 
 use super::{
     access::{NamespaceAdmin, SystemAdmin},
-    output::{NamespaceOut, PageOf},
+    output::{NamespaceOut, PageOf, Tagged},
 };
 use crate::{
-    accounts::{names::NamespaceName, principals::Page},
+    accounts::{Refusal, names::NamespaceName, principals::Page, versions::Thing},
     http::{
         App,
         error::ApiError,
-        input::{Asked, Body, Named, Paging},
+        input::{Asked, Body, IfMatch, Named, Nothing, Paging},
     },
     permissions::Visibility,
 };
@@ -45,8 +45,8 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
-pub(super) async fn show(admin: NamespaceAdmin) -> Json<NamespaceOut> {
-    Json(admin.namespace.into())
+pub(super) async fn show(admin: NamespaceAdmin) -> Tagged<NamespaceOut> {
+    Tagged(admin.namespace.into())
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,18 +58,23 @@ pub(super) struct Change {
 pub(super) async fn change(
     State(app): State<App>,
     admin: NamespaceAdmin,
+    seen: IfMatch,
     Body(change): Body<Change>,
-) -> Result<Json<NamespaceOut>, ApiError> {
-    let changed = app.accounts.set_visibility(&admin.caller.actor, &admin.name, change.visibility).await?;
-    Ok(Json(changed.into()))
+) -> Result<Tagged<NamespaceOut>, ApiError> {
+    let accounts = seen.on(&app.accounts, Thing::Namespace(admin.namespace.id));
+    let changed = accounts.set_visibility(&admin.caller.actor, &admin.name, change.visibility).await?;
+    Ok(Tagged(changed.into()))
 }
 
 pub(super) async fn remove(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(name): Named<String>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let name: NamespaceName = name.parse().map_err(|_| ApiError::NotFound)?;
-    app.accounts.delete_namespace(&admin.actor, &name).await?;
+    let namespace = app.accounts.namespace(&name).await?.ok_or(Refusal::NamespaceUnknown)?;
+    seen.on(&app.accounts, Thing::Namespace(namespace.id)).delete_namespace(&admin.actor, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,5 +1,10 @@
 //! What the admin API serves. Never a verifier, never a secret but the one that was just made.
 
+use axum::{
+    Json,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use shared::clock::Timestamp;
 
@@ -9,12 +14,43 @@ use crate::{
         grants::{Effect, Rule},
         memberships::Mapping,
         namespaces::Namespace,
-        principals::{AccountState, Principal},
+        principals::{Account, AccountState},
         services::RegistryService,
         teams::{Member, Team},
+        versions::Version,
     },
     permissions::{ApiLevel, Catalog, Role, Subject, SystemRole, Visibility},
 };
+
+/// Something with a version, served by itself: the version is its entity tag, too.
+pub(super) struct Tagged<T>(pub(super) T);
+
+/// What says its version, if it has one.
+pub(super) trait Versioned {
+    fn version(&self) -> Option<&Version>;
+}
+
+impl<T: Versioned + Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let tag = self.0.version().map(|version| [(header::ETAG, format!("\"{}\"", version.as_str()))]);
+        match tag {
+            Some(tag) => (tag, Json(self.0)).into_response(),
+            None => Json(self.0).into_response(),
+        }
+    }
+}
+
+macro_rules! versioned {
+    ($($type:ident)+) => {
+        $(impl Versioned for $type {
+            fn version(&self) -> Option<&Version> {
+                Some(&self.version)
+            }
+        })+
+    };
+}
+
+versioned!(PrincipalOut NamespaceOut TeamOut RuleOut);
 
 /// A part of a list.
 #[derive(Debug, Serialize)]
@@ -33,9 +69,17 @@ impl<T> PageOf<T> {
         Self { items: rows.into_iter().map(serve).collect(), next }
     }
 
-    /// A list that has one page.
-    pub(super) fn whole<R>(rows: Vec<R>, serve: impl Fn(R) -> T) -> Self {
-        Self { items: rows.into_iter().map(serve).collect(), next: None }
+    /// The same of rows that were read all at once, in the order of their cursors.
+    pub(super) fn of_all<R, K: Ord + ToString>(
+        mut rows: Vec<R>,
+        (after, limit): (Option<K>, u32),
+        cursor: impl Fn(&R) -> K,
+        serve: impl Fn(R) -> T,
+    ) -> Self {
+        rows.sort_by_key(&cursor);
+        rows.retain(|row| after.as_ref().is_none_or(|after| cursor(row) > *after));
+        rows.truncate(limit as usize);
+        Self::new(rows, limit, |row| cursor(row).to_string(), serve)
     }
 }
 
@@ -54,11 +98,14 @@ pub(super) struct PrincipalOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     created_at: String,
+    /// What `If-Match` is compared with.
+    version: Version,
 }
 
-impl From<Principal> for PrincipalOut {
-    fn from(principal: Principal) -> Self {
+impl From<Account> for PrincipalOut {
+    fn from(Account { principal, version }: Account) -> Self {
         Self {
+            version,
             id: principal.id.0,
             name: principal.handle,
             display_name: principal.display_name,
@@ -90,11 +137,13 @@ pub(super) struct CredentialOut {
     used_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     used_from: Option<String>,
+    version: Version,
 }
 
 impl From<Credential> for CredentialOut {
     fn from(credential: Credential) -> Self {
         Self {
+            version: credential.version(),
             id: credential.id.0,
             kind: credential.kind.word(),
             name: credential.name,
@@ -116,11 +165,13 @@ pub(super) struct NamespaceOut {
     name: String,
     visibility: Visibility,
     created_at: String,
+    version: Version,
 }
 
 impl From<Namespace> for NamespaceOut {
     fn from(namespace: Namespace) -> Self {
         Self {
+            version: namespace.version(),
             id: namespace.id.0,
             name: namespace.name,
             visibility: namespace.visibility,
@@ -133,11 +184,13 @@ impl From<Namespace> for NamespaceOut {
 pub(super) struct TeamOut {
     id: i64,
     name: String,
+    /// It changes with the members and groups that administrators put into the team.
+    version: Version,
 }
 
 impl From<Team> for TeamOut {
     fn from(team: Team) -> Self {
-        Self { id: team.id.0, name: team.name }
+        Self { id: team.id.0, name: team.name, version: team.version }
     }
 }
 
@@ -184,11 +237,13 @@ pub(super) struct RuleOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     given_by: Option<String>,
     created_at: String,
+    version: Version,
 }
 
 impl From<Rule> for RuleOut {
     fn from(rule: Rule) -> Self {
         Self {
+            version: rule.version(),
             id: rule.id.0,
             namespace: Some(rule.namespace_name).filter(|name| !name.is_empty()),
             effect: rule.effect,

@@ -4,14 +4,20 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use shared::secret::Secret;
 
-use super::{access::SystemAdmin, output::PageOf};
+use super::{
+    access::SystemAdmin,
+    output::{PageOf, Tagged, Versioned},
+};
 use crate::{
-    accounts::providers::{ProviderKind, StoredProvider},
+    accounts::{
+        providers::{ProviderKind, StoredProvider},
+        versions::Version,
+    },
     audit::{Event, EventName},
     http::{
         App,
         error::ApiError,
-        input::{Body, Named},
+        input::{Asked, Body, Named, Paging},
     },
     identity::{
         Examined,
@@ -35,6 +41,13 @@ pub(super) struct ProviderOut {
     urls: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<DirectoryOut>,
+    version: Version,
+}
+
+impl Versioned for ProviderOut {
+    fn version(&self) -> Option<&Version> {
+        Some(&self.version)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -105,17 +118,24 @@ struct GroupOut {
     teams: Vec<String>,
 }
 
-pub(super) async fn list(State(app): State<App>, _: SystemAdmin) -> Result<Json<PageOf<ProviderOut>>, ApiError> {
-    Ok(Json(PageOf::whole(app.accounts.providers().await?, |provider| described(&app, provider))))
+pub(super) async fn list(
+    State(app): State<App>,
+    _: SystemAdmin,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<PageOf<ProviderOut>>, ApiError> {
+    let limit = paging.limit()?;
+    let all = app.accounts.providers().await?;
+    let name = |provider: &StoredProvider| provider.name.clone();
+    Ok(Json(PageOf::of_all(all, (paging.after, limit), name, |provider| described(&app, provider))))
 }
 
 pub(super) async fn show(
     State(app): State<App>,
     _: SystemAdmin,
     Named(name): Named<String>,
-) -> Result<Json<ProviderOut>, ApiError> {
+) -> Result<Tagged<ProviderOut>, ApiError> {
     let found = app.accounts.providers().await?.into_iter().find(|provider| provider.name == name);
-    Ok(Json(described(&app, found.ok_or(ApiError::NotFound)?)))
+    Ok(Tagged(described(&app, found.ok_or(ApiError::NotFound)?)))
 }
 
 /// Asks a directory what a sign-in would ask. Whoever tries somebody's password in this way is written down.
@@ -141,6 +161,7 @@ pub(super) async fn test(
 }
 
 fn described(app: &App, provider: StoredProvider) -> ProviderOut {
+    let version = provider.version();
     let StoredProvider { name, kind, accounts, mappings, .. } = provider;
     let directory = app.identities.directory(&name);
     let runs =
@@ -154,6 +175,7 @@ fn described(app: &App, provider: StoredProvider) -> ProviderOut {
         mappings,
         urls,
         directory: directory.as_deref().map(asked),
+        version,
     }
 }
 

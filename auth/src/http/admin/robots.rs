@@ -8,8 +8,9 @@ use shared::{clock::Timestamp, secret::Secret};
 
 use super::{
     access::NamespaceAdmin,
-    output::{CredentialOut, PageOf, PrincipalOut, WithSecret},
+    output::{CredentialOut, PageOf, PrincipalOut, Tagged, WithSecret},
     secrets::{CredentialIn, in_the_future, time},
+    users::shown_as,
 };
 use crate::{
     accounts::{
@@ -17,11 +18,12 @@ use crate::{
         credentials::{CredentialKind, OtherKeys},
         names::RobotName,
         principals::{NewRobot, Page, Principal, PrincipalKind},
+        versions::Thing,
     },
     http::{
         App,
         error::ApiError,
-        input::{Asked, Body, Named, Paging},
+        input::{Asked, Body, IfMatch, Named, Nothing, Paging},
     },
     secrets::SecretKind,
 };
@@ -56,8 +58,8 @@ pub(super) async fn list(
 ) -> Result<Json<PageOf<PrincipalOut>>, ApiError> {
     let limit = paging.limit()?;
     let page = Page { after: paging.after, limit };
-    let robots = app.accounts.principals(PrincipalKind::Robot, admin.namespace.id, &page).await?;
-    Ok(Json(PageOf::new(robots, limit, |robot| robot.handle.clone(), PrincipalOut::from)))
+    let robots = app.accounts.accounts(PrincipalKind::Robot, admin.namespace.id, &page).await?;
+    Ok(Json(PageOf::new(robots, limit, |robot| robot.principal.handle.clone(), PrincipalOut::from)))
 }
 
 pub(super) async fn create(
@@ -72,25 +74,27 @@ pub(super) async fn create(
     }
     let robot =
         NewRobot { namespace: admin.name.clone(), name, purpose: wanted.purpose, expires_at: wanted.expires_at };
-    let made = app.accounts.create_robot(&admin.caller.actor, robot).await?;
-    Ok((StatusCode::CREATED, Json(made.into())))
+    let made = app.accounts.create_robot(&admin.caller.actor, robot).await?.id;
+    Ok((StatusCode::CREATED, Json(shown_as(&app, made).await?)))
 }
 
 pub(super) async fn show(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, robot)): Named<(String, String)>,
-) -> Result<Json<PrincipalOut>, ApiError> {
-    Ok(Json(find(&app, &admin, &robot).await?.into()))
+) -> Result<Tagged<PrincipalOut>, ApiError> {
+    Ok(Tagged(shown_as(&app, find(&app, &admin, &robot).await?.id).await?))
 }
 
 pub(super) async fn remove(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, robot)): Named<(String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let robot = find(&app, &admin, &robot).await?;
-    app.accounts.delete_principal(&admin.caller.actor, robot.id).await?;
+    seen.on(&app.accounts, Thing::Principal(robot.id)).delete_principal(&admin.caller.actor, robot.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -98,9 +102,11 @@ pub(super) async fn suspend(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, robot)): Named<(String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let robot = find(&app, &admin, &robot).await?;
-    app.accounts.suspend(&admin.caller.actor, robot.id).await?;
+    seen.on(&app.accounts, Thing::Principal(robot.id)).suspend(&admin.caller.actor, robot.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -108,9 +114,11 @@ pub(super) async fn resume(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, robot)): Named<(String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let robot = find(&app, &admin, &robot).await?;
-    app.accounts.resume(&admin.caller.actor, robot.id).await?;
+    seen.on(&app.accounts, Thing::Principal(robot.id)).resume(&admin.caller.actor, robot.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -118,10 +126,11 @@ pub(super) async fn keys(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, robot)): Named<(String, String)>,
+    Asked(paging): Asked<Paging>,
 ) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
     let robot = find(&app, &admin, &robot).await?;
     let keys = app.accounts.credentials(robot.id, CredentialKind::RobotKey).await?;
-    Ok(Json(PageOf::whole(keys, CredentialOut::from)))
+    super::users::credentials_page(keys, &paging)
 }
 
 pub(super) async fn add_key(
@@ -149,9 +158,12 @@ pub(super) async fn revoke_key(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, robot, key)): Named<(String, String, i64)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
-    let robot = find(&app, &admin, &robot).await?;
-    app.accounts.revoke_credential(&admin.caller.actor, robot.id, CredentialId(key)).await?;
+    let (robot, key) = (find(&app, &admin, &robot).await?, CredentialId(key));
+    let accounts = seen.on(&app.accounts, Thing::Credential(robot.id, key));
+    accounts.revoke_credential(&admin.caller.actor, robot.id, key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

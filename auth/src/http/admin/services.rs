@@ -10,8 +10,12 @@ use super::{
     output::{PageOf, ServiceOut, WithSecret},
 };
 use crate::{
-    accounts::services::NewService,
-    http::{App, error::ApiError, input::Body},
+    accounts::{principals::Page, services::NewService},
+    http::{
+        App,
+        error::ApiError,
+        input::{Asked, Body, Paging},
+    },
     issuer::{MAX_LIFE, MIN_LIFE},
     permissions::Catalog,
     secrets::{SecretKind, mint},
@@ -26,8 +30,14 @@ pub(super) struct ServiceIn {
     token_seconds: Option<u64>,
 }
 
-pub(super) async fn list(State(app): State<App>, _: SystemAdmin) -> Result<Json<PageOf<ServiceOut>>, ApiError> {
-    Ok(Json(PageOf::whole(app.accounts.services().await?, ServiceOut::from)))
+pub(super) async fn list(
+    State(app): State<App>,
+    _: SystemAdmin,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<PageOf<ServiceOut>>, ApiError> {
+    let limit = paging.limit()?;
+    let services = app.accounts.services(&Page { after: paging.after, limit }).await?;
+    Ok(Json(PageOf::new(services, limit, |service| service.name.clone(), ServiceOut::from)))
 }
 
 pub(super) async fn add(

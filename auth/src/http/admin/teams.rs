@@ -5,14 +5,14 @@ use serde::Deserialize;
 
 use super::{
     access::NamespaceAdmin,
-    output::{MappingOut, MemberOut, PageOf, TeamOut},
+    output::{MappingOut, MemberOut, PageOf, Tagged, TeamOut},
 };
 use crate::{
-    accounts::{ProviderId, names::Label, principals::Principal, teams::Team},
+    accounts::{ProviderId, memberships::Mapping, names::Label, principals::Principal, teams::Team, versions::Thing},
     http::{
         App,
         error::ApiError,
-        input::{Asked, Body, Named, Paging},
+        input::{Asked, Body, IfMatch, Named, Nothing, Paging},
     },
     identity::ldap::names::{Dn, NameError as NotAName},
 };
@@ -47,13 +47,23 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
+pub(super) async fn show(
+    State(app): State<App>,
+    admin: NamespaceAdmin,
+    Named((_, team)): Named<(String, String)>,
+) -> Result<Tagged<TeamOut>, ApiError> {
+    Ok(Tagged(find(&app, &admin, &team).await?.into()))
+}
+
 pub(super) async fn remove(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, team)): Named<(String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let team = find(&app, &admin, &team).await?;
-    app.accounts.delete_team(&admin.caller.actor, team.id).await?;
+    seen.on(&app.accounts, Thing::Team(team.id)).delete_team(&admin.caller.actor, team.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -73,10 +83,12 @@ pub(super) async fn add_member(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, team, member)): Named<(String, String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let team = find(&app, &admin, &team).await?;
     let member = account(&app, &member).await?;
-    app.accounts.add_member(&admin.caller.actor, team.id, member.id).await?;
+    seen.on(&app.accounts, Thing::Team(team.id)).add_member(&admin.caller.actor, team.id, member.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -84,10 +96,12 @@ pub(super) async fn remove_member(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, team, member)): Named<(String, String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let team = find(&app, &admin, &team).await?;
     let member = account(&app, &member).await?;
-    app.accounts.remove_member(&admin.caller.actor, team.id, member.id).await?;
+    seen.on(&app.accounts, Thing::Team(team.id)).remove_member(&admin.caller.actor, team.id, member.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -95,20 +109,27 @@ pub(super) async fn mappings(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, team)): Named<(String, String)>,
+    Asked(paging): Asked<Paging>,
 ) -> Result<Json<PageOf<MappingOut>>, ApiError> {
+    let limit = paging.limit()?;
     let team = find(&app, &admin, &team).await?;
     let mappings = app.accounts.mappings(team.id).await?;
-    Ok(Json(PageOf::whole(mappings, MappingOut::from)))
+    let cursor = |mapping: &Mapping| format!("{}/{}", mapping.provider_name, mapping.group);
+    Ok(Json(PageOf::of_all(mappings, (paging.after, limit), cursor, MappingOut::from)))
 }
 
 pub(super) async fn map(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, team, provider, group)): Named<(String, String, String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let team = find(&app, &admin, &team).await?;
     let (provider, group) = group_of(&app, &provider, &group).await?;
-    app.accounts.map_group(&admin.caller.actor, team.id, provider, group.as_str()).await?;
+    seen.on(&app.accounts, Thing::Team(team.id))
+        .map_group(&admin.caller.actor, team.id, provider, group.as_str())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -116,10 +137,14 @@ pub(super) async fn unmap(
     State(app): State<App>,
     admin: NamespaceAdmin,
     Named((_, team, provider, group)): Named<(String, String, String, String)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
     let team = find(&app, &admin, &team).await?;
     let (provider, group) = group_of(&app, &provider, &group).await?;
-    app.accounts.unmap_group(&admin.caller.actor, team.id, provider, group.as_str()).await?;
+    seen.on(&app.accounts, Thing::Team(team.id))
+        .unmap_group(&admin.caller.actor, team.id, provider, group.as_str())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -21,13 +21,18 @@ use crate::{accounts::providers::ProviderKind, server::Auth, settings::Settings}
 
 mod credentials;
 mod holders;
+mod introspection;
 mod limits;
+mod paging;
 mod providers;
+mod supposed;
+mod versions;
 mod walk;
 
 use walk::{
     t13_every_route_is_answered_to_those_whom_the_table_names,
     t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace,
+    t13_what_one_has_seen_does_not_tell_whose_a_number_is,
 };
 
 shared::on_both! {
@@ -35,6 +40,7 @@ shared::on_both! {
     a_robot_for_pull_requests_is_made_granted_explained_and_rotated
     t13_every_route_is_answered_to_those_whom_the_table_names
     t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace
+    t13_what_one_has_seen_does_not_tell_whose_a_number_is
     a_namespaces_administrator_lets_a_directorys_group_feed_a_team
     the_log_is_read_by_those_whom_it_concerns
     only_bearer_credentials_with_a_level_are_let_in
@@ -304,6 +310,7 @@ fn t14_every_route_stands_in_the_documentation_and_nothing_else_does() {
         let who = match route.needs {
             Needs::Oneself => "anybody",
             Needs::View => "by what is asked",
+            Needs::Inquiry => "whoever shows something",
             Needs::Namespace => "namespace",
             Needs::System => "system",
         };

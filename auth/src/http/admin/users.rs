@@ -6,20 +6,21 @@ use shared::secret::Secret;
 
 use super::{
     access::{ApiCaller, SystemAdmin},
-    output::{CredentialOut, PageOf, PrincipalOut, WithSecret},
+    output::{CredentialOut, PageOf, PrincipalOut, Tagged, WithSecret},
     secrets::CredentialIn,
 };
 use crate::{
     accounts::{
-        CredentialId, NamespaceId,
-        credentials::CredentialKind,
+        CredentialId, NamespaceId, PrincipalId,
+        credentials::{Credential, CredentialKind},
         names::Handle,
         principals::{NewUser, Page, Principal, PrincipalKind},
+        versions::Thing,
     },
     http::{
         App,
         error::ApiError,
-        input::{Asked, Body, Named, Paging},
+        input::{Asked, Body, IfMatch, Named, Nothing, Paging},
     },
     identity::passwords::{self, random_password},
     permissions::SystemRole,
@@ -56,8 +57,8 @@ pub(super) async fn list(
 ) -> Result<Json<PageOf<PrincipalOut>>, ApiError> {
     let limit = paging.limit()?;
     let page = Page { after: paging.after, limit };
-    let users = app.accounts.principals(PrincipalKind::User, NamespaceId::SYSTEM, &page).await?;
-    Ok(Json(PageOf::new(users, limit, |user| user.handle.clone(), PrincipalOut::from)))
+    let users = app.accounts.accounts(PrincipalKind::User, NamespaceId::SYSTEM, &page).await?;
+    Ok(Json(PageOf::new(users, limit, |user| user.principal.handle.clone(), PrincipalOut::from)))
 }
 
 pub(super) async fn create(
@@ -76,24 +77,27 @@ pub(super) async fn create(
     let hash = app.identities.passwords().hash(&password).await?;
     let user =
         NewUser { handle, display_name: wanted.display_name, system_role: wanted.system_role, password: Some(hash) };
-    let user = app.accounts.create_user(&admin.actor, user).await?;
-    Ok((StatusCode::CREATED, Json(WithPassword { user: user.into(), password: shown })))
+    let user = app.accounts.create_user(&admin.actor, user).await?.id;
+    Ok((StatusCode::CREATED, Json(WithPassword { user: shown_as(&app, user).await?, password: shown })))
 }
 
 pub(super) async fn show(
     State(app): State<App>,
     _: SystemAdmin,
     Named(user): Named<String>,
-) -> Result<Json<PrincipalOut>, ApiError> {
-    Ok(Json(find(&app, &user).await?.into()))
+) -> Result<Tagged<PrincipalOut>, ApiError> {
+    Ok(Tagged(shown_as(&app, find(&app, &user).await?.id).await?))
 }
 
 pub(super) async fn remove(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(user): Named<String>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
-    app.accounts.delete_principal(&admin.actor, find(&app, &user).await?.id).await?;
+    let user = find(&app, &user).await?.id;
+    seen.on(&app.accounts, Thing::Principal(user)).delete_principal(&admin.actor, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -101,8 +105,11 @@ pub(super) async fn suspend(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(user): Named<String>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
-    app.accounts.suspend(&admin.actor, find(&app, &user).await?.id).await?;
+    let user = find(&app, &user).await?.id;
+    seen.on(&app.accounts, Thing::Principal(user)).suspend(&admin.actor, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -110,8 +117,11 @@ pub(super) async fn resume(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(user): Named<String>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
-    app.accounts.resume(&admin.actor, find(&app, &user).await?.id).await?;
+    let user = find(&app, &user).await?.id;
+    seen.on(&app.accounts, Thing::Principal(user)).resume(&admin.actor, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -126,12 +136,13 @@ pub(super) async fn reset(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(user): Named<String>,
+    seen: IfMatch,
     Body(reset): Body<Reset>,
 ) -> Result<Json<WithPassword>, ApiError> {
     let user = find(&app, &user).await?;
     let (password, shown) = chosen_or_made(reset.password);
-    store_password(&app, &admin, &user, &password).await?;
-    Ok(Json(WithPassword { user: user.into(), password: shown }))
+    store_password(&app, &admin, &user, seen, &password).await?;
+    Ok(Json(WithPassword { user: shown_as(&app, user.id).await?, password: shown }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,10 +155,12 @@ pub(super) async fn set_system_role(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(user): Named<String>,
+    seen: IfMatch,
     Body(wanted): Body<SystemRoleIn>,
 ) -> Result<StatusCode, ApiError> {
     let user = find(&app, &user).await?;
-    app.accounts.set_system_role(&admin.actor, user.id, wanted.system_role).await?;
+    let accounts = seen.on(&app.accounts, Thing::Principal(user.id));
+    accounts.set_system_role(&admin.actor, user.id, wanted.system_role).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -155,8 +168,9 @@ pub(super) async fn tokens(
     State(app): State<App>,
     _: SystemAdmin,
     Named(user): Named<String>,
+    Asked(paging): Asked<Paging>,
 ) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
-    list_tokens(&app, &find(&app, &user).await?).await
+    list_tokens(&app, &find(&app, &user).await?, &paging).await
 }
 
 pub(super) async fn create_token(
@@ -172,17 +186,30 @@ pub(super) async fn revoke_token(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named((user, token)): Named<(String, i64)>,
+    seen: IfMatch,
+    _: Nothing,
 ) -> Result<StatusCode, ApiError> {
-    let user = find(&app, &user).await?;
-    app.accounts.revoke_credential(&admin.actor, user.id, CredentialId(token)).await?;
+    let (user, token) = (find(&app, &user).await?, CredentialId(token));
+    let accounts = seen.on(&app.accounts, Thing::Credential(user.id, token));
+    accounts.revoke_credential(&admin.actor, user.id, token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// An account's tokens and the identity tokens that its clients keep.
-pub(super) async fn list_tokens(app: &App, owner: &Principal) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
+pub(super) async fn list_tokens(
+    app: &App,
+    owner: &Principal,
+    paging: &Paging,
+) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
     let mut tokens = app.accounts.credentials(owner.id, CredentialKind::Pat).await?;
     tokens.extend(app.accounts.credentials(owner.id, CredentialKind::Identity).await?);
-    Ok(Json(PageOf::whole(tokens, CredentialOut::from)))
+    credentials_page(tokens, paging)
+}
+
+/// A part of an account's credentials, of which there are few.
+pub(super) fn credentials_page(all: Vec<Credential>, paging: &Paging) -> Result<Json<PageOf<CredentialOut>>, ApiError> {
+    let part = (paging.after_number()?, paging.limit()?);
+    Ok(Json(PageOf::of_all(all, part, |one| one.id.0, CredentialOut::from)))
 }
 
 /// Makes a personal access token and shows it this once.
@@ -203,11 +230,12 @@ pub(super) async fn store_password(
     app: &App,
     caller: &ApiCaller,
     owner: &Principal,
+    seen: IfMatch,
     password: &Secret<String>,
 ) -> Result<(), ApiError> {
     passwords::check_new(password.expose())?;
     let hash = app.identities.passwords().hash(password).await?;
-    app.accounts.set_password(&caller.actor, owner.id, hash).await?;
+    seen.on(&app.accounts, Thing::Principal(owner.id)).set_password(&caller.actor, owner.id, hash).await?;
     app.first_password.forget(&owner.handle);
     Ok(())
 }
@@ -221,6 +249,11 @@ fn chosen_or_made(password: Option<Secret<String>>) -> (Secret<String>, Option<S
             (made, Some(shown))
         }
     }
+}
+
+/// The account, as it is now.
+pub(super) async fn shown_as(app: &App, id: PrincipalId) -> Result<PrincipalOut, ApiError> {
+    Ok(app.accounts.account(id).await?.ok_or(ApiError::NotFound)?.into())
 }
 
 async fn find(app: &App, name: &str) -> Result<Principal, ApiError> {

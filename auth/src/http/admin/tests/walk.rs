@@ -47,13 +47,15 @@ impl Role {
 
     /// The rules of design.md section 4, as docs/api.md tells them.
     fn verdict(&self, route: &Route) -> Verdict {
-        let looks = route.method == "get";
+        // What is asked in a body may change nothing.
+        let looks = route.method == "get" || matches!(route.needs, Needs::View | Needs::Inquiry);
         let oversees = self.standing == Standing::Rules || (looks && self.standing == Standing::Audits);
         let enough = if looks { ApiLevel::Read } else { ApiLevel::Write };
         match route.needs {
+            Needs::Inquiry if self.name == REGISTRY => Verdict::Allowed,
             _ if self.standing == Standing::Nobody => Verdict::Refused(StatusCode::UNAUTHORIZED),
             _ if self.level < enough => Verdict::Refused(StatusCode::FORBIDDEN),
-            Needs::Oneself => Verdict::Allowed,
+            Needs::Oneself | Needs::Inquiry => Verdict::Allowed,
             _ if oversees => Verdict::Allowed,
             Needs::View | Needs::Namespace if self.standing == Standing::Administers => Verdict::Allowed,
             Needs::View | Needs::Namespace => Verdict::Refused(StatusCode::NOT_FOUND),
@@ -63,12 +65,26 @@ impl Role {
         }
     }
 
-    async fn call(&self, router: &Router, method: &str, path: &str, body: &Value) -> Answer {
+    async fn call(&self, router: &Router, method: &str, path: &str, body: (&str, String)) -> Answer {
+        self.call_if(router, None, (method, path), body).await
+    }
+
+    /// The same, if what is to change is as it was seen.
+    async fn call_if(
+        &self,
+        router: &Router,
+        seen: Option<&str>,
+        (method, path): (&str, &str),
+        (media_type, body): (&str, String),
+    ) -> Answer {
         let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(path);
+        if let Some(seen) = seen {
+            request = request.header(header::IF_MATCH, seen);
+        }
         if let Some(shows) = &self.shows {
             request = request.header(header::AUTHORIZATION, shows);
         }
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string()));
+        let request = request.header(header::CONTENT_TYPE, media_type).body(Body::from(body));
         let mut request = request.unwrap();
         request.extensions_mut().insert(network());
         let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
@@ -85,12 +101,27 @@ struct Answer {
     body: String,
 }
 
+/// Who shows a service credential, which opens nothing to anybody but registries.
+const REGISTRY: &str = "a registry's own credential";
+
 /// A member that no body knows.
 const STRANGE: &str = "nobody_knows_this";
 
-fn strange() -> Value {
-    json!({ STRANGE: true })
+/// A body with it, in the route's own media type, that asks about what the path would say if it could.
+fn strange(route: &Route, described: &Described, namespace: &str) -> (&'static str, String) {
+    let grant = json!({ "subject": "carol", "repositories": namespace, "actions": "pull" });
+    match described.body {
+        Some(FORM) => (FORM, format!("token=x&{STRANGE}=true")),
+        // The permission hangs on what the body says, so it is read before.
+        _ if route.needs == Needs::View && route.method == "post" => {
+            let scope = format!("repository:{namespace}/web:pull");
+            ("application/json", json!({ "principal": "carol", "scope": scope, "grant": grant }).to_string())
+        }
+        _ => ("application/json", json!({ STRANGE: true }).to_string()),
+    }
 }
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Everybody there is, some with rights over `acme` and most without.
 async fn everybody(office: &Office, things: &Things) -> Vec<Role> {
@@ -152,7 +183,7 @@ async fn those_who_show_nothing(office: &Office) -> Vec<Role> {
     for (name, secret) in [
         ("a token of a suspended account", suspended.as_str()),
         ("a revoked token", revoked["secret"].as_str().unwrap()),
-        ("a registry's own credential", service["secret"].as_str().unwrap()),
+        (REGISTRY, service["secret"].as_str().unwrap()),
         ("an administrator's registry token", &registry_token(office).await),
         ("rubbish", "rubbish"),
     ] {
@@ -192,6 +223,17 @@ fn t14_each_route_needs_what_its_handler_takes() {
     }
 }
 
+/// Whatever changes something knows what it may be told, if that is nothing, too; only who looks is told nothing at all.
+#[test]
+fn every_route_refuses_what_it_does_not_read() {
+    for (route, described) in table() {
+        let reads = [described.body.is_some(), described.reads_nothing];
+        let expected: &[[bool; 2]] =
+            if route.method == "get" { &[[false, false]] } else { &[[true, false], [false, true]] };
+        assert!(expected.contains(&reads), "{route:?}: {described:?}");
+    }
+}
+
 /// T13: every route as everybody. Who may not call it is answered alike, byte by byte, about what is there and about what is not, and changes nothing.
 pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(office: &Office) {
     let things = Things::of(office).await;
@@ -202,22 +244,27 @@ pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(of
     for (route, described) in table() {
         for role in &all {
             let (there, missing) = (things.path(route.path), things.missing(route.path));
+            let body = |namespace| strange(route, &described, namespace);
             let tried = format!("{} {there} as {}", route.method, role.name);
-            // What would change something without a body is not called by whom it is for.
-            let harmless = route.method == "get" || described.has_body || route.path == "/api/v1/me/tokens/{token}";
             match role.verdict(route) {
-                Verdict::Allowed if !harmless => {}
+                // What is said to it is refused, so that it changes nothing.
                 Verdict::Allowed => {
-                    let answer = role.call(&router, route.method, &there, &strange()).await;
+                    let answer = role.call(&router, route.method, &there, body("acme")).await;
                     is_let_in(route, &answer, &tried);
                     counts[0] += 1;
                 }
                 Verdict::Refused(status) => {
-                    let answer = role.call(&router, route.method, &there, &strange()).await;
+                    let answer = role.call(&router, route.method, &there, body("acme")).await;
                     assert_eq!(answer.status, status, "{tried}: {}", answer.body);
-                    let elsewhere = role.call(&router, route.method, &missing, &strange()).await;
+                    let elsewhere = role.call(&router, route.method, &missing, body(NOWHERE)).await;
                     assert_eq!(answer, elsewhere, "{tried}, and {missing}");
                     counts[1] += 1;
+                    for seen in conditions(&described) {
+                        for (path, namespace) in [(&there, "acme"), (&missing, NOWHERE)] {
+                            let again = role.call_if(&router, Some(seen), (route.method, path), body(namespace)).await;
+                            assert_eq!(again, answer, "{tried}, {path}, If-Match: {seen}");
+                        }
+                    }
                 }
             }
         }
@@ -226,11 +273,16 @@ pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(of
     assert_eq!(everything(office, &things).await, before, "what was refused has changed something");
 }
 
-/// What somebody is answered who may call: the thing, or by name what no body has. Nobody's tokens but one's own are found, though.
+/// What somebody may say they have seen, where they are asked: something, anything, and what is not there.
+fn conditions(described: &Described) -> &'static [&'static str] {
+    if described.has_condition { &["*", "\"x\""] } else { &[] }
+}
+
+/// What somebody is answered who may call: the thing, or by name what no body has.
 fn is_let_in(route: &Route, answer: &Answer, tried: &str) {
     match route.method {
+        "post" if route.needs == Needs::View => assert_eq!(answer.status, StatusCode::OK, "{tried}: {}", answer.body),
         "get" => assert_eq!(answer.status, StatusCode::OK, "{tried}: {}", answer.body),
-        "delete" => assert_eq!(answer.status, StatusCode::NOT_FOUND, "{tried}: {}", answer.body),
         _ => {
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{tried}: {}", answer.body);
             assert!(answer.body.contains(STRANGE), "{tried}: {}", answer.body);
@@ -247,23 +299,62 @@ pub(super) async fn t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace
     let router = office.auth.router();
     let inside = |path: String| path.replace("/acme", "/other");
     let mut tried = 0;
-    for (route, _) in table().filter(|(route, _)| route.path.starts_with("/api/v1/namespaces/{namespace}/")) {
+    for (route, described) in table().filter(|(route, _)| route.path.starts_with("/api/v1/namespaces/{namespace}/")) {
         let (theirs, nobodys) = (inside(things.path(route.path)), inside(things.without(route.path)));
         if theirs == nobodys {
             continue;
         }
-        let body = json!({ "name": "stolen" });
-        let answer = bob.call(&router, route.method, &theirs, &body).await;
+        let said = described.body.map(|_| json!({ "name": "stolen" }).to_string()).unwrap_or_default();
+        let body = || ("application/json", said.clone());
+        let answer = bob.call(&router, route.method, &theirs, body()).await;
         assert!(answer.status.is_client_error(), "{} {theirs}: {}", route.method, answer.body);
-        assert_eq!(answer, bob.call(&router, route.method, &nobodys, &body).await, "{} {theirs}", route.method);
+        assert_eq!(answer, bob.call(&router, route.method, &nobodys, body()).await, "{} {theirs}", route.method);
+        for seen in conditions(&described) {
+            for path in [&theirs, &nobodys] {
+                let again = bob.call_if(&router, Some(seen), (route.method, path), body()).await;
+                assert_eq!(again, answer, "{} {path}, If-Match: {seen}", route.method);
+            }
+        }
         tried += 1;
     }
     assert!(tried > 14, "{tried}");
     assert_eq!(everything(office, &things).await, before);
 }
 
+/// T13: one's own tokens are the only ones there are: another's number and nobody's are answered alike, whatever one says to have seen of it.
+pub(super) async fn t13_what_one_has_seen_does_not_tell_whose_a_number_is(office: &Office) {
+    let things = Things::of(office).await;
+    let bob = office.namespace("other", "bob").await;
+    let bob = Role::bearing("bob", &bob, ApiLevel::Write, Standing::Administers);
+    let (_, tokens) = office.local("get", "/api/v1/users/carol/tokens", Value::Null).await;
+    let (_, rules) = office.local("get", "/api/v1/grants", Value::Null).await;
+    let before = everything(office, &things).await;
+    let router = office.auth.router();
+    let mut tried = 0;
+    for (list, items) in [("/api/v1/me/tokens", &tokens), ("/api/v1/namespaces/other/grants", &rules)] {
+        let theirs = |item: &&Value| item["namespace"] != "other";
+        for item in items["items"].as_array().unwrap().iter().filter(theirs) {
+            // The right one, too: who guesses it learns nothing.
+            let version = format!("\"{}\"", item["version"].as_str().unwrap());
+            for seen in [None, Some("*"), Some("\"x\""), Some(version.as_str())] {
+                let mut answers = Vec::new();
+                for id in [item["id"].to_string(), NOTHING.to_owned()] {
+                    let path = format!("{list}/{id}");
+                    let body = ("application/json", String::new());
+                    answers.push(bob.call_if(&router, seen, ("delete", &path), body).await);
+                }
+                assert_eq!(answers[0].status, StatusCode::NOT_FOUND, "{list} {item}: {:?}", answers[0]);
+                assert_eq!(answers[0], answers[1], "{list} {item} {seen:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 20, "{tried}");
+    assert_eq!(everything(office, &things).await, before);
+}
+
 /// All that root can look at, but when credentials were used.
-async fn everything(office: &Office, things: &Things) -> Vec<String> {
+pub(super) async fn everything(office: &Office, things: &Things) -> Vec<String> {
     let mut seen = Vec::new();
     for route in ROUTES.iter().filter(|route| route.method == "get" && route.needs != Needs::Oneself) {
         let path = things.path(route.path);
