@@ -37,6 +37,7 @@
 //! - `REGISTRY_A_B_FILE` is the content of the file it names, without the last line break, where `a.b` is one value.
 //! - Under a section of free names (headers, say) a variable's name is written small.
 
+mod placed;
 mod reader;
 mod scalar;
 #[cfg(test)]
@@ -45,8 +46,9 @@ mod yaml;
 
 use std::{cell::RefCell, fmt, fs, io, path::Path};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::placed::{Place, Placed};
 use self::{
     reader::{Context, Cursor, Variable},
     yaml::Node,
@@ -151,6 +153,18 @@ impl SettingsError {
         let origin = Origin::File { file: file.to_owned(), line };
         Self { origin: Some(origin), key: String::new(), reason: reason.into() }
     }
+}
+
+/// A value as a file that [`Source::text`] reads again.
+///
+/// # Errors
+/// The value has no form in YAML.
+pub fn written(value: &impl Serialize) -> Result<String, SettingsError> {
+    serde_saphyr::to_string(value).map_err(|error| SettingsError {
+        origin: None,
+        key: String::new(),
+        reason: format!("cannot be written as YAML: {error}"),
+    })
 }
 
 /// Variables of other programs whose names look like settings. `REGISTRY_AUTH_FILE` is where skopeo, podman and buildah keep what their

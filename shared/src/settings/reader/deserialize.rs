@@ -14,6 +14,7 @@ use super::{Cursor, Error};
 use crate::{
     secret,
     settings::{
+        placed,
         scalar::{self, Meaning},
         yaml::{Node, Value},
     },
@@ -127,9 +128,12 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         visitor.visit_unit()
     }
 
-    /// `Secret` announces itself by its name.
+    /// `Secret` and `Placed` announce themselves by their names.
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         let place = self.place();
+        if name == placed::NAME {
+            return visitor.visit_seq(WithPlace::of(self)).map_err(|error| error.at(&place));
+        }
         let literally = self.secret || name == secret::NAME;
         visitor.visit_newtype_struct(Self { secret: literally, ..self }).map_err(|error| error.at(&place))
     }
@@ -208,6 +212,40 @@ fn visit_scalar<'de, V: Visitor<'de>>(text: &str, plain: bool, visitor: V) -> Re
         Meaning::Signed(value) if plain => visitor.visit_i64(value),
         Meaning::Float(value) if plain => visitor.visit_f64(value),
         _ => visitor.visit_str(text),
+    }
+}
+
+/// A value behind its line and its path, one after the other.
+enum WithPlace<'c> {
+    Line(usize, Cursor<'c>),
+    Path(Cursor<'c>),
+    Value(Cursor<'c>),
+    End,
+}
+
+impl<'c> WithPlace<'c> {
+    fn of(cursor: Cursor<'c>) -> Self {
+        Self::Line(cursor.node.as_ref().map_or(0, |node| node.line), cursor)
+    }
+}
+
+impl<'de> SeqAccess<'de> for WithPlace<'_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        match std::mem::replace(self, Self::End) {
+            Self::Line(line, cursor) => {
+                *self = Self::Path(cursor);
+                seed.deserialize(line.into_deserializer()).map(Some)
+            }
+            Self::Path(cursor) => {
+                let path: StringDeserializer<Error> = cursor.path.clone().into_deserializer();
+                *self = Self::Value(cursor);
+                seed.deserialize(path).map(Some)
+            }
+            Self::Value(cursor) => seed.deserialize(cursor).map(Some),
+            Self::End => Ok(None),
+        }
     }
 }
 
