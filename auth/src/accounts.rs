@@ -21,6 +21,7 @@ mod recent;
 pub mod revocations;
 pub mod rules;
 pub mod services;
+pub mod setup;
 pub mod signing;
 pub(crate) mod stored;
 pub mod teams;
@@ -60,6 +61,8 @@ pub struct Accounts {
     recent: Arc<RecentAnswers>,
     /// What has to hold for the one change that is made through this handle.
     condition: Option<Arc<Condition>>,
+    /// What it costs to compare passwords that were imported.
+    costs: Arc<credentials::Costs>,
 }
 
 /// What token requests ask for.
@@ -95,7 +98,16 @@ impl Accounts {
         let database = Database::open(location, migrations, clock.clone()).await?;
         let changes = Changes::default();
         let recent = Arc::new(RecentAnswers::new(database.dialect(), &changes));
-        Ok(Self { database, clock, uses: Arc::default(), events: Arc::default(), changes, recent, condition: None })
+        Ok(Self {
+            database,
+            clock,
+            uses: Arc::default(),
+            events: Arc::default(),
+            changes,
+            recent,
+            condition: None,
+            costs: Arc::default(),
+        })
     }
 
     /// Which database they lie in.
@@ -191,6 +203,15 @@ pub enum Refusal {
     /// Somebody changed it first, or the caller looked at another.
     #[error("it has changed since you looked at it: read it again")]
     Changed,
+    /// A line of a setup cannot be.
+    #[error(transparent)]
+    SetupUnfit(#[from] setup::Unfit),
+    /// Something that is there has no form in a setup.
+    #[error("{0} cannot be written in a setup: rename it, or remove it")]
+    SetupUnsayable(String),
+    /// What is there is not what somebody compared with.
+    #[error("what is there has changed since the difference was shown: look again")]
+    SetupChanged,
     /// The account lives elsewhere: its password is changed there.
     #[error("the password of this account belongs to the provider {0:?}")]
     ForeignPassword(String),

@@ -74,8 +74,12 @@ stored_words! {
         SystemRoleSet = "system_role.set",
         /// A robot came to be.
         RobotCreated = "robot.create",
+        /// The name that people call an account, the purpose of a robot, or its end was changed.
+        PrincipalChanged = "principal.change",
         /// A credential came to be.
         CredentialCreated = "credential.create",
+        /// What bounds a credential was changed.
+        CredentialChanged = "credential.change",
         /// A credential ends earlier than it did, because another takes its place.
         CredentialShortened = "credential.shorten",
         /// A credential ends within a week, and was not replaced yet.
@@ -110,6 +114,8 @@ stored_words! {
         SyncStopped = "provider.sync_stopped",
         /// A directory was tried, perhaps with somebody's name and password.
         ProviderTested = "provider.test",
+        /// A setup was applied; each of its changes has an event of its own before this one.
+        SetupApplied = "setup.apply",
         /// A registry was made known.
         ServiceAdded = "service.add",
         /// A token was made that grants all that was asked for.

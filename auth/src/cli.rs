@@ -4,8 +4,10 @@
 mod arguments;
 mod audit;
 mod directories;
+mod doctor;
 mod output;
 mod request;
+mod setup;
 mod target;
 
 use std::{io, path::PathBuf};
@@ -27,8 +29,8 @@ use crate::{
     settings::{ProcessSettings, Settings, SettingsError},
 };
 use arguments::{
-    AuditCommand, GrantCommand, KeysCommand, LdapCommand, NamespaceCommand, ProviderCommand, RobotCommand,
-    ServiceCommand, TeamCommand, TokenCommand, UserCommand,
+    AuditCommand, GrantCommand, ImportCommand, KeysCommand, LdapCommand, NamespaceCommand, ProviderCommand,
+    RobotCommand, ServiceCommand, TeamCommand, TokenCommand, UserCommand,
 };
 use request::Request;
 pub use target::Target;
@@ -96,6 +98,33 @@ pub enum Command {
         #[arg(long, num_args = 3..=4, value_names = ["SUBJECT", "REPOSITORIES", "ACTIONS", "TAGS"])]
         with: Option<Vec<String>>,
     },
+    /// Print the whole setup as one YAML document, without secrets.
+    Export,
+    /// Show the difference between a setup and what there is, then make it so, all of it or nothing.
+    Apply {
+        /// The document, as export prints it; `-` is standard input. Files of secrets lie beside it.
+        file: PathBuf,
+        /// Show the difference and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove what is there and the document does not have, in those lists that the document has.
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Take over accounts and rules of other programs.
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// Examine a live registry: whether it and this server fit, and what to do where they do not.
+    Doctor {
+        /// Its address, as clients use it: https://registry.example.com.
+        registry: url::Url,
+        /// Authorities to believe about its certificate, PEM, besides this machine's.
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// An issuer that it may expect, to be tried before the usual ones.
+        #[arg(long, value_name = "NAME")]
+        issuer: Option<String>,
+    },
     /// The registries that tokens are made for.
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -137,6 +166,17 @@ pub enum CliError {
     /// There is no answer to print.
     #[error(transparent)]
     NotAnswered(#[from] NotAnswered),
+    /// A document that cannot be taken over, or written.
+    #[error("{0}")]
+    Document(String),
+    /// A registry does not fit.
+    #[error("{registry} has {faults} fault(s)")]
+    Unwell {
+        /// Its address.
+        registry: String,
+        /// How many.
+        faults: usize,
+    },
     /// The audit is not what was sealed.
     #[error("the audit is not whole: {0}")]
     AuditBroken(Break),
@@ -198,6 +238,13 @@ pub async fn run(command: Command, target: &Target, json: bool, out: &mut impl i
     let command = match command {
         Command::Audit(command) => return audit::run(command, target, json, out).await,
         Command::Ldap(command) => return directories::run(command, target, json, out).await,
+        Command::Doctor { registry, ca, issuer } => {
+            let patient = doctor::Patient { registry, authorities: ca, issuer };
+            return Box::pin(doctor::examine(&patient, target, json, out)).await;
+        }
+        Command::Export => return setup::export(target, json, out).await,
+        Command::Apply { file, dry_run, prune } => return setup::apply(&file, dry_run, prune, target, json, out).await,
+        Command::Import(command) => return setup::import(command, target, json, out).await,
         command => command,
     };
     let request = command.request()?;
@@ -246,9 +293,13 @@ fn explain(principal: &str, scope: &str, with: Option<&[String]>) -> Request {
 impl Command {
     fn request(self) -> Result<Request, CliError> {
         match self {
-            Self::Serve { .. } | Self::Audit(_) | Self::Ldap(_) => {
-                Err(CliError::Argument("this is not one request".to_owned()))
-            }
+            Self::Serve { .. }
+            | Self::Audit(_)
+            | Self::Ldap(_)
+            | Self::Doctor { .. }
+            | Self::Export
+            | Self::Apply { .. }
+            | Self::Import(_) => Err(CliError::Argument("this is not one request".to_owned())),
             Self::User(command) => command.request(),
             Self::Token(command) => Ok(command.request()),
             Self::Robot(command) => command.request(),

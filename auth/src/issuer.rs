@@ -102,6 +102,12 @@ impl Issuer {
         &self.name
     }
 
+    /// The same keys under another name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self { name: name.into(), keys: self.keys.clone() }
+    }
+
     /// Signs with other keys from now on.
     pub fn rotate(&self, keys: KeySet) {
         self.keys.store(Arc::new(keys));

@@ -3,9 +3,11 @@
 pub mod accounts;
 pub mod audit;
 pub mod cli;
+pub mod doctor;
 pub mod first_start;
 pub mod http;
 pub mod identity;
+pub mod import;
 pub mod issuer;
 mod key_files;
 pub mod metrics;

@@ -200,6 +200,12 @@ impl TokenAuthority {
         Certificate(leaf.to_vec()).validity().map(|(begin, _)| begin + BACKDATED)
     }
 
+    /// When a leaf begins.
+    #[must_use]
+    pub fn begins(&self, leaf: &[u8]) -> Option<Timestamp> {
+        Certificate(leaf.to_vec()).validity().map(|(begin, _)| begin)
+    }
+
     /// When a leaf ends.
     #[must_use]
     pub fn ends(&self, leaf: &[u8]) -> Option<Timestamp> {
@@ -283,6 +289,19 @@ impl std::fmt::Debug for Leaf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Leaf").finish_non_exhaustive()
     }
+}
+
+/// A key under an authority that nobody else has, or will: what it signs is refused by whoever verifies.
+///
+/// # Errors
+/// [`PkiError::Certificate`]
+pub fn stranger(now: Timestamp) -> Result<Leaf, PkiError> {
+    let Entry { key, certificate } = Authority::make("Nobody", now)?;
+    let of_authority = key.unwrap_or_default();
+    let authority = Authority { key: KeyPair::try_from(of_authority.as_slice())?, certificate };
+    let key = KeyPair::generate()?;
+    let certificate = authority.sign(&leaf_params(now), &key)?.0;
+    Ok(Leaf { pkcs8: Zeroizing::new(key.serialize_der()), certificate })
 }
 
 fn leaf_params(now: Timestamp) -> CertificateParams {

@@ -4,6 +4,8 @@
 //! A token carries its certificate, so registries notice nothing. A key that the operator brings (`token.key`) is not ours to keep: its
 //! certificates are renewed in a file, and it takes no turns.
 
+mod probe;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,7 +22,7 @@ use crate::{
         versions::{Seen, Thing},
     },
     audit::Actor,
-    issuer::{Issuer, KeySet, MAX_LIFE, PublicKey, SigningKey, UnusableKey},
+    issuer::{Issuer, KeySet, MAX_LIFE, NotSigned, PublicKey, SigningKey, UnusableKey},
     pki::{LEAF_ROTATION, Leaf, PkiError, TokenAuthority},
     secrets::MasterKeys,
 };
@@ -47,6 +49,9 @@ pub enum SigningError {
         /// Why not.
         reason: UnusableKey,
     },
+    /// A token was not signed.
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
     /// The key is the operator's.
     #[error("the key that signs is the file that token.key names: it is replaced there, and auth started again")]
     Brought,

@@ -5,7 +5,11 @@
 
 mod introspect;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use shared::{
@@ -118,6 +122,8 @@ struct Parts {
     life: Duration,
     services: Cache<String, RegistryService>,
     closing: CancellationToken,
+    /// When each registry last asked for the feed.
+    fed: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Tokens {
@@ -126,7 +132,7 @@ impl Tokens {
     pub fn new(accounts: Accounts, identities: Identities, issuer: Issuer, life: Duration, clock: Clock) -> Self {
         let services = Cache::builder().max_capacity(MAX_SERVICES).time_to_live(SERVICE_REMEMBERED).build();
         let closing = CancellationToken::new();
-        Self(Arc::new(Parts { accounts, identities, issuer, clock, life, services, closing }))
+        Self(Arc::new(Parts { accounts, identities, issuer, clock, life, services, closing, fed: Mutex::default() }))
     }
 
     /// Lets nobody wait for news any more: a server that shuts down waits for those who do.
@@ -232,6 +238,24 @@ impl Tokens {
                 () = self.0.closing.cancelled() => {}
             }
         }
+    }
+
+    /// Notes that a registry asks for the feed now.
+    pub fn feeds(&self, service: &str) {
+        let mut fed = self.0.fed.lock().unwrap_or_else(PoisonError::into_inner);
+        fed.insert(service.to_owned(), self.0.clock.now());
+    }
+
+    /// When a registry last asked for the feed, since this server began.
+    #[must_use]
+    pub fn fed_at(&self, service: &str) -> Option<Timestamp> {
+        self.0.fed.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
+    }
+
+    /// How long tokens live where their registry has no setting of its own.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.0.life
     }
 
     /// The registry that a service credential belongs to.

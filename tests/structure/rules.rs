@@ -4,7 +4,7 @@ use super::source::{SourceFile, mentions};
 
 /// Who may import whom within the registry and within auth: a module may name what follows it, and nothing else of its
 /// crate. Every module of the two stands here.
-const DIRECTIONS: [(&str, &str, &[&str]); 29] = [
+const DIRECTIONS: [(&str, &str, &[&str]); 31] = [
     ("registry", "http", &["access", "content", "gc", "lifecycle", "health", "settings"]),
     ("registry", "access", &[]),
     ("registry", "content", &["metadata", "store", "failpoints"]),
@@ -37,6 +37,7 @@ const DIRECTIONS: [(&str, &str, &[&str]); 29] = [
             "secrets",
             "signing",
             "first_start",
+            "doctor",
         ],
     ),
     // Permissions are pure values: whoever stores or proves something may speak of them.
@@ -61,9 +62,13 @@ const DIRECTIONS: [(&str, &str, &[&str]); 29] = [
     // What a directory is asked, identity knows.
     ("auth", "settings", &["accounts", "identity", "issuer", "permissions", "pki", "sealing"]),
     ("auth", "first_start", &["accounts", "identity", "key_files", "permissions"]),
+    // What was seen of a registry, and what is said of it: values.
+    ("auth", "doctor", &[]),
+    // What other programs know becomes a setup, and is compared by what permissions say.
+    ("auth", "import", &["accounts", "identity", "permissions"]),
     ("auth", "server", EVERYTHING),
     // The command line is a client of the admin API, and speaks its types.
-    ("auth", "cli", &["server", "settings", "http", "first_start", "audit"]),
+    ("auth", "cli", &["server", "settings", "http", "first_start", "audit", "doctor", "import"]),
 ];
 
 /// What joins the parts may name all of them, but for the command line, which starts it.

@@ -4,6 +4,7 @@
 //! provider keeps. A replaced password is a new row, so a credential's id also names its version.
 
 mod changes;
+mod foreign;
 pub mod upkeep;
 pub(super) mod uses;
 
@@ -23,7 +24,8 @@ use super::{
     stored::{stored_words, undecodable},
 };
 use crate::permissions::{ApiLevel, CredentialScope};
-pub(super) use changes::{end_all, insert_password, replace_verifier, revoke_each};
+pub(super) use changes::{AddRobotKey, Alter, Revoke, end_all, insert_password, replace_verifier, revoke_each};
+pub(super) use foreign::Costs;
 pub(super) use uses::Uses;
 
 /// `SELECT` of a [`StoredRow`] with its condition.
@@ -45,6 +47,8 @@ use select_stored;
 pub const MAX_ROBOT_KEYS: usize = 5;
 /// Most live personal access tokens of one account.
 pub const MAX_TOKENS: usize = 100;
+/// Most days that a credential may be said to live unused: ten years.
+pub const MAX_IDLE_DAYS: u32 = 3660;
 /// Most identity tokens of one account for one service; the least recently used goes first.
 pub const MAX_IDENTITY_TOKENS: usize = 50;
 /// How long an identity token lives without being used.

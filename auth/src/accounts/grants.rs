@@ -20,6 +20,7 @@ use crate::{
     audit::{Actor, Event, EventName, record},
     permissions::{Actions, Subject, TagPatterns},
 };
+pub(super) use replace::Replace;
 
 stored_words! {
     /// Whether a rule gives or forbids.
@@ -248,9 +249,9 @@ impl Row {
     }
 }
 
-struct Add {
-    actor: Actor,
-    rule: NewRule,
+pub(super) struct Add {
+    pub(super) actor: Actor,
+    pub(super) rule: NewRule,
 }
 
 impl Operation for Add {
@@ -320,11 +321,11 @@ impl NewRule {
     }
 }
 
-struct Remove {
-    actor: Actor,
+pub(super) struct Remove {
+    pub(super) actor: Actor,
     /// Where it must have been written; None for anywhere.
-    namespace: Option<NamespaceId>,
-    id: GrantId,
+    pub(super) namespace: Option<NamespaceId>,
+    pub(super) id: GrantId,
 }
 
 impl Operation for Remove {

@@ -275,17 +275,17 @@ fn source(provider: ProviderId) -> String {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Map,
     Unmap,
 }
 
-struct MapGroup {
-    actor: Actor,
-    team: TeamId,
-    provider: ProviderId,
-    group: String,
-    change: Change,
+pub(super) struct MapGroup {
+    pub(super) actor: Actor,
+    pub(super) team: TeamId,
+    pub(super) provider: ProviderId,
+    pub(super) group: String,
+    pub(super) change: Change,
 }
 
 impl Operation for MapGroup {

@@ -13,6 +13,8 @@ pub const MAX_HANDLE_BYTES: usize = 128;
 pub const MAX_ROBOT_NAME_BYTES: usize = 64;
 /// Longest name of a token, a key or a team, in bytes.
 pub const MAX_LABEL_BYTES: usize = 100;
+/// Longest name that people call somebody, and longest purpose of a robot, in bytes.
+pub const MAX_DISPLAY_NAME_BYTES: usize = 256;
 /// What every robot's handle starts with, and no other's.
 pub const ROBOT_PREFIX: &str = "robot.";
 /// Words that stand where handles stand and mean something else: a grant that was meant for a person of that name would open to all.
@@ -163,6 +165,12 @@ impl RobotName {
     #[must_use]
     pub fn namespace_of(handle: &str) -> Option<&str> {
         handle.strip_prefix(ROBOT_PREFIX)?.rsplit_once('.').map(|(namespace, _)| namespace)
+    }
+}
+
+impl fmt::Display for RobotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -112,10 +112,10 @@ impl Row {
     }
 }
 
-struct Create {
-    actor: Actor,
-    name: NamespaceName,
-    visibility: Visibility,
+pub(super) struct Create {
+    pub(super) actor: Actor,
+    pub(super) name: NamespaceName,
+    pub(super) visibility: Visibility,
 }
 
 impl Operation for Create {
@@ -142,10 +142,10 @@ impl Operation for Create {
     }
 }
 
-struct SetVisibility {
-    actor: Actor,
-    name: NamespaceName,
-    visibility: Visibility,
+pub(super) struct SetVisibility {
+    pub(super) actor: Actor,
+    pub(super) name: NamespaceName,
+    pub(super) visibility: Visibility,
 }
 
 impl Operation for SetVisibility {
@@ -172,9 +172,9 @@ impl Operation for SetVisibility {
     }
 }
 
-struct Delete {
-    actor: Actor,
-    name: NamespaceName,
+pub(super) struct Delete {
+    pub(super) actor: Actor,
+    pub(super) name: NamespaceName,
 }
 
 impl Operation for Delete {

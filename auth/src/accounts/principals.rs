@@ -11,7 +11,9 @@ use super::{
     stored::{stored_words, undecodable},
 };
 use crate::permissions::SystemRole;
-pub(super) use changes::{Inserted, change_state, insert, is_taken, lock};
+pub(super) use changes::{
+    CreateRobot, CreateUser, Describe, Inserted, SetState, SetSystemRole, change_state, insert, is_taken, lock,
+};
 pub use shown::Account;
 pub(super) use shown::lock_account;
 

@@ -25,6 +25,8 @@ pub struct RegistryService {
     pub catalog: Catalog,
     /// How long its tokens live, where that differs from the server's own setting.
     pub token_life: Option<Duration>,
+    /// Whether it has a credential for the revocation feed.
+    pub follows_the_feed: bool,
 }
 
 /// A service that is to be.
@@ -111,6 +113,7 @@ impl Row {
             name: self.name,
             catalog: self.catalog.parse().map_err(undecodable)?,
             token_life: self.ttl_us.map(|us| Duration::from_micros(us.unsigned_abs())),
+            follows_the_feed: self.verifier.is_some(),
         })
     }
 }

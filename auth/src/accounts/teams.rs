@@ -139,10 +139,10 @@ impl Accounts {
     }
 }
 
-struct Create {
-    actor: Actor,
-    namespace: NamespaceName,
-    name: Label,
+pub(super) struct Create {
+    pub(super) actor: Actor,
+    pub(super) namespace: NamespaceName,
+    pub(super) name: Label,
 }
 
 impl Operation for Create {
@@ -165,9 +165,9 @@ impl Operation for Create {
     }
 }
 
-struct Delete {
-    actor: Actor,
-    team: TeamId,
+pub(super) struct Delete {
+    pub(super) actor: Actor,
+    pub(super) team: TeamId,
 }
 
 impl Operation for Delete {
@@ -186,10 +186,10 @@ impl Operation for Delete {
     }
 }
 
-struct AddMember {
-    actor: Actor,
-    team: TeamId,
-    member: PrincipalId,
+pub(super) struct AddMember {
+    pub(super) actor: Actor,
+    pub(super) team: TeamId,
+    pub(super) member: PrincipalId,
 }
 
 impl Operation for AddMember {
@@ -229,10 +229,10 @@ async fn gives_admin(tx: &mut Transaction<'_>, team: TeamId) -> Result<bool, sql
     Ok(false)
 }
 
-struct RemoveMember {
-    actor: Actor,
-    team: TeamId,
-    member: PrincipalId,
+pub(super) struct RemoveMember {
+    pub(super) actor: Actor,
+    pub(super) team: TeamId,
+    pub(super) member: PrincipalId,
 }
 
 impl Operation for RemoveMember {

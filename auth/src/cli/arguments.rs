@@ -12,6 +12,7 @@ use super::{CliError, request::Request};
 mod audit;
 mod bounds;
 mod grants;
+mod imports;
 mod keys;
 mod namespaces;
 mod providers;
@@ -24,6 +25,7 @@ mod users;
 pub(super) use self::{
     audit::{AuditCommand, AuditFilter},
     grants::GrantCommand,
+    imports::ImportCommand,
     keys::KeysCommand,
     namespaces::NamespaceCommand,
     providers::{LdapCommand, ProviderCommand, test},

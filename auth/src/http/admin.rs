@@ -13,6 +13,7 @@ mod audit;
 mod credentials;
 #[cfg(test)]
 mod described;
+mod doctor;
 mod explain;
 mod grants;
 mod holders;
@@ -25,6 +26,7 @@ mod providers;
 mod robots;
 mod secrets;
 mod services;
+pub mod setup;
 mod teams;
 #[cfg(test)]
 mod tests;
@@ -143,11 +145,14 @@ routes! {
     System get "/api/v1/providers" => providers::list;
     System get "/api/v1/providers/{provider}" => providers::show;
     System post "/api/v1/providers/{provider}/test" => providers::test;
+    System get "/api/v1/setup" => setup::show;
+    System put "/api/v1/setup" => setup::apply;
     View get "/api/v1/audit" => audit::list;
     System get "/api/v1/audit/trail" => audit::trail;
     System get "/api/v1/keys" => keys::list;
     System post "/api/v1/keys/rotate" => keys::rotate;
     System delete "/api/v1/keys/{key}" => keys::revoke;
+    System post "/api/v1/doctor" => doctor::probe;
     View get "/api/v1/explain" => explain::explain;
     View post "/api/v1/explain" => explain::suppose;
     Inquiry post "/api/v1/introspect" => introspect::introspect;

@@ -140,6 +140,7 @@ impl ApiError {
 
 fn refused(refusal: &Refusal) -> StatusCode {
     match refusal {
+        Refusal::SetupUnfit(_) => StatusCode::BAD_REQUEST,
         Refusal::NameTaken(_)
         | Refusal::NamespaceTaken(_)
         | Refusal::TeamTaken(_)
@@ -150,6 +151,8 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::KeysChanged
         | Refusal::RobotInAdminTeam
         | Refusal::AlreadyStarted
+        | Refusal::SetupChanged
+        | Refusal::SetupUnsayable(_)
         | Refusal::ForeignPassword(_) => StatusCode::CONFLICT,
         Refusal::PrincipalUnknown
         | Refusal::NamespaceUnknown

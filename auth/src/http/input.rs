@@ -33,16 +33,16 @@ pub const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// A JSON body. Unknown members, members that stand twice and anything behind the value are refused.
 #[derive(Debug)]
-pub struct Body<T>(pub T);
+pub struct Body<T, const LIMIT: usize = MAX_BODY_BYTES>(pub T);
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Sync, const LIMIT: usize> FromRequest<S> for Body<T, LIMIT> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         if !is_of_type(&request, "application/json") {
             return Err(ApiError::MediaType);
         }
-        let bytes = whole_body(request).await?;
+        let bytes = whole_body(request, LIMIT).await?;
         let value = strict_json::parse(&bytes).map_err(|error| ApiError::Invalid(error.to_string()))?;
         serde_json::from_value(value).map(Self).map_err(|error| ApiError::Invalid(error.to_string()))
     }
@@ -63,7 +63,7 @@ impl<S: Sync> FromRequest<S> for Nothing {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let is_json = is_of_type(&request, "application/json");
-        match whole_body(request).await?.as_ref() {
+        match whole_body(request, MAX_BODY_BYTES).await?.as_ref() {
             b"" => Ok(Self),
             _ if !is_json => Err(ApiError::MediaType),
             bytes => {
@@ -86,7 +86,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Form<T> {
         if !is_of_type(&request, "application/x-www-form-urlencoded") {
             return Err(ApiError::Form);
         }
-        let bytes = whole_body(request).await?;
+        let bytes = whole_body(request, MAX_BODY_BYTES).await?;
         let mut members = serde_json::Map::new();
         for (name, value) in form_urlencoded::parse(&bytes) {
             if members.insert(name.clone().into_owned(), value.into_owned().into()).is_some() {
@@ -105,8 +105,8 @@ fn is_of_type(request: &Request, wanted: &str) -> bool {
     essence.eq_ignore_ascii_case(wanted)
 }
 
-async fn whole_body(request: Request) -> Result<Bytes, ApiError> {
-    whole(request.into_body(), MAX_BODY_BYTES, BODY_TIME).await.map_err(|error| match error {
+async fn whole_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
+    whole(request.into_body(), limit, BODY_TIME).await.map_err(|error| match error {
         NoBody::TooLong { limit } => ApiError::TooLarge { limit },
         NoBody::TooSlow { .. } => ApiError::Invalid(error.to_string()),
     })

@@ -40,13 +40,14 @@ async fn revocations(
     Asked(Reading { after }): Asked<Reading>,
 ) -> Result<Response, ApiError> {
     let credential = bearer(&headers).ok_or(ApiError::NoServiceCredential)?;
-    if app.tokens.registry_of(credential).await?.is_none() {
+    let Some(registry) = app.tokens.registry_of(credential).await? else {
         warn!(
             peer = peer.address().map(tracing::field::display),
             "somebody who is no registry asked for the revocation feed"
         );
         return Err(ApiError::NoServiceCredential);
-    }
+    };
+    app.tokens.feeds(&registry.name);
     let revocations = app.tokens.revocations(after, FEED_WAIT).await?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(Feed { revocations })).into_response())
 }

@@ -5,13 +5,12 @@ use tracing::warn;
 use super::{
     Attempt, Identity, NotIdentified, Parts,
     htpasswd::{self, Entry, Htpasswd},
-    passwords::MAX_PASSWORD_BYTES,
-    queue::Busy,
+    passwords::{self, MAX_PASSWORD_BYTES},
     remembered::Proof,
     throttle::Neighbourhood,
 };
 use crate::accounts::{
-    PrincipalId,
+    self, PrincipalId,
     credentials::{Claimed, Credential, CredentialKind},
     names::{MAX_CLAIMED_BYTES, folded},
     networks::Network,
@@ -71,8 +70,19 @@ impl Parts {
             )
             .await?;
             self.remembered.insert(&proof, attempt.secret);
+            if !passwords::is_ours(stored) {
+                self.restate(attempt, credential, stored).await;
+            }
         }
         self.active(principal, credential, attempt)
+    }
+
+    /// Stores a password that was just shown as this server hashes passwords. Where that fails the next sign-in tries again.
+    async fn restate(&self, attempt: &Attempt<'_>, credential: &Credential, stored: &str) {
+        let Ok(hash) = self.passwords.hash(attempt.secret).await else { return };
+        if let Err(error) = self.accounts.restate_password(credential.id, stored, &hash).await {
+            warn!(%error, "an imported password was not stored anew");
+        }
     }
 
     async fn htpasswd_password(
@@ -120,15 +130,21 @@ impl Parts {
         Err(NotIdentified::Wrong)
     }
 
-    /// Hashes as long as for a name that somebody has.
-    pub(super) async fn compare_with_nothing(&self, attempt: &Attempt<'_>, name: &str) -> Result<(), Busy> {
-        let samples = self.htpasswd.as_ref().map(|htpasswd| (htpasswd, htpasswd.samples()));
-        if let Some((htpasswd, samples)) = &samples
-            && let Some(index) = self.pick(name, samples.len() + 1).checked_sub(1)
-        {
-            return htpasswd.matches(&samples[index], attempt.secret).await.map(drop);
+    /// Hashes as long as for a name that somebody has: in the htpasswd file, or here with a password that another program hashed.
+    pub(super) async fn compare_with_nothing(&self, attempt: &Attempt<'_>, name: &str) -> Result<(), NotIdentified> {
+        let samples = self.samples().await?;
+        match self.pick(name, samples.len() + 1).checked_sub(1) {
+            Some(index) => self.passwords.matches(attempt.secret, &samples[index]).await.map(drop)?,
+            None => self.passwords.refuse(attempt.secret).await?,
         }
-        self.passwords.refuse(attempt.secret).await
+        Ok(())
+    }
+
+    /// One hash of each cost that some name's password has, but for what this server hashed.
+    pub(super) async fn samples(&self) -> Result<Vec<String>, accounts::Error> {
+        let listed = self.htpasswd.as_ref().map(Htpasswd::samples).unwrap_or_default();
+        let imported = self.accounts.foreign_hashes(passwords::OURS).await?;
+        Ok(listed.iter().map(|entry| entry.hash().to_owned()).chain(imported.iter().cloned()).collect())
     }
 
     /// A number below `count` that is always the same for a name, and that nobody outside can compute: an unknown name always takes
@@ -199,7 +215,7 @@ impl Parts {
 /// The password that is kept here, not the fingerprint of one that is kept elsewhere.
 pub(super) fn stored_here(claimed: &Claimed) -> Option<(&Credential, &str)> {
     let local = |(credential, verifier): &&(Credential, String)| {
-        credential.kind == CredentialKind::Password && verifier.starts_with("$argon2")
+        credential.kind == CredentialKind::Password && passwords::is_hash(verifier)
     };
     claimed.proofs.iter().find(local).map(|(credential, verifier)| (credential, verifier.as_str()))
 }

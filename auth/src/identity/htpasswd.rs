@@ -25,8 +25,7 @@ use file::{Listed, parse};
 
 /// What the provider is called.
 pub const PROVIDER: &str = "htpasswd";
-/// Most bytes of a password that bcrypt reads; what is longer is refused rather than cut.
-pub const MAX_BCRYPT_BYTES: usize = 72;
+pub use passwords::MAX_BCRYPT_BYTES;
 
 /// An htpasswd file, read again when it changes.
 #[derive(Debug)]
@@ -52,24 +51,34 @@ enum Hash {
     Argon2(Arc<str>),
 }
 
+/// The lines of a file, by name.
+///
+/// # Errors
+/// The first line that is refused: the whole file is, then.
+pub fn entries(content: &[u8]) -> Result<Vec<Entry>, FileError> {
+    let mut entries: Vec<Entry> = parse(content)?.entries().cloned().collect();
+    entries.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+    Ok(entries)
+}
+
 impl Entry {
     /// What changes when the password does, and says nothing about it: a digest of the hash with its salt.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let (Hash::Bcrypt(text) | Hash::Argon2(text)) = &self.hash;
-        let hex: String = digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String =
+            digest(&SHA256, self.hash().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{PROVIDER}:{hex}")
     }
 
     fn matches(&self, password: &[u8]) -> bool {
-        match &self.hash {
-            // What is too long takes as long as a wrong password, and is one: bcrypt would not read its end.
-            Hash::Bcrypt(hash) => {
-                let read = &password[..password.len().min(MAX_BCRYPT_BYTES)];
-                bcrypt::verify(read, hash).unwrap_or(false) && password.len() <= MAX_BCRYPT_BYTES
-            }
-            Hash::Argon2(hash) => passwords::matches(password, hash),
-        }
+        passwords::matches(password, self.hash())
+    }
+
+    /// The hash as it stands there.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        let (Hash::Bcrypt(text) | Hash::Argon2(text)) = &self.hash;
+        text
     }
 }
 

@@ -5,7 +5,7 @@ mod argon;
 use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, Version, password_hash::phc::PasswordHash};
-use shared::{random, secret::Secret};
+use shared::{logins::MAX_BCRYPT_COST, random, secret::Secret};
 use thiserror::Error;
 
 use super::queue::{Busy, Queue};
@@ -18,6 +18,8 @@ pub const PASSES: u32 = 2;
 pub const MIN_PASSWORD_CHARS: usize = 8;
 /// Longest password, in bytes: what argon2 reads must be bounded.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
+/// Most bytes of a password that bcrypt reads; what is longer is refused rather than cut.
+pub const MAX_BCRYPT_BYTES: usize = 72;
 /// Most memory, in KiB, that an argon2 hash from elsewhere may ask for.
 pub const MAX_FOREIGN_MEMORY_KIB: u32 = 256 * 1024;
 /// Most passes that an argon2 hash from elsewhere may ask for.
@@ -122,9 +124,38 @@ fn hash(password: &[u8]) -> String {
     argon::hash(&argon2, Algorithm::Argon2id, password, &salt).expect("argon2 accepts this salt").to_string()
 }
 
-/// True if the password is the one that was hashed. The outputs are compared in constant time.
+/// True if the password is the one that was hashed, by argon2 or by bcrypt. The outputs are compared in constant time.
 pub(super) fn matches(password: &[u8], stored: &str) -> bool {
+    if is_bcrypt(stored) {
+        // What is too long takes as long as a wrong password, and is one: bcrypt would not read its end.
+        let read = &password[..password.len().min(MAX_BCRYPT_BYTES)];
+        return bcrypt::verify(read, stored).unwrap_or(false) && password.len() <= MAX_BCRYPT_BYTES;
+    }
     PasswordHash::new(stored).is_ok_and(|hash| argon::verify(&hash, password))
+}
+
+/// How a hash begins that was made here.
+pub(super) const OURS: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+
+/// True if the text is a hash as they are made here.
+pub(super) fn is_ours(stored: &str) -> bool {
+    stored.starts_with(OURS)
+}
+
+/// True if the text is a password's hash, made here or elsewhere, and no provider's fingerprint of one that is kept there.
+pub(super) fn is_hash(stored: &str) -> bool {
+    is_bcrypt(stored) || stored.starts_with("$argon2")
+}
+
+fn is_bcrypt(stored: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
+}
+
+/// True if the text is a hash that can be a local account's: bcrypt or argon2, and no dearer than this server grants.
+#[must_use]
+pub fn is_storable(stored: &str) -> bool {
+    let affordable = |parts: bcrypt::HashParts| parts.get_cost() <= MAX_BCRYPT_COST;
+    if is_bcrypt(stored) { stored.parse().is_ok_and(affordable) } else { is_affordable(stored) }
 }
 
 /// True if the text is an argon2 hash that costs no more than this server grants.
@@ -145,7 +176,7 @@ mod tests {
     async fn a_password_matches_its_own_hash_only() {
         let passwords = Passwords::new(Queue::new(1, 4));
         let stored = passwords.hash(&"correct horse".into()).await.unwrap();
-        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(is_ours(&stored), "{stored}");
         assert!(passwords.matches(&"correct horse".into(), &stored).await.unwrap());
         assert!(!passwords.matches(&"correct horsf".into(), &stored).await.unwrap());
         assert_ne!(passwords.hash(&"correct horse".into()).await.unwrap(), stored, "each has a salt of its own");

@@ -2,12 +2,14 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::mpsc, time::Duration};
 
+use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher};
 use shared::secret::Secret;
 use tempfile::TempDir;
 
 use super::{
     Attempt, Identities, Identity, NotIdentified, Peer, Providers,
     htpasswd::{Htpasswd, PROVIDER},
+    passwords::OURS,
     queue::Queue,
     remembered::REMEMBERED_FOR,
     throttle::PER_ACCOUNT,
@@ -38,6 +40,8 @@ on_both! {
     a_credential_works_only_where_it_may_be_used
     an_account_of_an_htpasswd_file_comes_changes_and_goes
     a_local_account_owns_its_name
+    a_password_that_another_program_hashed_is_stored_anew_when_it_was_shown
+    a_name_that_nobody_has_takes_as_long_as_one_with_an_imported_password
 }
 
 struct Door {
@@ -390,4 +394,65 @@ async fn a_local_account_owns_its_name(fixture: &Fixture) {
     let alice = door.user(fixture, "alice", "ours, longer").await;
     assert!(wrong(&door.sign_in("alice", "theirs").await));
     assert_eq!(door.sign_in("alice", "ours, longer").await.unwrap().principal.id, alice.id);
+}
+
+async fn a_password_that_another_program_hashed_is_stored_anew_when_it_was_shown(fixture: &Fixture) {
+    let door = Door::of(fixture).await;
+    let cheap = argon2_of("correct horse");
+    for (name, hash) in [("alice", bcrypt::hash("correct horse", 4).unwrap()), ("bob", cheap)] {
+        let account = fixture.user_with(name, None, Some(&hash)).await;
+        assert!(wrong(&door.sign_in(name, "correct horsf").await));
+        assert_eq!(verifier(fixture, name).await, hash, "a wrong password changes nothing");
+        let first = door.sign_in(name, "correct horse").await.unwrap();
+        let stored = verifier(fixture, name).await;
+        assert!(stored.starts_with(OURS), "{stored}");
+
+        // In another process, which remembers nothing: what it opens is the same credential.
+        let again = Door::of(fixture).await.sign_in(name, "correct horse").await.unwrap();
+        assert_eq!((again.principal.id, again.credential), (account.id, first.credential));
+        assert_eq!(verifier(fixture, name).await, stored, "once");
+
+        // Whoever read it before that, and is slow, overwrites nothing.
+        fixture.accounts.restate_password(first.credential, &hash, "$argon2id$late").await.unwrap();
+        assert_eq!(verifier(fixture, name).await, stored);
+    }
+}
+
+async fn a_name_that_nobody_has_takes_as_long_as_one_with_an_imported_password(fixture: &Fixture) {
+    let door = Door::with_lines(fixture, &format!("listed:{}", bcrypt::hash("x", 6).unwrap())).await;
+    let listed = door.identities.0.samples().await.unwrap();
+    assert!(listed.len() == 1 && listed[0].starts_with("$2b$06$"), "{listed:?}");
+    door.user(fixture, "ours", "correct horse").await;
+    let hashes =
+        [("a", 4), ("b", 4), ("c", 5)].map(|(name, cost)| (name, bcrypt::hash("correct horse", cost).unwrap()));
+    for (name, hash) in &hashes {
+        fixture.user_with(name, None, Some(hash)).await;
+    }
+    for name in ["d", "e"] {
+        fixture.user_with(name, None, Some(&argon2_of(name))).await;
+    }
+    let costs = async || {
+        let mut costs: Vec<String> = door.identities.0.samples().await.unwrap();
+        costs.iter_mut().for_each(|hash| hash.truncate(if hash.starts_with("$2") { 7 } else { 27 }));
+        costs
+    };
+    assert_eq!(costs().await, ["$2b$06$", "$2b$04$", "$2b$05$", "$argon2i$v=19$m=64,t=1,p=1$"]);
+
+    // Whom an import brought a moment ago counts at once; who was stored anew, when it is looked at again.
+    door.sign_in("c", "correct horse").await.unwrap();
+    fixture.clock.advance(Duration::from_secs(60));
+    assert_eq!(costs().await, ["$2b$06$", "$2b$04$", "$argon2i$v=19$m=64,t=1,p=1$"]);
+}
+
+fn argon2_of(password: &str) -> String {
+    let params = Params::new(64, 1, 1, None).unwrap();
+    let cheap = Argon2::new(Algorithm::Argon2i, Version::V0x13, params);
+    let salt = format!("a salt for {password:9.9}");
+    cheap.hash_password_with_salt(password.as_bytes(), salt.as_bytes()).unwrap().to_string()
+}
+
+/// What stands for the account's password.
+async fn verifier(fixture: &Fixture, name: &str) -> String {
+    let claimed = fixture.accounts.claimed(name).await.unwrap().unwrap();
+    claimed.proofs.into_iter().find(|(one, _)| one.kind == CredentialKind::Password).unwrap().1
 }

@@ -100,10 +100,10 @@ impl Operation for CreateToken {
     }
 }
 
-struct AddRobotKey {
-    actor: Actor,
-    new: NewCredential,
-    others: OtherKeys,
+pub(in crate::accounts) struct AddRobotKey {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) new: NewCredential,
+    pub(in crate::accounts) others: OtherKeys,
 }
 
 impl Operation for AddRobotKey {
@@ -205,10 +205,10 @@ impl Operation for IssueIdentityToken {
     }
 }
 
-struct Revoke {
-    actor: Actor,
-    owner: PrincipalId,
-    id: CredentialId,
+pub(in crate::accounts) struct Revoke {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) owner: PrincipalId,
+    pub(in crate::accounts) id: CredentialId,
 }
 
 impl Operation for Revoke {
@@ -229,6 +229,78 @@ impl Operation for Revoke {
         }
         record(tx, &self.actor, &revoked(self.id, &owner.handle).within(owner.namespace)).await?;
         revoke_each(tx, &[self.id]).await?;
+        Ok(())
+    }
+}
+
+/// Changes what bounds a robot's key. Its name and its secret stay.
+pub(in crate::accounts) struct Alter {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) id: CredentialId,
+    /// The bounds; what proves the key is not looked at.
+    pub(in crate::accounts) new: NewCredential,
+}
+
+#[derive(sqlx::FromRow)]
+struct Bounds {
+    scope: Option<String>,
+    networks: Option<String>,
+    api: String,
+    idle_us: Option<i64>,
+    expires_at: Option<i64>,
+}
+
+impl Bounds {
+    fn of(new: &NewCredential) -> Self {
+        Self {
+            scope: new.scope.clone().map(String::from),
+            networks: new.networks.as_ref().map(ToString::to_string),
+            api: new.api.as_str().to_owned(),
+            idle_us: new.idle.map(|idle| i64::try_from(idle.as_micros()).unwrap_or(i64::MAX)),
+            expires_at: new.expires_at.map(Timestamp::micros),
+        }
+    }
+
+    /// True if nothing is lost: no scope and no networks where there were none, or the same, and no earlier end.
+    fn widen(&self, before: &Self) -> bool {
+        let same = |now: &Option<String>, old: &Option<String>| now.is_none() || now == old;
+        let later = |now: Option<i64>, old: Option<i64>| now.is_none_or(|now| old.is_some_and(|old| old <= now));
+        let level = |text: &str| text.parse::<ApiLevel>().unwrap_or_default();
+        same(&self.scope, &before.scope)
+            && same(&self.networks, &before.networks)
+            && level(&before.api) <= level(&self.api)
+            && later(self.idle_us, before.idle_us)
+            && later(self.expires_at, before.expires_at)
+    }
+
+    fn said(&self) -> serde_json::Value {
+        let ends = self.expires_at.map(|end| Timestamp::from_micros(end).rfc3339());
+        json!({ "scope": self.scope, "networks": self.networks, "api": self.api, "idle_us": self.idle_us, "expires_at": ends })
+    }
+}
+
+impl Operation for Alter {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "alter_key";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let owner = principals::lock(tx, self.new.principal).await?;
+        let found: Option<Bounds> = on!(tx, c => sqlx::query_as(
+            "SELECT scope, networks, api, idle_us, expires_at FROM credential \
+             WHERE id = $1 AND principal_id = $2 AND kind = 'robot_key' AND revoked_at IS NULL")
+            .bind(self.id.0).bind(owner.id.0).fetch_optional(c).await)?;
+        let before = found.ok_or(Failure::Refused(Refusal::CredentialUnknown))?;
+        let after = Bounds::of(&self.new);
+        on!(tx, c => sqlx::query("UPDATE credential SET scope = $1, networks = $2, api = $3, idle_us = $4, expires_at = $5 WHERE id = $6")
+            .bind(&after.scope).bind(&after.networks).bind(&after.api).bind(after.idle_us).bind(after.expires_at).bind(self.id.0)
+            .execute(c).await.map(drop))?;
+        let details = json!({ "owner": owner.handle, "before": before.said(), "after": after.said() });
+        let event = Event::done(EventName::CredentialChanged, self.id.to_string()).within(owner.namespace);
+        record(tx, &self.actor, &event.with(details)).await?;
+        if !after.widen(&before) {
+            revoke_each(tx, &[self.id]).await?;
+        }
         Ok(())
     }
 }

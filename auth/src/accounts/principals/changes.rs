@@ -26,7 +26,9 @@ impl Accounts {
     /// # Errors
     /// [`Refusal::NameTaken`].
     pub async fn create_user(&self, actor: &Actor, user: NewUser) -> Result<Principal, Error> {
-        self.change(CreateUser { actor: actor.clone(), user, only_first: false }).await
+        let made = self.change(CreateUser { actor: actor.clone(), user, only_first: false }).await;
+        self.costs.forget();
+        made
     }
 
     /// Makes the first user of all. Of two replicas starting together one succeeds.
@@ -86,10 +88,10 @@ impl Accounts {
     }
 }
 
-struct CreateUser {
-    actor: Actor,
-    user: NewUser,
-    only_first: bool,
+pub(in crate::accounts) struct CreateUser {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) user: NewUser,
+    pub(in crate::accounts) only_first: bool,
 }
 
 impl Operation for CreateUser {
@@ -127,9 +129,9 @@ impl Operation for CreateUser {
     }
 }
 
-struct CreateRobot {
-    actor: Actor,
-    robot: NewRobot,
+pub(in crate::accounts) struct CreateRobot {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) robot: NewRobot,
 }
 
 impl Operation for CreateRobot {
@@ -157,10 +159,10 @@ impl Operation for CreateRobot {
     }
 }
 
-struct SetState {
-    actor: Actor,
-    id: PrincipalId,
-    state: AccountState,
+pub(in crate::accounts) struct SetState {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) id: PrincipalId,
+    pub(in crate::accounts) state: AccountState,
 }
 
 impl Operation for SetState {
@@ -215,10 +217,10 @@ impl Operation for SetPassword {
     }
 }
 
-struct SetSystemRole {
-    actor: Actor,
-    id: PrincipalId,
-    role: Option<SystemRole>,
+pub(in crate::accounts) struct SetSystemRole {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) id: PrincipalId,
+    pub(in crate::accounts) role: Option<SystemRole>,
 }
 
 impl Operation for SetSystemRole {
@@ -244,6 +246,36 @@ impl Operation for SetSystemRole {
         record(tx, &self.actor, &event).await?;
         // Nothing is an auditor's that is not an administrator's too, so only giving from nothing is free of loss.
         if before.system_role.is_some() && self.role != Some(SystemRole::Administrator) {
+            revoke_principal(tx, self.id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Changes what people call an account, or what a robot is for, and when it ends.
+pub(in crate::accounts) struct Describe {
+    pub(in crate::accounts) actor: Actor,
+    pub(in crate::accounts) id: PrincipalId,
+    pub(in crate::accounts) display_name: String,
+    pub(in crate::accounts) expires_at: Option<Timestamp>,
+}
+
+impl Operation for Describe {
+    type Output = ();
+    type Refusal = Refusal;
+    const NAME: &'static str = "describe_account";
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        let before = lock(tx, self.id).await?;
+        on!(tx, c => sqlx::query("UPDATE principal SET display_name = $1, expires_at = $2 WHERE id = $3")
+            .bind(&self.display_name).bind(self.expires_at.map(Timestamp::micros)).bind(self.id.0).execute(c).await.map(drop))?;
+        let said = |name: &str, end: Option<Timestamp>| json!({ "display_name": name, "expires_at": end.map(Timestamp::rfc3339) });
+        let (was, is) = (said(&before.display_name, before.expires_at), said(&self.display_name, self.expires_at));
+        let event = Event::done(EventName::PrincipalChanged, &before.handle)
+            .within(before.namespace)
+            .with(json!({ "before": was, "after": is }));
+        record(tx, &self.actor, &event).await?;
+        if self.expires_at.is_some_and(|end| before.expires_at.is_none_or(|old| end < old)) {
             revoke_principal(tx, self.id).await?;
         }
         Ok(())

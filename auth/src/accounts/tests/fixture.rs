@@ -152,6 +152,14 @@ impl Fixture {
         rows.into_iter().map(|(event,)| event).collect()
     }
 
+    /// The audit events so far, as they are stored.
+    pub(crate) async fn bodies(&self) -> Vec<serde_json::Value> {
+        let mut reader = self.accounts.database.reader().await.unwrap();
+        let rows: Vec<(String,)> =
+            on!(reader, c => sqlx::query_as("SELECT body FROM audit ORDER BY id").fetch_all(c).await).unwrap();
+        rows.into_iter().map(|(body,)| serde_json::from_str(&body).unwrap()).collect()
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         self.clock.advance(time);
     }

@@ -125,7 +125,7 @@ impl Argument for SystemAdmin {
     }
 }
 
-impl<T> Argument for Body<T> {
+impl<T, const LIMIT: usize> Argument for Body<T, LIMIT> {
     fn tell(described: &mut Described) {
         described.body = Some("application/json");
     }

@@ -86,7 +86,7 @@ impl From<SigningError> for ApiError {
         match error {
             SigningError::Accounts(error) => error.into(),
             SigningError::Brought => Self::Invalid(error.to_string()),
-            SigningError::Pki(_) | SigningError::Unusable { .. } => Self::NoKey(error),
+            SigningError::Pki(_) | SigningError::Unusable { .. } | SigningError::NotSigned(_) => Self::NoKey(error),
         }
     }
 }

@@ -33,8 +33,7 @@ pub(super) struct CredentialIn {
     idle_days: Option<u32>,
 }
 
-/// Most days that a credential may be said to live unused: ten years.
-pub(super) const MAX_IDLE_DAYS: u32 = 3660;
+pub(super) use crate::accounts::credentials::MAX_IDLE_DAYS;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads a moment, RFC 3339.
@@ -120,7 +119,7 @@ pub(super) fn in_the_future(time: Option<Timestamp>, app: &App) -> Result<(), Ap
 }
 
 /// A secret that the caller chose is compared by a fast HMAC, so it must be long; and it must not look like one of ours.
-fn check_chosen(secret: &Secret<String>) -> Result<(), ApiError> {
+pub(super) fn check_chosen(secret: &Secret<String>) -> Result<(), ApiError> {
     let text = secret.expose();
     if text.chars().count() < MIN_CHOSEN_LENGTH || text.len() > MAX_PASSWORD_BYTES || text.contains(char::is_control) {
         let bounds = format!(

@@ -25,6 +25,7 @@ mod introspection;
 mod limits;
 mod paging;
 mod providers;
+mod setup;
 mod supposed;
 mod versions;
 mod walk;

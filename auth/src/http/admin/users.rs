@@ -27,8 +27,7 @@ use crate::{
     secrets::SecretKind,
 };
 
-/// Longest name that people call somebody, in bytes.
-pub(super) const MAX_DISPLAY_NAME_BYTES: usize = 256;
+pub(super) use crate::accounts::names::MAX_DISPLAY_NAME_BYTES;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
