@@ -16,6 +16,7 @@ mod facts;
 mod foreign_issuers;
 mod full_disk;
 mod garbage;
+mod gitops;
 mod guessing;
 mod guests;
 mod hanging_up;
