@@ -223,7 +223,8 @@ async fn t47_no_secret_is_in_the_log_at_its_loudest_nor_in_refusals_nor_in_the_a
     story.has_told_nobody().await;
 }
 
-/// The reader's bind, users' binds that succeed and that fail, what the library says of each frame, and tests of the directory by command.
+/// The reader's bind, users' binds that succeed and that fail, and tests of the directory by command. (The library that speaks to it has
+/// warnings and no more to say today.)
 #[tokio::test]
 #[ignore = "needs slapd"]
 async fn t47_what_a_directory_is_shown_is_not_in_the_log_either() {
@@ -242,6 +243,5 @@ async fn t47_what_a_directory_is_shown_is_not_in_the_log_either() {
             outcome.never_says(&secret).never_says(password).never_says(READERS);
         }
     }
-    story.portreeve.says(&["ldap3"]).await;
     story.has_told_nobody().await;
 }

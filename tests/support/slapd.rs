@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::{
@@ -142,6 +142,8 @@ fn configuration(path: &Path) -> String {
 fn certificates(path: &Path) {
     let mut params = CertificateParams::new(Vec::new()).expect("no names are valid");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // A server of the same name as its authority would be one that signed itself, to the directory's own tools.
+    params.distinguished_name.push(DnType::CommonName, "the test's CA");
     let key = KeyPair::generate().expect("a key can be made");
     let authority = params.self_signed(&key).expect("an authority signs itself");
     let issuer = Issuer::new(params, key);
