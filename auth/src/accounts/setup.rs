@@ -1,6 +1,6 @@
 //! The whole setup as one document: accounts without their secrets, namespaces with teams, robots and grants, guardrails.
 //!
-//! [`Current`] is what there is, read in one statement. [`Document`] is what somebody wants there to be. [`difference`] compares the two
+//! [`Current`] is what there is, read in one statement. [`Document`] is what somebody wants there to be. [`difference()`] compares the two
 //! and says the [`Step`]s from one to the other, or which line of the document makes no sense; it is pure. One operation reads, compares
 //! again and makes every step by the operations that the single commands use, so each has its audit event and its row in the
 //! revocation feed; either all of it commits, or nothing does.
