@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Client as Http;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::apart::{as_account, auth, bearing, believing, bundle, companion, push, registry, text};
@@ -105,12 +105,17 @@ impl Pair<'_> {
     /// What is granted, to one, to a team and to everybody.
     async fn grants(&self, bob: &Account) -> Felt {
         let (auth, mut felt) = (self.auth, Felt::new());
-        for name in ["grant", "everyone", "rail"] {
+        for name in ["grant", "narrowed", "everyone", "rail"] {
             self.namespace(name, "private").await;
         }
         let grant = self.granted("bob", "grant").await;
         let remove = ["grant", "remove", &grant];
         felt.push(("a grant is taken away", self.refused_after(Some(bob), "grant", auth.auth(&remove)).await));
+        let grant = self.granted("bob", "narrowed").await;
+        let elsewhere = json!({"subject": "bob", "repositories": "narrowed/api/**", "actions": "pull"});
+        let path = format!("/api/v1/namespaces/narrowed/grants/{grant}");
+        let narrow = auth.put(&path, &elsewhere);
+        felt.push(("a grant is narrowed", self.refused_after(Some(bob), "narrowed", narrow).await));
         let grant = self.granted("everyone", "everyone").await;
         let remove = ["grant", "remove", &grant];
         felt.push(("everyone's grant is taken away", self.refused_after(None, "everyone", auth.auth(&remove)).await));

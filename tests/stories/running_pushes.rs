@@ -28,6 +28,10 @@ use crate::{
 const FELT: Duration = Duration::from_millis(300);
 const IMAGE: &str = "/v2/acme/web/manifests/v1";
 
+/// One grant more, and one that is wider than it is by then.
+const SETUP: &str = "version: 1\nnamespaces: [{name: acme, visibility: public, grants: [\
+    {subject: 'team:dev', repositories: 'acme/**', actions: contributor}, {subject: alice, repositories: 'acme/**', actions: reader}]}]\n";
+
 /// An auth service with a directory, which nobody has to be able to reach.
 fn auth() -> Portreeve {
     let words = |data: &Path| {
@@ -137,7 +141,7 @@ async fn what_is_given_interrupts_nobody() {
     auth.private_namespace("acme").await;
     assert_eq!(push(&as_account(&registry, &auth.admin()), "acme/web", "v1").await, 201);
     let robot = auth.robot("acme", "ci").await;
-    auth.grant(&robot, "acme/**", "pull,push", None).await;
+    let grant = auth.auth(&["grant", "add", &robot.name, "acme/**", "pull,push"]).await["id"].clone();
     for team in ["acme/dev", "acme/ops"] {
         auth.auth(&["team", "add", team]).await;
     }
@@ -167,6 +171,11 @@ async fn what_is_given_interrupts_nobody() {
         auth.auth(change).await;
         push.goes_on(change).await;
     }
+    let wider = json!({"subject": robot.name, "repositories": "acme/**", "actions": "maintainer"});
+    auth.put(&format!("/api/v1/namespaces/acme/grants/{grant}"), &wider).await;
+    push.goes_on(&["a grant is widened"]).await;
+    auth.command(&["auth", "apply", &written(auth.data(), "setup.yml", SETUP)]).succeeds().await.says("Applied");
+    push.goes_on(&["a setup is applied"]).await;
     let layer = push.sends_the_rest(streamed).await;
     push.closes(between, &chunked, chunked.bytes.slice(chunked.bytes.len() / 2..)).await;
     push.ends_with_an_image([&layer, &chunked]).await;

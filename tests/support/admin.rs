@@ -1,5 +1,6 @@
 //! Administering a running server by its command line, as an operator does.
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{
@@ -19,10 +20,24 @@ impl Portreeve {
 
     /// What the admin API makes at `path`, asked as root on the data directory's socket.
     pub(crate) async fn ask(&self, path: &str, body: &Value) -> Value {
+        self.sent(Method::POST, path, body).await
+    }
+
+    /// What it puts at `path`, in the place of what is there.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Value {
+        self.sent(Method::PUT, path, body).await
+    }
+
+    async fn sent(&self, method: Method, path: &str, body: &Value) -> Value {
         let socket = self.data().join("portreeve.sock");
         let http = reqwest::Client::builder().unix_socket(socket).build().expect("a plain client can be built");
         self.keeps_to_itself(secrets_in(body));
-        let answer = http.post(format!("http://portreeve{path}")).json(body).send().await.expect("the socket answers");
+        let answer = http
+            .request(method, format!("http://portreeve{path}"))
+            .json(body)
+            .send()
+            .await
+            .expect("the socket answers");
         let answer = answer.error_for_status().expect("root may").json().await.expect("the answer is JSON");
         self.keeps_to_itself(secrets_in(&answer));
         answer
