@@ -116,7 +116,7 @@ pub enum Command {
     Import(ImportCommand),
     /// Examine a live registry: whether it and this server fit, and what to do where they do not.
     Doctor {
-        /// Its address, as clients use it: https://registry.example.com.
+        /// Its address, as clients use it, with its scheme.
         registry: url::Url,
         /// Authorities to believe about its certificate, PEM, besides this machine's.
         #[arg(long, value_name = "FILE")]
