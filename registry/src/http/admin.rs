@@ -1,7 +1,7 @@
 //! The registry's part of the admin API, `/api/v1/registry` (design.md sections 4 and 8).
 //!
 //! To add a route: write its handler in a module below this one, with that parameter of [`access`] first which its caller must be, and add a line to
-//! `routes!`, which begins with who that is. The tests call every line as nobody, as what `docker login` leaves in a file, and from a strange process. A
+//! `routes!`, which begins with who that is. Tests call every line as everybody, about what is there and about what is not. A
 //! handler translates; what it decides stands in `gc`, `lifecycle` or `content`. Names of repositories contain slashes, so routes about one take it as
 //! `?repository=`. A command of the command line is a request to one of these routes: see `registry/src/cli/reach.rs`.
 

@@ -25,3 +25,5 @@ mod quotas;
 mod settings;
 #[cfg(test)]
 mod undelete;
+#[cfg(test)]
+mod walk;

@@ -66,4 +66,7 @@ stories! {
     lifecycle::a_preview_that_does_not_count_is_refused
     undelete::a_namespaces_administrators_bring_back_what_was_deleted
     access::the_companion_answers_catalog_and_mounts
+    walk::t13_every_registry_route_is_answered_to_those_whom_the_table_names
+    walk::t13_what_is_another_namespaces_is_not_found_inside_ones_own
+    walk::what_no_body_knows_is_refused_by_name
 }

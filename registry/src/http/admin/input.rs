@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     listen::body::{NoBody, whole},
     repository::RepositoryName,
@@ -44,6 +44,12 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
         serde_json::from_value(value).map(Self).map_err(|error| ApiError::Invalid(error.to_string()))
     }
 }
+
+/// What a route reads that wants to be told nothing: no body, or an empty object. What is said to it all the same is refused by name, so that nobody
+/// takes it for obeyed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 fn says_json(request: &Request) -> bool {
     let field = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

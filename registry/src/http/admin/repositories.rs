@@ -24,6 +24,7 @@ pub(super) async fn delete(
     RepositoryAdmin { caller, repository }: RepositoryAdmin,
     State(desk): State<Desk>,
     input::Asked(which): input::Asked<Which>,
+    input::Body(input::Nothing {}): input::Body<input::Nothing>,
 ) -> Result<StatusCode, ApiError> {
     let delete = DeleteRepository { name: repository, force: which.force.into(), actor: caller.actor };
     desk.lifecycle().delete_repository(delete).await?;

@@ -80,6 +80,7 @@ pub(super) async fn delete(
     RepositoryAdmin { caller, repository }: RepositoryAdmin,
     State(desk): State<Desk>,
     input::Asked(which): input::Asked<Which>,
+    input::Body(input::Nothing {}): input::Body<input::Nothing>,
 ) -> Result<StatusCode, ApiError> {
     let (limits, actor) = (TagLimits::Everything, caller.actor);
     let delete = DeleteTag { repository, tag: which.tag, condition: None, limits, actor };
