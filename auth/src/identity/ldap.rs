@@ -23,11 +23,11 @@ use tokio::{sync::Semaphore, time::timeout};
 use tracing::{info, warn};
 
 use self::{
-    config::Config,
-    connection::{Bound, Entry, signs_in_nobody},
+    config::{Config, Searcher},
+    connection::{Bound, Entry, Search, signs_in_nobody},
     directory::Directory,
     groups::{Asking, Nesting},
-    names::Dn,
+    names::{Dn, Filter},
 };
 pub use self::{
     examine::{Examination, Step, What},
@@ -127,8 +127,13 @@ impl Ldap {
     /// The directory cannot be asked.
     pub async fn person(&self, external_id: &str) -> Result<Option<Person>, NotAsked> {
         let Some(search) = person::with_id(&self.config, external_id) else { return Ok(None) };
-        let found = self.directory.search(&search).await.and_then(|entries| self.only(&entries));
-        found.map_err(|fault| self.not_asked(fault))
+        self.one(&search).await.map_err(|fault| self.not_asked(fault))
+    }
+
+    /// True if there is somebody to ask for others: where users sign in by a template, that is who `bind` names and nobody else.
+    #[must_use]
+    pub fn has_reader(&self) -> bool {
+        self.config.template.is_none() || !matches!(self.config.searcher, Searcher::Anonymous)
     }
 
     /// True if anybody asks for groups.
@@ -142,7 +147,13 @@ impl Ldap {
     /// # Errors
     /// The directory cannot be asked, or its answer is not whole.
     pub async fn groups(&self, person: &Person) -> Result<BTreeSet<Dn>, NotAsked> {
-        let asked = groups::of(&self.directory, &self.config, &self.nesting, person, Asking::AtOnce);
+        let asked = async {
+            let found = groups::of(&self.directory, &self.config, &self.nesting, person, Asking::AtOnce).await?;
+            if let Some(groups) = self.config.groups.as_ref().filter(|_| found.is_empty()) {
+                self.sees(&groups::any(groups), &groups.filter).await?;
+            }
+            Ok(found)
+        };
         let late = Fault::Slow { what: "asking for groups", limit: SIGN_IN_LIMIT };
         let found = timeout(SIGN_IN_LIMIT, asked).await.unwrap_or(Err(late)).map_err(|fault| self.not_asked(fault))?;
         Ok(found.into_keys().collect())
@@ -153,7 +164,10 @@ impl Ldap {
     /// # Errors
     /// The directory cannot be asked, or its answer is not whole: who is not in it may be there all the same.
     pub async fn everybody(&self) -> Result<Vec<Person>, NotAsked> {
-        let entries = self.directory.search(&person::everybody(&self.config)).await;
+        let search = person::everybody(&self.config);
+        let limit = self.config.limits.reading;
+        let late = Fault::Slow { what: "reading everybody", limit };
+        let entries = timeout(limit, self.directory.search(&search)).await.unwrap_or(Err(late));
         let entries = entries.map_err(|fault| self.not_asked(fault))?;
         // Containers lie among the users: an entry without a name is nobody's.
         let named = entries.iter().filter(|entry| entry.text(self.config.users.name.as_str()).is_some());
@@ -166,8 +180,7 @@ impl Ldap {
     }
 
     async fn by_search(&self, name: &str, password: &Secret<String>) -> Result<Verdict, Fault> {
-        let entries = self.directory.search(&person::called(&self.config, name)).await?;
-        let Some(person) = self.only(&entries)? else { return Ok(Verdict::Unknown) };
+        let Some(person) = self.one(&person::called(&self.config, name)).await? else { return Ok(Verdict::Unknown) };
         let (bound, _) = self.directory.prove(&person.entry, password, None).await?;
         Ok(self.verdict(bound, Some(person)))
     }
@@ -178,6 +191,27 @@ impl Ldap {
         let (bound, entries) = self.directory.prove(entry, password, Some(&look)).await?;
         let person = self.only(&entries)?;
         Ok(self.verdict(bound, person))
+    }
+
+    /// The user whom a search finds. That it finds nobody counts where it could have found somebody.
+    async fn one(&self, search: &Search) -> Result<Option<Person>, Fault> {
+        let found = self.only(&self.directory.search(search).await?)?;
+        if found.is_none() {
+            self.sees(&person::anybody(&self.config), &self.config.users.filter).await?;
+        }
+        Ok(found)
+    }
+
+    /// Proves that the searcher may read at all: to somebody who may not, directories say that there is nothing.
+    async fn sees(&self, any: &Search, filter: &Filter) -> Result<(), Fault> {
+        match self.directory.search(any).await {
+            Ok(seen) if seen.is_empty() => {
+                Err(Fault::Blind { base: any.base.clone(), filter: filter.as_str().to_owned() })
+            }
+            // Limits of time, size and administrators: there is more than it may look at.
+            Ok(_) | Err(Fault::Incomplete { code: 3 | 4 | 11, .. }) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn only(&self, entries: &[Entry]) -> Result<Option<Person>, Fault> {

@@ -115,11 +115,19 @@ fn directory(raw: RawLdap) -> Result<Config, SettingsError> {
     }
     let servers = raw.urls.iter().map(|url| Server::from_url(url, raw.insecure)).collect::<Result<_, _>>();
     let tls = tls(raw.ca, raw.certificate, raw.key)?;
+    let searcher = searcher(raw.bind, tls.certificate.is_some())?;
+    // By a template everybody signs in for themselves; groups are asked for while their owner is away, too.
+    if raw.template.is_some() && raw.groups.is_some() && matches!(searcher, Searcher::Anonymous) {
+        return Err(SettingsError::invalid(
+            "ldap.groups",
+            "need bind: by a template nobody signs in who could read them",
+        ));
+    }
     let template = raw.template.map(|text| text.parse()).transpose();
     Ok(Config {
         name,
         servers: servers.map_err(|error| SettingsError::invalid("ldap.urls", error))?,
-        searcher: searcher(raw.bind, tls.certificate.is_some())?,
+        searcher,
         tls,
         template: template.map_err(|error| SettingsError::invalid("ldap.template", error))?,
         users: users(raw.users)?,

@@ -72,6 +72,10 @@ fn what_makes_no_sense_is_named_with_its_place() {
             "ldap: [{name: corp, urls: [ldap://dc1], template: 'cn={username}x,dc=x', users: {base: dc=x}}]",
             "ldap.template",
         ),
+        (
+            "ldap: [{name: corp, urls: [ldap://dc1], template: 'uid={username},dc=x', users: {base: dc=x}, groups: {base: dc=x}}]",
+            "ldap.groups: need bind",
+        ),
         ("ldap: [{name: corp, urls: [ldap://dc1], bind: {dn: cn=a}, users: {base: dc=x}}]", "ldap.bind"),
         (
             "ldap: [{name: corp, urls: [ldap://dc1], bind: {dn: cn=a, password: ''}, users: {base: dc=x}}]",

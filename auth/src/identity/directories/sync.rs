@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::super::{
     NotIdentified, Parts,
-    ldap::{Ldap, Person},
+    ldap::{Fault, Ldap, Person},
 };
 use crate::{
     accounts::{
@@ -34,6 +34,8 @@ enum Fate {
     Leaves,
     /// It is there, with these groups.
     Has(BTreeSet<String>),
+    /// It is there, and which groups it has cannot be said.
+    Stays,
 }
 
 impl Parts {
@@ -55,10 +57,15 @@ impl Parts {
 
     async fn sync_one(&self, ldap: &Ldap) -> Result<Reading, NotIdentified> {
         let fed = self.accounts.fed(ldap.provider()).await?;
-        if fed.is_empty() {
+        if fed.is_empty() || !ldap.has_reader() {
             return Ok(Reading::Done);
         }
         let everybody = self.counted(ldap, ldap.everybody(), |_| Answer::Told).await?;
+        let active = fed.iter().filter(|fed| fed.state == AccountState::Active).count();
+        // Whoever may no longer read gets the answer of whoever finds nothing. However few they are, that they are all gone is no truth.
+        if everybody.is_empty() && active > 0 {
+            return self.stop(ldap, "accounts", active, active).await;
+        }
         let people: BTreeMap<&str, &Person> = everybody
             .iter()
             .filter(|person| !person.disabled)
@@ -68,22 +75,36 @@ impl Parts {
         for fed in &fed {
             fates.push(match people.get(fed.external_id.as_str()) {
                 None => Fate::Leaves,
-                Some(person) => Fate::Has(self.groups_of(ldap, person).await?),
+                Some(person) => self.fate_of(ldap, person).await?,
             });
         }
         let feeding = self.accounts.feeding(ldap.provider()).await?;
         if let Some((what, lost, of)) = too_many(&fed, &fates, &feeding) {
-            error!(
-                provider = ldap.name(),
-                what, lost, of, "a directory takes too many away at once: nothing was changed"
-            );
-            let details = json!({ "what": what, "would_lose": lost, "of": of });
-            let event = Event::done(EventName::SyncStopped, ldap.name()).with(details);
-            self.accounts.note(&Actor::system(), event).await?;
-            return Ok(Reading::Stopped);
+            return self.stop(ldap, &what, lost, of).await;
         }
         self.apply(ldap, &fed, fates, &feeding).await?;
         Ok(Reading::Done)
+    }
+
+    async fn fate_of(&self, ldap: &Ldap, person: &Person) -> Result<Fate, NotIdentified> {
+        match self.groups_of(ldap, person).await {
+            Ok(groups) => Ok(Fate::Has(groups)),
+            // That is about this one, and keeps nobody else waiting.
+            Err(error) if matches!(error.fault, Fault::TooMany { .. }) => {
+                warn!(%error, entry = person.entry, "somebody's groups were not read");
+                Ok(Fate::Stays)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes nothing, and says so.
+    async fn stop(&self, ldap: &Ldap, what: &str, lost: usize, of: usize) -> Result<Reading, NotIdentified> {
+        error!(provider = ldap.name(), what, lost, of, "a directory takes too many away at once: nothing was changed");
+        let details = json!({ "what": what, "would_lose": lost, "of": of });
+        let event = Event::done(EventName::SyncStopped, ldap.name()).with(details);
+        self.accounts.note(&Actor::system(), event).await?;
+        Ok(Reading::Stopped)
     }
 
     async fn apply(
@@ -102,7 +123,7 @@ impl Parts {
                     changed += 1;
                     self.accounts.disable_provided(provider, &fed.external_id, said).await?;
                 }
-                Fate::Leaves => {}
+                Fate::Leaves | Fate::Stays => {}
                 Fate::Has(groups) => {
                     if fed.state == AccountState::Disabled {
                         changed += 1;
@@ -150,6 +171,7 @@ fn too_many(fed: &[Fed], fates: &[Fate], feeding: &Feeding) -> Option<(String, u
         let stays = match fate {
             Fate::Leaves => fed.state != AccountState::Active,
             Fate::Has(groups) => wanted(feeding, groups).contains(team),
+            Fate::Stays => true,
         };
         let (lost, of) = teams.entry(*team).or_default();
         *lost += usize::from(!stays);

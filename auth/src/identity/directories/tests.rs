@@ -1,6 +1,7 @@
 //! Accounts that a directory provides, on both databases: whose name is whose, and what holds while the directory is away.
 
 mod active_directory;
+mod away;
 
 use std::{
     sync::{
@@ -56,12 +57,12 @@ on_both! {
 /// What the directory says, to be changed while it runs.
 #[derive(Default)]
 struct Mood {
-    /// 0: it knows one user and takes every password but "wrong"; 1: it stalls; 2: the user is disabled; 3: it knows nobody.
+    /// 0: it knows one user and takes every password; the others have names below.
     state: AtomicU8,
     /// When the user's password was changed.
     changed: AtomicU8,
     asked: AtomicUsize,
-    /// The group that the user is in; with 0 the directory does not say.
+    /// The group that the user is in; with 0 the directory does not say, and two more have names below.
     group: AtomicU8,
 }
 
@@ -74,7 +75,14 @@ struct Door {
 
 const AWAY: u8 = 1;
 const DISABLED: u8 = 2;
+/// Somebody else is there, and nobody of that name.
 const NOBODY: u8 = 3;
+/// Nobody is shown.
+const HIDDEN: u8 = 4;
+/// There are groups, and the user is in none.
+const NO_GROUP: u8 = 254;
+/// No group is shown.
+const NO_GROUPS: u8 = 255;
 
 async fn directory(name: &'static str, mood: Arc<Mood>) -> Fake {
     Fake::reading(move |id, operation, request| {
@@ -91,17 +99,30 @@ async fn directory(name: &'static str, mood: Arc<Mood>) -> Fake {
             (_, AWAY) => Does::SaysAndLeaves(Vec::new()),
             (BIND, _) => Does::Says(result(id, 0x61, 0)),
             (SEARCH, _) if request.windows(12).any(|part| part == b"uniqueMember") => Does::Says(mood.groups(id)),
-            (SEARCH, NOBODY) => Does::Says(result(id, 0x65, 0)),
+            (SEARCH, _) if request.windows(9).any(|part| part == b"ou=groups") => Does::Says(mood.any_group(id)),
+            (SEARCH, HIDDEN) => Does::Says(result(id, 0x65, 0)),
+            (SEARCH, NOBODY) if asks_for_somebody(request) => Does::Says(result(id, 0x65, 0)),
             _ => Does::Says([entry(id, &format!("uid={name}"), &known), result(id, 0x65, 0)].concat()),
         }
     })
     .await
 }
 
+/// True where a filter compares something, be it a name or an id.
+fn asks_for_somebody(request: &[u8]) -> bool {
+    request.windows(3).any(|part| matches!(part, [0xa3, _, 0x04]))
+}
+
 impl Mood {
+    fn any_group(&self, id: u8) -> Vec<u8> {
+        let group = if self.group.load(Ordering::SeqCst) == NO_GROUPS { Vec::new() } else { entry(id, "cn=any", &[]) };
+        [group, result(id, 0x65, 0)].concat()
+    }
+
     fn groups(&self, id: u8) -> Vec<u8> {
         match self.group.load(Ordering::SeqCst) {
             0 => result(id, 0x65, 52),
+            NO_GROUP | NO_GROUPS => last_page(id),
             number => [entry(id, &format!("cn=G{number}"), &[]), last_page(id)].concat(),
         }
     }

@@ -79,11 +79,13 @@ pub struct Limits {
     pub connect: Duration,
     /// One operation: a bind, a search, one page of a long one.
     pub operation: Duration,
+    /// All pages of a reading of everybody, however quickly each comes.
+    pub reading: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), operation: Duration::from_secs(10) }
+        Self { connect: Duration::from_secs(5), operation: Duration::from_secs(10), reading: Duration::from_secs(300) }
     }
 }
 

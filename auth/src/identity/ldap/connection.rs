@@ -23,6 +23,10 @@ use super::{
 const PAGE: i32 = 500;
 /// Most entries that are read in pages.
 const MAX_ENTRIES: usize = 200_000;
+/// Most that they take together, in MiB of memory: a page alone may bring [`message::MAX_WEIGHT`], and pages have no end of their own.
+pub(super) const MAX_KEPT_MIB: usize = 256;
+/// What a value costs in memory besides its bytes.
+const VALUE_WEIGHT: usize = 128;
 /// The control of paged results, RFC 2696.
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 
@@ -88,6 +92,12 @@ impl Entry {
     /// The values that are text.
     pub(super) fn texts(&self, attribute: &str) -> impl Iterator<Item = &str> {
         self.values(attribute).iter().filter_map(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// What it takes, in bytes of memory.
+    fn weight(&self) -> usize {
+        let values = self.attributes.values().flatten().map(|value| value.len() + VALUE_WEIGHT);
+        VALUE_WEIGHT + self.name.len() + values.sum::<usize>()
     }
 
     /// One value that is text: values have no order, so it is the first in ours.
@@ -176,7 +186,7 @@ impl Connection {
     }
 
     async fn pages(&mut self, search: &Search) -> Result<Vec<Entry>, Fault> {
-        let mut entries = Vec::new();
+        let (mut entries, mut kept) = (Vec::new(), 0);
         let mut cookie = Vec::new();
         loop {
             // Critical: a server that cannot page must not answer with as much as it likes.
@@ -191,9 +201,13 @@ impl Connection {
             if page.is_empty() && !next.is_empty() {
                 return Err(nonsense("an empty page that is not the last"));
             }
+            kept += page.iter().map(Entry::weight).sum::<usize>();
             entries.extend(page);
+            if kept > MAX_KEPT_MIB << 20 {
+                return Err(Fault::TooMany { what: "MiB of entries", limit: MAX_KEPT_MIB });
+            }
             if entries.len() > MAX_ENTRIES {
-                return Err(Fault::TooMuch);
+                return Err(Fault::TooMany { what: "entries", limit: MAX_ENTRIES });
             }
             if next.is_empty() {
                 return Ok(entries);

@@ -159,8 +159,7 @@ impl Ldap {
     /// Whether there is anything where the settings look.
     async fn look_at_tree(&self, seen: &mut Examination) {
         let users = &self.config.users;
-        // Who binds by a template may be the only one who can read.
-        if self.config.template.is_none() || !matches!(self.directory.searcher(), Searcher::Anonymous) {
+        if self.has_reader() {
             let search = person::anybody(&self.config);
             let found = self.directory.search(&search);
             let nobody = format!("no entry below it that may be read matches {}", users.filter.as_str());
@@ -168,6 +167,9 @@ impl Ldap {
                 if entries.is_empty() { Err(nobody) } else { Ok("there are users".to_owned()) }
             })
             .await;
+        } else {
+            let said = "each reads their own entry when they sign in, and nobody reads: who left is not noticed";
+            seen.note(What::Users, &users.base, Ok(said.to_owned()));
         }
         let Some(groups) = &self.config.groups else { return };
         let none = format!("no entry below it that may be read matches {}", groups.filter.as_str());

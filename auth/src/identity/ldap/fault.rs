@@ -49,6 +49,22 @@ pub enum Fault {
     /// More than one operation may bring.
     #[error("its answer is larger than {} MiB", super::message::MAX_WEIGHT >> 20)]
     TooMuch,
+    /// More than one person may be in, or than one search may bring.
+    #[error("its answer has more than {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Nothing at all is shown where the settings say that there is something: whoever may not read gets the answer of whoever finds nothing.
+    #[error("no entry below {base:?} that may be read matches {filter}")]
+    Blind {
+        /// Where nothing is shown.
+        base: String,
+        /// What was looked for.
+        filter: String,
+    },
     /// There is more than the answer says.
     #[error("its answer is not whole: {} (result code {code}){}", meaning(*code), quoted(text))]
     Incomplete {
@@ -107,6 +123,8 @@ impl Fault {
             // Busy, unavailable, and what a server answers whose own backend is away.
             Self::Refused { code, .. } => matches!(code, 1 | 51 | 52 | 80),
             Self::TooMuch
+            | Self::TooMany { .. }
+            | Self::Blind { .. }
             | Self::Incomplete { .. }
             | Self::Ambiguous
             | Self::Unreadable { .. }
@@ -121,7 +139,7 @@ impl Fault {
         match self {
             // A way to sign in that the server does not offer, or not without TLS.
             Self::Refused { code, .. } => matches!(code, 7 | 8 | 13),
-            Self::Ambiguous | Self::Unreadable { .. } => true,
+            Self::Ambiguous | Self::Unreadable { .. } | Self::TooMany { .. } => true,
             _ => false,
         }
     }

@@ -14,9 +14,11 @@ use super::{
 };
 
 /// Most groups of one person. Whoever is in more is a mistake, and half of them would be fewer rights.
-const MAX_GROUPS: usize = 2000;
-/// How deep groups may lie in groups.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_GROUPS: usize = 2000;
+/// How deep groups may lie in groups: so many levels, the one that names the person included.
+pub(super) const MAX_DEPTH: usize = 16;
+/// What is said of whoever is in more.
+const TOO_MANY: Fault = Fault::TooMany { what: "groups of one person", limit: MAX_GROUPS };
 /// How many groups one search asks about.
 const AT_ONCE: usize = 32;
 /// What Active Directory says of itself in its root.
@@ -152,10 +154,10 @@ async fn walk(directory: &Directory, groups: &Groups, found: &mut BTreeMap<Dn, B
             return Ok(());
         }
         if found.len() > MAX_GROUPS {
-            break;
+            return Err(TOO_MANY);
         }
     }
-    Err(Fault::TooMuch)
+    Err(Fault::TooMany { what: "levels of groups in groups", limit: MAX_DEPTH })
 }
 
 /// Any group.
@@ -179,5 +181,5 @@ fn add(found: &mut BTreeMap<Dn, By>, entries: &[Entry], by: By) -> Result<(), Fa
         let name: Dn = entry.name.parse().map_err(|error: NameError| Fault::Nonsense(error.to_string()))?;
         found.entry(name).or_insert(by);
     }
-    if found.len() > MAX_GROUPS { Err(Fault::TooMuch) } else { Ok(()) }
+    if found.len() > MAX_GROUPS { Err(TOO_MANY) } else { Ok(()) }
 }

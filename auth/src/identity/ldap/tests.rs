@@ -1,9 +1,13 @@
 //! What a directory gets to see and what becomes of what it says: by a directory that lies, and by a real one.
 
+pub(crate) mod alone;
+mod failover;
 pub(crate) mod fake;
+mod greedy;
 pub(crate) mod samba;
 pub(crate) mod slapd;
 mod strange;
+mod true_crowd;
 mod true_groups;
 mod true_one;
 

@@ -100,6 +100,8 @@ async fn people_of_an_active_directory_sign_in_and_are_followed() {
     what_it_refuses_is_told_apart(&domain).await;
     an_account_is_known_by_what_never_changes(&domain).await;
 
+    a_lock_is_no_suspension(&domain).await;
+
     // Everybody is read from the domain's root, where each page ends with references to other parts of the forest.
     domain.identities.sync().await;
     assert_eq!(domain.members().await.len(), 2);
@@ -138,6 +140,29 @@ async fn what_it_refuses_is_told_apart(domain: &Domain) {
     assert!(matches!(fault, Fault::Refused { code: 8, .. }) && fault.is_of_the_settings(), "{fault}");
     let carol = ldap("ldaps").sign_in("carol", &password_of("carol").into()).await.unwrap();
     assert!(matches!(carol, Verdict::Disabled(_)), "{carol:?}");
+}
+
+/// Somebody guesses until the domain locks the account: even the right password is refused then, in words of its own. It unlocks by
+/// itself, so nothing else of its owner's is taken away.
+async fn a_lock_is_no_suspension(domain: &Domain) {
+    let base = crate::identity::ldap::tests::samba::DOMAIN;
+    domain.samba.modify(&format!("dn: {base}\nchangetype: modify\nreplace: lockoutThreshold\nlockoutThreshold: 2\n"));
+    let bob = domain.fixture.accounts.claimed("bob").await.unwrap().unwrap().principal.id;
+    for _ in 0..2 {
+        assert!(matches!(domain.sign_in("bob", "a guess").await, Err(NotIdentified::Wrong)));
+    }
+    let seen = domain.examine("bob", &password_of("bob")).await;
+    let refused = said(&seen, What::Password).as_ref().unwrap_err();
+    assert!(refused.contains("result code 49") && refused.contains("data 775"), "{refused}");
+    domain.fixture.pass(crate::identity::remembered::REMEMBERED_FOR);
+    assert!(matches!(domain.sign_in("bob", &password_of("bob")).await, Err(NotIdentified::Wrong)));
+    let account = domain.fixture.accounts.principal(bob).await.unwrap().unwrap();
+    assert_eq!(account.state, AccountState::Active);
+    domain.samba.modify(&format!(
+        "dn: {base}\nchangetype: modify\nreplace: lockoutThreshold\nlockoutThreshold: 0\n\n\
+         dn: {}\nchangetype: modify\nreplace: lockoutTime\nlockoutTime: 0\n",
+        entry_of("bob")
+    ));
 }
 
 /// Alice marries, and her entry is moved: her objectGUID is the same, and so is her account.

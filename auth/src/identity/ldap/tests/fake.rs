@@ -118,8 +118,13 @@ pub(crate) fn result(id: u8, tag: u8, code: u8) -> Vec<u8> {
 
 /// The end of the last page of a search.
 pub(crate) fn last_page(id: u8) -> Vec<u8> {
+    page(id, b"")
+}
+
+/// The end of a page, with the cookie for the next one.
+pub(crate) fn page(id: u8, cookie: &[u8]) -> Vec<u8> {
     let done = tlv(0x65, &[tlv(0x0a, &[0]), tlv(0x04, b""), tlv(0x04, b"")].concat());
-    let mark = tlv(0x30, &[tlv(0x02, &[0]), tlv(0x04, b"")].concat());
+    let mark = tlv(0x30, &[tlv(0x02, &[0]), tlv(0x04, cookie)].concat());
     let control = tlv(0x30, &[tlv(0x04, b"1.2.840.113556.1.4.319"), tlv(0x04, &mark)].concat());
     tlv(0x30, &[tlv(0x02, &[id]), done, tlv(0xa0, &control)].concat())
 }

@@ -86,6 +86,16 @@ impl Slapd {
         slapd
     }
 
+    /// Stops it, writes something else into its configuration, and starts it again.
+    pub(crate) fn reconfigure(&mut self, from: &str, to: &str) {
+        self.stop();
+        let file = self.file("slapd.conf");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from:?} does not stand in\n{text}");
+        fs::write(&file, text.replace(from, to)).unwrap();
+        self.run();
+    }
+
     /// Starts it again after [`Self::stop`], on the same ports.
     pub(crate) fn run(&mut self) {
         let urls = format!("ldap://127.0.0.1:{} ldaps://127.0.0.1:{}", self.port, self.tls_port);
@@ -216,7 +226,7 @@ fn configuration(path: &Path, lines: &str) -> String {
     )
 }
 
-/// A CA, the certificate of the server on this host, one for the reader, and one of a CA that nobody trusts.
+/// A CA, the certificate of the server on this host, one that has ended, one for the reader, and one of a CA that nobody trusts.
 pub(super) fn certificates(path: &Path, host: &str) {
     let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -229,14 +239,16 @@ pub(super) fn certificates(path: &Path, host: &str) {
     let (stranger, _) = authority("a stranger's CA");
     fs::write(path.join("ca.pem"), pem).unwrap();
     fs::write(path.join("stranger.pem"), stranger).unwrap();
-    for (name, common, purpose) in [
-        ("server", host, ExtendedKeyUsagePurpose::ServerAuth),
-        ("reader", "reader", ExtendedKeyUsagePurpose::ClientAuth),
+    for (name, common, purpose, ends) in [
+        ("server", host, ExtendedKeyUsagePurpose::ServerAuth, 2100),
+        ("expired", host, ExtendedKeyUsagePurpose::ServerAuth, 2025),
+        ("reader", "reader", ExtendedKeyUsagePurpose::ClientAuth, 2100),
     ] {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, common);
         params.extended_key_usages = vec![purpose];
+        params.not_after = rcgen::date_time_ymd(ends, 1, 1);
         let key = KeyPair::generate().unwrap();
         fs::write(path.join(format!("{name}.pem")), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
         fs::write(path.join(format!("{name}.key")), key.serialize_pem()).unwrap();

@@ -10,7 +10,7 @@ use crate::identity::ldap::{
     names::Filter,
 };
 
-fn with_groups(slapd: &Slapd, member_of: bool, nested: Nested) -> Config {
+pub(super) fn with_groups(slapd: &Slapd, member_of: bool, nested: Nested) -> Config {
     let base = "ou=groups,dc=corp,dc=test".to_owned();
     Config { groups: Some(Groups { base, filter: Filter::everything(), member_of, nested }), ..slapd.config() }
 }

@@ -7,10 +7,11 @@ use shared::secret::Secret;
 use super::{
     ldap,
     slapd::{READER, Slapd},
+    strange::SHORT,
 };
 use crate::identity::ldap::{
     Fault, Ldap, Person, Verdict,
-    config::{Config, Limits, Password, Scope, Searcher, Server},
+    config::{Config, Password, Scope, Searcher, Server},
     connection::{Reading, Search},
     directory::Directory,
     names::Filter,
@@ -79,6 +80,20 @@ async fn start_tls_and_ldaps_are_trusted_by_their_certificate() {
     let mut machine = with(&slapd.tls(), "ca.pem");
     machine.tls.authorities = None;
     assert!(matches!(fault(machine).await, Fault::Tls(_)), "the machine does not know the test's CA");
+}
+
+/// It was the right one, until it ended.
+#[tokio::test]
+#[ignore = "needs slapd"]
+async fn a_certificate_that_has_ended_is_not_trusted() {
+    let mut slapd = Slapd::start(&["alice"], "");
+    person(sign_in(&ldap(slapd.config()), "alice").await);
+    slapd.reconfigure("/server.", "/expired.");
+    for url in [slapd.tls(), slapd.plain()] {
+        let config = Config { servers: vec![Server::from_url(&url, false).unwrap()], ..slapd.config() };
+        let fault = fault(config).await;
+        assert!(matches!(&fault, Fault::Tls(text) if text.contains("expired")), "{url}: {fault}");
+    }
 }
 
 #[tokio::test]
@@ -180,7 +195,7 @@ async fn long_answers_are_read_in_pages() {
 async fn a_directory_that_stalls_is_waited_for_so_long_and_no_longer() {
     let slapd = Slapd::start(&["alice"], "");
     let mut config = slapd.config();
-    config.limits = Limits { connect: Duration::from_millis(500), operation: Duration::from_millis(500) };
+    config.limits = SHORT;
     let ldap = ldap(config);
     person(sign_in(&ldap, "alice").await);
     slapd.stall();
