@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 
-.PHONY: help test check conformance image bench
+.PHONY: help test check conformance image bench openapi
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo 'make image        a container image of a static program (IMAGE_TAG, IMAGE_PROFILE, DOCKER_HOST)'
 	@echo 'make conformance CONFORMANCE=/path/to/program'
 	@echo '                  run the distribution specification'"'"'s own program against this registry'
+	@echo 'make openapi      write docs/openapi, which tests compare with the admin API'
 	@echo 'make bench        processor time per operation, beside Debian'"'"'s docker-registry and nginx where they are installed'
 
 test:
@@ -21,6 +22,9 @@ check:
 
 conformance:
 	tests/conformance.sh "$(CONFORMANCE)"
+
+openapi:
+	PORTREEVE_WRITE_OPENAPI=yes cargo test --package portreeve-auth --package portreeve-registry --lib -- the_document_for_other_languages
 
 bench:
 	cargo build --release --package portreeve --package portreeve-bench

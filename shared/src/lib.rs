@@ -17,6 +17,7 @@ pub mod key_id;
 pub mod listen;
 pub mod logins;
 pub mod network;
+pub mod openapi;
 pub mod pattern;
 pub mod random;
 pub mod readable;

@@ -128,10 +128,10 @@ fn code(file: &SourceFile) -> Vec<Finding> {
 }
 
 /// axum and status codes are http's. The composition roots may name the one type they hand on, `axum::Router`;
-/// `shared::listen`, `shared::command` (a socket's two ends) and the request layer of `shared::telemetry` are the plumbing
-/// under both services; auth's command line is a client of its own admin API.
+/// `shared::listen`, `shared::command` (a socket's two ends), the request layer of `shared::telemetry` and `shared::openapi`
+/// (what handlers' types say) are the plumbing under both services; auth's command line is a client of its own admin API.
 fn web_framework(file: &SourceFile) -> Vec<Finding> {
-    let plumbing = ["listen", "command", "telemetry"].into_iter().any(|module| file.is_below("shared", module));
+    let plumbing = ["listen", "command", "telemetry", "openapi"].into_iter().any(|module| file.is_below("shared", module));
     let speaks_it = file.module() == "http" || plumbing || file.is_below("auth", "cli") || file.package() == "src";
     if speaks_it || file.is_for_tests() {
         return Vec::new();

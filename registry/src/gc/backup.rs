@@ -24,6 +24,7 @@ use tokio::{
     sync::{Mutex, mpsc},
     task,
 };
+use utoipa::ToSchema;
 
 pub(super) use self::manifest::hash;
 pub use self::manifest::{Blobs, CopiedFile, Facts, Manifest};
@@ -90,8 +91,9 @@ pub enum Error {
 }
 
 /// What happens while a backup is made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[schema(as = BackupEvent)]
 pub enum Event {
     /// A file of the facts was copied.
     File(CopiedFile),
@@ -119,10 +121,12 @@ pub enum Event {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BackupOrder)]
 pub struct Order {
     /// The directory, as the server sees it.
+    #[schema(value_type = String)]
     pub target: PathBuf,
     /// Whether the bytes are copied too.
     #[serde(default)]

@@ -27,6 +27,7 @@ use serde::Serialize;
 use shared::clock::Clock;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use self::seen::Seen;
 pub use self::{
@@ -76,7 +77,7 @@ pub enum Begin {
 }
 
 /// How closely bytes are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
     /// They are there, and as many as there should be.

@@ -8,6 +8,8 @@
 pub mod access;
 mod backup;
 mod deleted;
+#[cfg(test)]
+mod described;
 mod doctor;
 pub mod error;
 mod garbage;
@@ -20,6 +22,8 @@ mod page;
 mod quotas;
 mod repositories;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -120,6 +124,12 @@ macro_rules! routes {
 
         fn table() -> Router<Desk> {
             Router::new()$(.route($path, routing::$method($handler)))+
+        }
+
+        /// What the handlers' own types say, in the order of [`ROUTES`].
+        #[cfg(test)]
+        fn described() -> Vec<shared::openapi::Said> {
+            vec![$(shared::openapi::of(&$handler)),+]
         }
     };
 }

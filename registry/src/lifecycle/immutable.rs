@@ -9,6 +9,7 @@ use shared::{
     repository::RepositoryName,
     tag::TagPattern,
 };
+use utoipa::ToSchema;
 
 use super::{Lifecycle, rules::document::repository_pattern};
 use crate::metadata::{
@@ -25,16 +26,18 @@ pub const MAX_RULES: usize = 50;
 pub const MAX_PATTERNS: usize = 20;
 
 /// The rules that somebody wants, not yet understood.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ImmutableWanted)]
 pub struct Wanted {
     /// All of them: what is not here is taken away.
     pub rules: Vec<WantedRule>,
 }
 
 /// One of them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ImmutableRuleWanted)]
 pub struct WantedRule {
     name: String,
     #[serde(default)]

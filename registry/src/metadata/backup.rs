@@ -8,12 +8,14 @@ use shared::{
     digest::Digest,
     on,
 };
+use utoipa::ToSchema;
 
 use super::{BlobId, blobs::LIVE, parse_bytes, parse_digest};
 use crate::store::StorageKey;
 
 /// How much a database speaks of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BackupCounts)]
 pub struct Counts {
     /// Living repositories.
     pub repositories: u64,

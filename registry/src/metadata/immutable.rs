@@ -15,6 +15,7 @@ use shared::{
     tag::{Tag, TagPattern},
 };
 use sqlx::Error;
+use utoipa::ToSchema;
 
 use super::{NamespaceId, locking, parse_json};
 
@@ -22,7 +23,7 @@ use super::{NamespaceId, locking, parse_json};
 pub const MAX_RULE_NAME_BYTES: usize = 64;
 
 /// The name of a rule: refusals call it by that.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 pub struct RuleName(String);
 
@@ -72,7 +73,8 @@ impl From<bool> for Force {
 }
 
 /// Which tags stay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ImmutableRule)]
 pub struct Rule {
     /// What refusals call it.
     pub name: RuleName,
@@ -110,7 +112,8 @@ impl fmt::Display for Rule {
 }
 
 /// The rules of a namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ImmutableRules)]
 pub struct Immutable {
     /// Any of them keeps a tag.
     pub rules: Vec<Rule>,

@@ -35,7 +35,7 @@ pub const MANIFEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const ANNOTATION: &str = "portreeve.expires-after";
 
 /// The id of a row in `manifest`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize, utoipa::ToSchema)]
 #[sqlx(transparent)]
 pub struct ManifestId(pub i64);
 

@@ -6,9 +6,10 @@ use shared::{
     database::{DatabaseError, Reader},
     on,
 };
+use utoipa::ToSchema;
 
 /// Things that wait, and since when the one that waits longest does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Queue {
     /// How many.
     pub count: u64,
@@ -17,7 +18,7 @@ pub struct Queue {
 }
 
 /// Everything that waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Waiting {
     /// Uploads that nobody came back for in time.
     pub uploads: Queue,

@@ -1,6 +1,10 @@
 //! A registry in a directory of its own, and somebody who speaks to it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -23,6 +27,7 @@ use shared::{
     clock::{Clock, Timestamp},
     digest::{Algorithm, Digest},
     listen::Peer,
+    openapi::conforms,
     shutdown::CancellationToken,
     telemetry::{AccessLog, Observe},
 };
@@ -39,6 +44,10 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// What is said of the admin API's answers.
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/openapi/registry.json")).unwrap());
 
 pub(crate) struct Registry {
     router: Router,
@@ -123,7 +132,7 @@ impl Registry {
         headers: &[(&str, &str)],
         body: Body,
     ) -> Reply {
-        let mut request = Request::builder().method(method).uri(target);
+        let mut request = Request::builder().method(&method).uri(target);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "reg.example:5000");
         }
@@ -138,6 +147,10 @@ impl Registry {
         let reply = Reply { status: parts.status, headers: parts.headers, body };
         if target.starts_with("/v2") {
             reply.check_always();
+        }
+        if target.starts_with("/api/v1/registry/") {
+            let told = conforms(&DOCUMENT, method.as_str(), target, reply.status.as_u16(), &reply.body);
+            told.expect("the document in docs/openapi is true");
         }
         reply
     }

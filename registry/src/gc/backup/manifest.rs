@@ -11,6 +11,7 @@ use shared::{
     clock::Timestamp,
     digest::{Algorithm, Hasher},
 };
+use utoipa::ToSchema;
 
 use super::Error;
 use crate::metadata::backup::Counts;
@@ -31,7 +32,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 const HASH_BYTES: usize = 256 * 1024;
 
 /// What a backup holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BackupManifest)]
 pub struct Manifest {
     /// What this file is.
     format: String,
@@ -40,6 +42,7 @@ pub struct Manifest {
     /// The release that made it.
     pub program: String,
     /// The data directory that it was made of.
+    #[schema(value_type = String)]
     pub source: PathBuf,
     /// Where the registry's facts were.
     pub database: Facts,
@@ -60,8 +63,9 @@ pub struct Manifest {
 }
 
 /// Where the registry's facts are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = BackupFacts)]
 pub enum Facts {
     /// In the backup.
     Sqlite,
@@ -70,7 +74,7 @@ pub enum Facts {
 }
 
 /// A file of a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CopiedFile {
     /// Where it belongs in a data directory: `registry.db`, `auth.db` or `keys/…`.
     pub name: String,
@@ -83,7 +87,8 @@ pub struct CopiedFile {
 }
 
 /// The bytes of blobs in a backup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BackupBlobs)]
 pub struct Blobs {
     /// How many files the facts speak of.
     pub files: u64,

@@ -3,13 +3,18 @@
 use std::fmt;
 
 use serde::Serialize;
-use shared::{clock::Timestamp, digest::Digest, repository::RepositoryName};
+use shared::{clock::Timestamp, digest::Digest, openapi::text, repository::RepositoryName};
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use crate::metadata::survey::{LinkFound, ManifestFound, Surveyed};
 
 /// Something that happened, or would in a dry run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[schema(as = CollectionEvent)]
 pub enum Event {
     /// A repository is looked at.
     Repository {
@@ -98,8 +103,9 @@ pub enum Event {
 }
 
 /// What can stay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = KeptThing)]
 pub enum Thing {
     /// A manifest.
     Manifest {
@@ -124,7 +130,8 @@ pub enum Thing {
 }
 
 /// What a run came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CollectionTotals)]
 pub struct Totals {
     /// Whether nothing was removed: then these are what would be.
     pub dry_run: bool,
@@ -216,6 +223,14 @@ impl fmt::Display for Kept {
         }
     }
 }
+
+impl utoipa::PartialSchema for Kept {
+    fn schema() -> RefOr<Schema> {
+        text("Why something stays, as a sentence", "tag v1 in acme/web, and 2 more")
+    }
+}
+
+impl ToSchema for Kept {}
 
 impl Serialize for Kept {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

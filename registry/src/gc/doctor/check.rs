@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 use shared::clock::Timestamp;
+use utoipa::ToSchema;
 
 use super::{Depth, Doctor, Error, Fault, Rate};
 use crate::metadata::{
@@ -16,7 +17,7 @@ use crate::metadata::{
 };
 
 /// One walk through one table, or through the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// Every blob's row: its file is there with its size (I1), a repository links it (I4), its digest is one and its own (I5), its key is no upload's and

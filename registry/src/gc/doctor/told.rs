@@ -1,12 +1,14 @@
 //! What a run of the doctor tells.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Check, Depth, Fault, Invariant};
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[schema(as = DoctorEvent)]
 pub enum Event {
     /// Something is wrong.
     Finding(Box<Finding>),
@@ -36,7 +38,7 @@ pub enum Event {
 }
 
 /// Something that is wrong, and what was done about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
     /// What it breaks.
     pub invariant: Invariant,
@@ -57,8 +59,9 @@ impl Finding {
 }
 
 /// What was done about a fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = FindingOutcome)]
 pub enum Outcome {
     /// Nothing: it was only looked for.
     Told {},
@@ -75,7 +78,8 @@ pub enum Outcome {
 }
 
 /// What a run came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DoctorTotals)]
 pub struct Totals {
     /// How closely bytes were looked at.
     pub depth: Depth,

@@ -18,7 +18,7 @@ pub(super) async fn make(
     LocalAdmin(caller): LocalAdmin,
     State(desk): State<Desk>,
     input::Body(order): input::Body<Order>,
-) -> Lines {
+) -> Lines<Event> {
     info!(actor = caller.actor, target = %order.target.display(), blobs = order.blobs, "making a backup");
     let (events, told) = lines::channel();
     tokio::spawn(run(desk.backups().clone(), order, events));

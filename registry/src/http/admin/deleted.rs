@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use shared::{clock::Timestamp, digest::Digest, repository::RepositoryName, tag::Tag};
+use utoipa::ToSchema;
 
 use super::{
     Desk,
@@ -14,7 +15,7 @@ use super::{
 use crate::lifecycle::deleted::{Cursor, Deleted, Gone};
 
 /// Which part of which list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     repository: Option<RepositoryName>,
@@ -23,8 +24,9 @@ pub(super) struct Asked {
 }
 
 /// Something that can come back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
+#[schema(as = Deleted)]
 pub(super) enum DeletedOut {
     Repository {
         repository: RepositoryName,
@@ -44,7 +46,8 @@ pub(super) enum DeletedOut {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Gone)]
 pub(super) struct GoneOut {
     deleted_at: Timestamp,
     deleted_by: Option<String>,

@@ -1,12 +1,12 @@
 //! The doctor: what its last runs came to, and a run.
 
 use axum::{Json, extract::State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+use utoipa::ToSchema;
 
 use super::{
     Desk,
@@ -18,20 +18,43 @@ use super::{
 use crate::gc::doctor::{Begin, Depth, Doctor, Event, Last, Mode, Order, Rate};
 
 /// `GET /api/v1/registry/doctor`: what the last runs came to, and whether one is under way.
-pub(super) async fn last(_: SystemAdmin, State(desk): State<Desk>) -> Json<Value> {
-    let told = |depth| desk.doctor().last(depth).map(|last: Last| last_of(last.finished, &last));
-    Json(json!({"at_work": desk.doctor().is_at_work(), "sizes": told(Depth::Sizes), "deep": told(Depth::Deep)}))
+pub(super) async fn last(_: SystemAdmin, State(desk): State<Desk>) -> Json<LastRuns> {
+    let told = |depth| desk.doctor().last(depth).map(Ended::from);
+    Json(LastRuns { at_work: desk.doctor().is_at_work(), sizes: told(Depth::Sizes), deep: told(Depth::Deep) })
 }
 
-fn last_of(finished: Timestamp, last: &Last) -> Value {
-    let totals = last.totals;
-    let (looked, findings, repaired) = (totals.looked, totals.findings, totals.repaired);
-    json!({"finished_at": finished, "looked": looked, "findings": findings, "repaired": repaired})
+/// The last runs of the doctor, by how closely they looked at bytes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DoctorRuns)]
+pub(super) struct LastRuns {
+    /// Whether one is under way.
+    at_work: bool,
+    sizes: Option<Ended>,
+    deep: Option<Ended>,
+}
+
+/// A run that came to its end.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DoctorRun)]
+struct Ended {
+    finished_at: Timestamp,
+    /// Rows and files.
+    looked: u64,
+    findings: u64,
+    repaired: u64,
+}
+
+impl From<Last> for Ended {
+    fn from(Last { finished, totals }: Last) -> Self {
+        let (looked, findings, repaired) = (totals.looked, totals.findings, totals.repaired);
+        Self { finished_at: finished, looked, findings, repaired }
+    }
 }
 
 /// What is asked for; nothing said is what `doctor` does without an option.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = DoctorOrder)]
 pub(super) struct Asked {
     /// Hash bytes.
     deep: bool,
@@ -62,7 +85,7 @@ pub(super) async fn examine(
     SystemAdmin(caller): SystemAdmin,
     State(desk): State<Desk>,
     input::Body(asked): input::Body<Asked>,
-) -> Result<Lines, ApiError> {
+) -> Result<Lines<Event>, ApiError> {
     let order = asked.order(caller.actor)?;
     if desk.doctor().is_at_work() {
         return Err(ApiError::Conflict("a doctor is at work already".to_owned()));

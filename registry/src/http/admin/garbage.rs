@@ -5,6 +5,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+use utoipa::ToSchema;
 
 use super::{
     Desk,
@@ -24,8 +25,9 @@ pub(super) async fn waiting(_: SystemAdmin, State(desk): State<Desk>) -> Result<
 }
 
 /// What is asked for; nothing said is what `garbage-collect` does without an option.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = CollectionOrder)]
 pub(super) struct Asked {
     /// Only say what would go.
     dry_run: bool,
@@ -55,7 +57,7 @@ pub(super) async fn collect(
     SystemAdmin(caller): SystemAdmin,
     State(desk): State<Desk>,
     input::Body(asked): input::Body<Asked>,
-) -> Lines {
+) -> Lines<Event> {
     let order = Order::from(asked);
     info!(actor = caller.actor, ?order, "collecting by hand");
     let (events, told) = lines::channel();

@@ -7,6 +7,7 @@ use shared::repository::RepositoryName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+use utoipa::ToSchema;
 
 use super::{
     Desk,
@@ -30,8 +31,9 @@ pub(super) async fn overview(admin: NamespaceAdmin, State(desk): State<Desk>) ->
 }
 
 /// A set of rules to be set.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RulesWanted)]
 pub(super) struct Sent {
     rules: Vec<Value>,
     /// Whether a rule about everything is meant.
@@ -76,7 +78,7 @@ async fn put(desk: &Desk, about: &About, sent: Sent, actor: &str) -> Result<Json
 }
 
 /// Which rules are to be previewed; nothing said is those that are set.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ToPreview {
     /// Others in the place of the namespace's own.
@@ -89,7 +91,7 @@ pub(super) async fn preview(
     admin: NamespaceAdmin,
     State(desk): State<Desk>,
     input::Body(asked): input::Body<ToPreview>,
-) -> Result<Lines, ApiError> {
+) -> Result<Lines<preview::Told>, ApiError> {
     let previewed = match asked.rules {
         None => Previewed::Stored,
         Some(rules) => Previewed::Candidate(Document { rules }),
@@ -115,7 +117,7 @@ async fn tell(preview: Preview, events: mpsc::Sender<preview::Told>) {
 }
 
 /// What a run is confined to.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ToRun {
     /// A preview's token.
@@ -128,7 +130,7 @@ pub(super) async fn run(
     admin: NamespaceAdmin,
     State(desk): State<Desk>,
     input::Body(asked): input::Body<ToRun>,
-) -> Result<Lines, ApiError> {
+) -> Result<Lines<run::Told>, ApiError> {
     let run = desk.expiry().begin(&admin.namespace, &admin.caller.actor, asked.preview.as_deref()).await?;
     let (events, told) = lines::channel();
     let run = run.told_to(Listener::new(events));
@@ -137,12 +139,13 @@ pub(super) async fn run(
             error!(error = &error as &dyn std::error::Error, "a run of lifecycle rules broke off");
         }
     });
-    Ok(lines::answer::<run::Told>(told))
+    Ok(lines::answer(told))
 }
 
 /// Tags to delete by a pattern.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TagsToDelete)]
 pub(super) struct ToDelete {
     pattern: String,
     repositories: Option<Named>,
@@ -154,8 +157,9 @@ pub(super) struct ToDelete {
 }
 
 /// One text is a pattern, a list has names.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a pattern or a list of names")]
+#[schema(as = RepositoriesNamed)]
 enum Named {
     Pattern(String),
     Names(Vec<String>),

@@ -3,13 +3,15 @@
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use shared::digest::Digest;
+use utoipa::ToSchema;
 
 use super::{Desk, access::RepositoryAdmin, error::ApiError, input, tags::RestoredOut};
 use crate::content::undelete::{Carried, RestoreManifest};
 
 /// Which manifest is to come back.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ManifestRestoreWanted)]
 pub(super) struct Wanted {
     digest: Digest,
     /// Whether the tags come along that it carried when it was deleted.

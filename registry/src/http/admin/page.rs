@@ -1,6 +1,13 @@
 //! Lists, a page at a time: `{"items": […], "next": …}`.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use shared::openapi::{Schemas, page_of};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::error::ApiError;
 
@@ -26,6 +33,23 @@ pub(super) struct PageOf<T> {
     /// What to say as `after` for the next page; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
+}
+
+impl<T: ToSchema> PartialSchema for PageOf<T> {
+    fn schema() -> RefOr<Schema> {
+        page_of::<T>()
+    }
+}
+
+impl<T: ToSchema> ToSchema for PageOf<T> {
+    fn name() -> Cow<'static, str> {
+        format!("PageOf{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        T::schemas(schemas);
+        schemas.push((T::name().into_owned(), T::schema()));
+    }
 }
 
 impl<T> PageOf<T> {

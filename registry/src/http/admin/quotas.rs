@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Desk,
@@ -13,7 +14,8 @@ use super::{
 use crate::lifecycle::quotas::{Change, Count, Standing};
 
 /// A namespace as it is served. Bytes are bytes; `quota` is null where there is none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NamespaceStanding)]
 pub(super) struct Served {
     namespace: String,
     bytes: Bytes,
@@ -21,14 +23,16 @@ pub(super) struct Served {
     repositories: Counted,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BytesStanding)]
 struct Bytes {
     quota: Option<u64>,
     used: u64,
     reserved: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CountStanding)]
 struct Counted {
     quota: Option<u64>,
     used: u64,
@@ -56,8 +60,9 @@ impl From<Standing> for Served {
 }
 
 /// What to change: null is unlimited, and what is not named stays.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = QuotaWanted)]
 pub(super) struct Wanted {
     #[serde(default, deserialize_with = "named")]
     bytes: Option<Option<u64>>,
@@ -88,7 +93,7 @@ impl Wanted {
 }
 
 /// Which page of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Paging {
     after: Option<String>,

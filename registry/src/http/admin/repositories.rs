@@ -3,15 +3,16 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use shared::repository::RepositoryName;
+use utoipa::ToSchema;
 
 use super::{Desk, access::RepositoryAdmin, error::ApiError, input};
 use crate::lifecycle::repositories::{DeleteRepository, RepositoryId, RestoreRepository};
 
 /// How a repository is to go.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    /// The extractor of the caller has read it.
+    /// Which; the caller's proof was made for it.
     #[serde(rename = "name", alias = "repository")]
     _name: RepositoryName,
     /// Although tags in it have to stay.
@@ -32,15 +33,17 @@ pub(super) async fn delete(
 }
 
 /// Which repository is to come back.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = RepositoryRestoreWanted)]
 pub(super) struct Wanted {
     id: Option<i64>,
     force: bool,
 }
 
 /// What came back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RepositoryRestored)]
 pub(super) struct RestoredOut {
     repository: RepositoryName,
     id: i64,

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use shared::{clock::Timestamp, digest::Digest, repository::RepositoryName, tag::Tag};
+use utoipa::ToSchema;
 
 use super::{
     Desk,
@@ -21,10 +22,10 @@ use crate::content::{
 };
 
 /// Which part of which history.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    /// The extractor of the caller has read it.
+    /// Of which repository; the caller's proof was made for it.
     #[serde(rename = "repository")]
     _repository: RepositoryName,
     tag: Tag,
@@ -33,7 +34,8 @@ pub(super) struct Asked {
 }
 
 /// A step of a tag as it is served.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TagStep)]
 pub(super) struct StepOut {
     version: i64,
     digest: Option<Digest>,
@@ -63,10 +65,10 @@ pub(super) async fn history(
 }
 
 /// Which tag is to go.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    /// The extractor of the caller has read it.
+    /// Of which repository; the caller's proof was made for it.
     #[serde(rename = "repository")]
     _repository: RepositoryName,
     tag: Tag,
@@ -89,8 +91,9 @@ pub(super) async fn delete(
 }
 
 /// Which tag is to come back, and to what.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TagRestoreWanted)]
 pub(super) struct Wanted {
     tag: Tag,
     version: Option<i64>,
@@ -99,7 +102,8 @@ pub(super) struct Wanted {
 }
 
 /// What came back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ManifestRestored)]
 pub(super) struct RestoredOut {
     repository: RepositoryName,
     digest: Digest,

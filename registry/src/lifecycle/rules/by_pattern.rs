@@ -11,6 +11,7 @@ use shared::{
     tag::{Tag, TagPattern},
 };
 use tracing::info;
+use utoipa::ToSchema;
 
 use super::{
     Error, Expiry,
@@ -82,7 +83,7 @@ pub struct TagsToDelete {
 }
 
 /// What became of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TagsDeleted {
     /// Whether it was only counted.
     pub dry_run: bool,
@@ -95,7 +96,7 @@ pub struct TagsDeleted {
 }
 
 /// What became of the tags of one repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DeletedIn {
     /// Which.
     pub repository: RepositoryName,
@@ -107,7 +108,8 @@ pub struct DeletedIn {
 }
 
 /// A tag that matched and stayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TagLeft)]
 pub struct Left {
     /// Which.
     pub tag: Tag,

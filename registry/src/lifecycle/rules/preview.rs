@@ -6,6 +6,7 @@ use serde::Serialize;
 use shared::{clock::Timestamp, database::WriteError, digest::Digest, random, repository::RepositoryName, tag::Tag};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::{
     About, Document, Error, Expiry, Rules,
@@ -35,8 +36,9 @@ pub enum Previewed {
 }
 
 /// What a preview tells as it goes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[schema(as = PreviewEvent)]
 pub enum Told {
     /// What becomes of a tag, or of an untagged manifest.
     Item(Shown),
@@ -57,7 +59,8 @@ pub enum Told {
 }
 
 /// What becomes of something.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = PreviewItem)]
 pub struct Shown {
     /// Where.
     pub repository: RepositoryName,
@@ -82,7 +85,8 @@ pub struct Shown {
 }
 
 /// All of it in numbers.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = PreviewSummary)]
 pub struct Summary {
     /// How many there are of each verdict.
     pub verdicts: BTreeMap<&'static str, u64>,

@@ -10,6 +10,7 @@ use shared::{clock::Timestamp, database::WriteError, random, repository::Reposit
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use utoipa::ToSchema;
 
 use super::{Error, Expiry, set::Loaded};
 use crate::{
@@ -21,8 +22,9 @@ use crate::{
 };
 
 /// What a run tells as it goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[schema(as = RunEvent)]
 pub enum Told {
     /// It begins, or goes on.
     Started {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shared::{clock::Timestamp, database::WriteError, repository::RepositoryName};
+use utoipa::ToSchema;
 
 use super::{About, Document, Error, Expiry, Rules};
 use crate::metadata::{
@@ -27,7 +28,8 @@ pub enum Confirmed {
 }
 
 /// The rules of a namespace or a repository.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Rules)]
 pub struct Shown {
     /// Of which.
     pub about: RepositoryName,
@@ -39,7 +41,8 @@ pub struct Shown {
 }
 
 /// The rules of a namespace, and how its runs are doing.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = RulesOverview)]
 pub struct Overview {
     /// Its own rules.
     #[serde(flatten)]

@@ -6,11 +6,12 @@ use std::fmt;
 
 use serde::Serialize;
 use shared::clock::Timestamp;
+use utoipa::ToSchema;
 
 use crate::metadata::{BlobId, NamespaceId, RepositoryId, manifests::ManifestId};
 
 /// What a fault breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 pub enum Invariant {
     /// A live blob has its bytes, of its size, hashing to its digest; a manifest has its payload.
     I1,
@@ -50,7 +51,7 @@ impl fmt::Display for Invariant {
 }
 
 /// A blob, and who would miss it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OfBlob {
     /// Its row.
     pub blob: BlobId,
@@ -68,7 +69,7 @@ pub struct OfBlob {
 }
 
 /// A manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OfManifest {
     /// Its row.
     pub manifest: ManifestId,
@@ -81,7 +82,7 @@ pub struct OfManifest {
 }
 
 /// A tag, or the history of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OfTag {
     /// Its repository's row,
     pub repository_id: RepositoryId,
@@ -92,7 +93,7 @@ pub struct OfTag {
 }
 
 /// A link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OfLink {
     /// Its repository's row,
     pub repository_id: RepositoryId,
@@ -105,7 +106,7 @@ pub struct OfLink {
 }
 
 /// What a manifest names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {
     /// A config or a layer.
@@ -115,7 +116,7 @@ pub enum Reference {
 }
 
 /// A reference of a manifest, by the manifest and the digest that it names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OfReference {
     /// Who names it.
     #[serde(flatten)]
@@ -127,7 +128,7 @@ pub struct OfReference {
 }
 
 /// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
     /// A live blob has no bytes.
@@ -332,7 +333,7 @@ pub enum Fault {
 }
 
 /// Whose a storage key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyOf {
     /// A blob's.

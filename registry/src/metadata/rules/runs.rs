@@ -12,6 +12,7 @@ use shared::{
     on,
 };
 use sqlx::Error;
+use utoipa::ToSchema;
 
 use crate::{
     failpoints::{Point, reach},
@@ -28,8 +29,9 @@ pub const LEASE: Duration = Duration::from_secs(60);
 const SCHEDULE: &str = "schedule";
 
 /// Where a run stands and what it has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = RunProgress)]
 pub struct Progress {
     /// The last repository that it came to the end of; empty before the first.
     pub behind: String,
@@ -52,7 +54,8 @@ pub struct Progress {
 }
 
 /// A place within a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RunPlace)]
 pub struct At {
     /// Which repository.
     pub repository: String,
@@ -61,8 +64,9 @@ pub struct At {
 }
 
 /// How a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RunState)]
 pub enum State {
     /// It is under way, or was, and the next one goes on where it stopped.
     Running,
@@ -89,7 +93,7 @@ impl State {
 }
 
 /// The last run of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LastRun {
     /// How many there were, with this one.
     pub number: i64,

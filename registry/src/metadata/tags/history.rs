@@ -9,6 +9,7 @@ use shared::{
     repository::RepositoryName,
     tag::Tag,
 };
+use utoipa::ToSchema;
 
 use crate::metadata::parse_digest;
 
@@ -28,8 +29,9 @@ pub struct Step {
 }
 
 /// What has become of a manifest that a tag pointed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ManifestFate)]
 pub enum Fate {
     /// It is there.
     Living,
