@@ -10,6 +10,7 @@ use std::{net::IpAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 use shared::{challenge::BearerChallenge, clock::Timestamp};
 use url::Url;
+use utoipa::ToSchema;
 
 pub use judge::{Accepts, Observed, RealmSeen, judged};
 
@@ -19,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What this server says of itself and signs, for one registry.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Probe {
     /// What time it is here.
     pub now: Timestamp,

@@ -15,11 +15,11 @@ mod handler;
 #[cfg(feature = "testing")]
 mod rows;
 
-pub use self::types::{Schemas, any_object, page_of, text};
+pub use self::types::{Schemas, page_of, text, words};
 #[cfg(feature = "testing")]
 pub use self::{
     checked_in::{compare, conforms},
     document::{Route, document},
-    handler::{Answer, Argument, Caller, Handler, Parts, Said, of},
+    handler::{Answer, Argument, Caller, Entity, Handler, Parts, Said, of},
     rows::rows,
 };

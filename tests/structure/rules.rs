@@ -131,7 +131,8 @@ fn code(file: &SourceFile) -> Vec<Finding> {
 /// `shared::listen`, `shared::command` (a socket's two ends), the request layer of `shared::telemetry` and `shared::openapi`
 /// (what handlers' types say) are the plumbing under both services; auth's command line is a client of its own admin API.
 fn web_framework(file: &SourceFile) -> Vec<Finding> {
-    let plumbing = ["listen", "command", "telemetry", "openapi"].into_iter().any(|module| file.is_below("shared", module));
+    let plumbing =
+        ["listen", "command", "telemetry", "openapi"].into_iter().any(|module| file.is_below("shared", module));
     let speaks_it = file.module() == "http" || plumbing || file.is_below("auth", "cli") || file.package() == "src";
     if speaks_it || file.is_for_tests() {
         return Vec::new();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use shared::repository::RepositoryName;
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
+use utoipa::ToSchema;
 
 /// Longest handle, in bytes. A token carries it as its subject.
 pub const MAX_HANDLE_BYTES: usize = 128;
@@ -188,8 +189,9 @@ impl FromStr for RobotName {
 }
 
 /// What a person calls a token, a key or a team.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct Label(String);
 
 impl Label {

@@ -9,6 +9,7 @@ use shared::{
     network::MalformedNetwork,
     on,
 };
+use utoipa::ToSchema;
 
 use super::{Accounts, Error, Failure, PrincipalId, Refusal};
 
@@ -31,8 +32,9 @@ pub enum NetworkError {
 }
 
 /// A list of networks, stored with spaces between.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
+#[schema(value_type = Vec<String>, example = json!(["10.0.0.0/8"]))]
 pub struct Networks(Vec<Network>);
 
 impl Networks {

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::settings::Place;
+use utoipa::ToSchema;
 
 use super::{Accounts, Error};
 use crate::audit::Actor;
@@ -40,8 +41,9 @@ pub struct Mode {
 }
 
 /// What becomes of what there is and the document does not have, in those lists that the document has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SetupMissing)]
 pub enum Missing {
     /// It stays, and is named.
     #[default]
@@ -51,8 +53,9 @@ pub enum Missing {
 }
 
 /// What becomes of what there is and the document has otherwise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SetupExisting)]
 pub enum Existing {
     /// It becomes what the document says.
     #[default]

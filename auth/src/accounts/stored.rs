@@ -61,6 +61,15 @@ macro_rules! stored_words {
                 f.write_str(self.word())
             }
         }
+
+        // Its derive takes a literal's place in a macro for no name.
+        impl utoipa::PartialSchema for $set {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                shared::openapi::words([$($word),+])
+            }
+        }
+
+        impl utoipa::ToSchema for $set {}
     };
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use shared::database::{Durability, Operation, Transaction};
+use utoipa::ToSchema;
 
 use super::{
     Accounts, CredentialId, Failure, GrantId, NamespaceId, PrincipalId, Refusal, TeamId,
@@ -20,8 +21,9 @@ use super::{
 };
 
 /// A thing as it is stored at some moment. The same text means the same thing with the same content.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String)]
 pub struct Version(String);
 
 /// Bytes of the hash that a version shows: nobody forges one to be refused, so chance is all that it has to exclude.

@@ -12,12 +12,14 @@ use ring::{
 };
 use serde::{Deserialize, Serialize};
 use shared::{clock::Timestamp, secret::Secret};
+use utoipa::ToSchema;
 
 use super::EventName;
 use crate::accounts::stored::stored_words;
 
 /// The hash that a row carries: everything up to it, in 32 bytes. Written in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String)]
 pub struct Link([u8; 32]);
 
 impl Link {
@@ -107,7 +109,7 @@ impl Kept {
 }
 
 /// The end of a batch, signed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// The number of the batch's first row.
@@ -120,7 +122,7 @@ pub struct Checkpoint {
     pub kept: Kept,
     /// When it was sealed.
     pub at: Timestamp,
-    /// The signature of [`Checkpoint::statement`].
+    /// The signature of its statement.
     pub signature: Signature,
     /// That its rows have been removed, signed too: whoever removes rows and has no key cannot say so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,14 +130,15 @@ pub struct Checkpoint {
 }
 
 /// That rows were removed because their time was over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RowsRemoved)]
 pub struct Removed {
     /// The number of the first: that of this batch, or of an earlier one whose checkpoint this has replaced.
     pub first: i64,
     /// When.
     pub at: Timestamp,
-    /// The signature of [`Checkpoint::removal`].
+    /// The signature of its removal.
     pub signature: Signature,
 }
 
@@ -166,11 +169,13 @@ impl Checkpoint {
 }
 
 /// An Ed25519 signature. Written in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String)]
 pub struct Signature(pub(crate) Vec<u8>);
 
 /// A public key of Ed25519. Written in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String)]
 pub struct PublicKey(Vec<u8>);
 
 impl PublicKey {

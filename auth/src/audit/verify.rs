@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{
     EventName,
@@ -17,8 +18,9 @@ use super::{
 };
 
 /// One line of a trail: a row, or the checkpoint behind the last row of its batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TrailLine)]
 pub enum Line {
     /// A sealed event.
     Row(Row),
@@ -27,8 +29,9 @@ pub enum Line {
 }
 
 /// A sealed event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SealedEvent)]
 pub struct Row {
     /// Its number.
     pub seq: i64,
@@ -42,7 +45,7 @@ pub struct Row {
 }
 
 /// The last row that somebody outside the database knows to have been sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// Its number.

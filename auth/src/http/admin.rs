@@ -80,8 +80,8 @@ macro_rules! routes {
 
         /// What the handlers' own types say, in the order of [`ROUTES`].
         #[cfg(test)]
-        fn described() -> Vec<described::Described> {
-            vec![$(described::of(&$handler)),+]
+        fn described() -> Vec<shared::openapi::Said> {
+            vec![$(shared::openapi::of(&$handler)),+]
         }
     };
 }

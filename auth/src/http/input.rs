@@ -13,6 +13,7 @@ use shared::{
     strict_json,
 };
 use url::form_urlencoded;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 pub use crate::accounts::MAX_PAGE;
@@ -170,7 +171,7 @@ impl IfMatch {
 }
 
 /// Which part of a list is wanted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Paging {
     /// `next` of the page before.

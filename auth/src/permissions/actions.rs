@@ -5,10 +5,12 @@ use std::{fmt, ops::BitOr, str::FromStr};
 use serde::{Deserialize, Serialize};
 use shared::access::Action;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 /// A set of the actions that can be granted: pull, push, delete on repositories, and admin of a namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "pull,push")]
 pub struct Actions(u8);
 
 /// The text is no set of actions.
@@ -146,7 +148,7 @@ impl From<Actions> for String {
 }
 
 /// A name for a set of actions. Only the set is stored, so a role can never mean more than it did when it was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Pull.

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use shared::pattern::{PatternError, RepositoryPattern};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{Actions, ActionsError, Subject};
 
@@ -24,7 +25,7 @@ pub enum CallerKind {
 }
 
 /// Powers over the whole system, beside all grants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SystemRole {
     /// May do everything that no guardrail forbids.
@@ -65,7 +66,7 @@ impl FromStr for SystemRole {
 }
 
 /// How far a credential reaches into the administration. What `docker login` leaves in a file has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ApiLevel {
     /// Not at all.
@@ -161,8 +162,9 @@ impl Caller {
 }
 
 /// What a credential is confined to, whatever its owner may do. As text, `acme/**:pull,push base/*:pull`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "acme/**:pull,push base/*:pull")]
 pub struct CredentialScope(Vec<(RepositoryPattern, Actions)>);
 
 /// The text is no scope of a credential.

@@ -11,6 +11,7 @@ use shared::{
     repository::RepositoryName,
     scope::Scope,
 };
+use utoipa::ToSchema;
 
 use super::{
     Actions, ApiLevel, Caller, Decision, Grant, Origin, Rules, SystemRole, TagPatterns, Visibility,
@@ -91,7 +92,7 @@ pub struct NearestMiss {
 }
 
 /// What a near miss lacked. The first is the nearest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Lacking {
     /// It has ended.

@@ -9,6 +9,7 @@ use shared::{
     tag::{Tag, TagPattern, TagPatternError},
 };
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{Actions, Caller, CallerKind, Namespace, Namespaces};
 
@@ -125,8 +126,9 @@ impl Guardrail {
 }
 
 /// The tag patterns of a grant: one at least, sorted, none twice. As text they are separated by commas.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "pr-*,main")]
 pub struct TagPatterns(Vec<TagPattern>);
 
 /// The text is no list of tag patterns.

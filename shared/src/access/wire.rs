@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
 use thiserror::Error;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::{Access, Action, Limit, Resource, ResourceKind};
-use crate::{strict_json, tag::TagPattern};
+use crate::{openapi::Schemas, strict_json, tag::TagPattern};
 
 /// Why a JSON value is no access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -83,6 +87,43 @@ fn limit(element: &Value) -> Option<Limit> {
         Some(readable) => readable.as_bool()?,
     };
     Some(Limit { actions: actions(members)?, tags, readable })
+}
+
+/// What an access is to a client.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is a description of what is written by hand below")]
+struct AccessWritten {
+    /// repository, registry, system or namespace.
+    r#type: String,
+    name: String,
+    /// What is allowed without a limit.
+    actions: Vec<String>,
+    /// What is allowed within limits.
+    limited: Option<Vec<LimitWritten>>,
+}
+
+/// Actions that are allowed within limits; every limit given must hold.
+#[derive(ToSchema)]
+#[schema(as = Limit)]
+#[expect(dead_code, reason = "it is a description of what is written by hand below")]
+struct LimitWritten {
+    actions: Vec<String>,
+    /// Tags, by patterns.
+    tags: Option<Vec<TagPattern>>,
+    /// Only what its bearer may read.
+    readable: Option<bool>,
+}
+
+impl PartialSchema for Access {
+    fn schema() -> RefOr<Schema> {
+        AccessWritten::schema()
+    }
+}
+
+impl ToSchema for Access {
+    fn schemas(schemas: &mut Schemas) {
+        AccessWritten::schemas(schemas);
+    }
 }
 
 impl<'de> Deserialize<'de> for Access {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Components, Content, HttpMethod, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, Required,
+        Components, Content, Header, HttpMethod, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, Required,
         ResponseBuilder, Responses,
         path::{Operation, Parameter, ParameterIn},
         request_body::RequestBody,
@@ -15,7 +15,10 @@ use utoipa::{
     },
 };
 
-use super::{handler::Said, rows::Row};
+use super::{
+    handler::{Entity, Said},
+    rows::Row,
+};
 
 const BEARER: &str = "credential";
 
@@ -97,16 +100,23 @@ fn operation(path: &str, said: Said, row: &Row) -> Operation {
         .operation_id(Some(said.name))
         .summary(Some(&row.what))
         .description(Some(format!("Who may: {}.", row.who)))
-        .responses(responses(said.answer));
-    for parameter in named(path, said.path).into_iter().chain(asked(said.query)).chain(said.headers) {
+        .responses(responses(said.answer, said.is_tagged));
+    let condition = said.has_condition.then(if_match);
+    for parameter in named(path, said.path).into_iter().chain(asked(said.query)).chain(condition) {
         operation = operation.parameter(parameter);
     }
-    if let Some((schema, required)) = said.body {
-        let required = if required { Required::True } else { Required::False };
-        let body = RequestBody::builder().content("application/json", Content::new(Some(schema)));
+    if let Some(Entity { media_type, schema, is_required }) = said.body {
+        let required = if is_required { Required::True } else { Required::False };
+        let body = RequestBody::builder().content(media_type, Content::new(Some(schema)));
         operation = operation.request_body(Some(body.required(Some(required)).build()));
     }
     operation.build()
+}
+
+fn if_match() -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    let tags = Parameter::builder().name("If-Match").parameter_in(ParameterIn::Header).schema(Some(text));
+    tags.description(Some("The entity tag, or the version, of what was seen; where it is another by now: 412")).build()
 }
 
 /// The names and numbers of a path; the handler tells the types of the last ones, and the others were read with its caller.
@@ -165,14 +175,18 @@ fn referred(schema: RefOr<Schema>) -> Option<Ref> {
     }
 }
 
-fn responses(answer: Option<(StatusCode, Option<(&'static str, Content)>)>) -> Responses {
+fn responses(answer: Option<(StatusCode, Option<Entity>)>, is_tagged: bool) -> Responses {
     let problem = Content::new(Some(Ref::from_schema_name("Problem")));
     let problem = ResponseBuilder::new().description("What went wrong").content("application/problem+json", problem);
     let mut responses = Responses::builder().response("default", problem.build());
     if let Some((status, content)) = answer {
         let mut response = ResponseBuilder::new().description(status.canonical_reason().unwrap_or_default());
-        if let Some((media_type, content)) = content {
-            response = response.content(media_type, content);
+        if let Some(Entity { media_type, schema, .. }) = content {
+            response = response.content(media_type, Content::new(Some(schema)));
+        }
+        if is_tagged {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            response = response.header("ETag", Header::builder().schema(Some(text)).build());
         }
         responses = responses.response(status.as_str(), response.build());
     }

@@ -4,8 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Content, Ref, RefOr,
-        path::Parameter,
+        Ref, RefOr,
         schema::{ObjectBuilder, Schema, Type},
     },
 };
@@ -17,20 +16,42 @@ use super::Schemas;
 pub struct Said {
     /// What the caller has to be; None if anybody is let in.
     pub caller: Option<Caller>,
-    /// The body that is read, and whether there must be one.
-    pub body: Option<(RefOr<Schema>, bool)>,
+    /// The body that is read.
+    pub body: Option<Entity>,
+    /// Whether it makes sure that there is none.
+    pub reads_nothing: bool,
+    /// Whether `If-Match` says what the caller has seen of what is to change.
+    pub has_condition: bool,
     /// The object whose members are the query's parameters.
     pub query: Option<RefOr<Schema>>,
     /// The last names and numbers of the path, in their order.
     pub path: Vec<RefOr<Schema>>,
-    /// Fields that are read.
-    pub headers: Vec<Parameter>,
     /// The status of success and what comes with it.
-    pub answer: Option<(StatusCode, Option<(&'static str, Content)>)>,
+    pub answer: Option<(StatusCode, Option<Entity>)>,
+    /// Whether the answer has an entity tag.
+    pub is_tagged: bool,
     /// Every type that is referred to, by its name.
     pub schemas: Schemas,
     /// The handler, as `users.list`.
     pub name: String,
+}
+
+/// A body.
+pub struct Entity {
+    /// What it is written in.
+    pub media_type: &'static str,
+    /// What it says.
+    pub schema: RefOr<Schema>,
+    /// Whether it is always there.
+    pub is_required: bool,
+}
+
+impl Entity {
+    /// What most are.
+    #[must_use]
+    pub fn json(schema: RefOr<Schema>) -> Self {
+        Self { media_type: "application/json", schema, is_required: true }
+    }
 }
 
 /// Who may call a route: what stands in its handler's parameters.
@@ -38,6 +59,10 @@ pub struct Said {
 pub enum Caller {
     /// Whoever shows a credential with an API level.
     Any,
+    /// The same, who only looks, whatever the method.
+    Looker,
+    /// Whoever shows something, a registry too.
+    Inquirer,
     /// Who may pull from the repository.
     Reader,
     /// Who sees the namespace, or administers it.
@@ -133,8 +158,8 @@ impl Answer for StatusCode {
 
 impl<T: ToSchema> Answer for Json<T> {
     fn tell(said: &mut Said) {
-        let content = Content::new(Some(said.refer::<T>()));
-        said.answer = Some((StatusCode::OK, Some(("application/json", content))));
+        let entity = Entity::json(said.refer::<T>());
+        said.answer = Some((StatusCode::OK, Some(entity)));
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         Ref, RefOr,
-        schema::{AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
+        schema::{ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
     },
 };
 
@@ -25,11 +25,10 @@ pub fn text(description: &str, example: &str) -> RefOr<Schema> {
     text.examples([example]).build().into()
 }
 
-/// An object whose members are told elsewhere.
+/// One of these words.
 #[must_use]
-pub fn any_object(description: &str) -> RefOr<Schema> {
-    let object = ObjectBuilder::new().schema_type(Type::Object).description(Some(description));
-    object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true))).build().into()
+pub fn words<const N: usize>(words: [&str; N]) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build().into()
 }
 
 /// What `ToSchema` collects.

@@ -3,7 +3,11 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use shared::{clock::Timestamp, pattern::RepositoryPattern, settings::Placed};
+use shared::{clock::Timestamp, openapi::text, pattern::RepositoryPattern, settings::Placed};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use crate::{
     accounts::{
@@ -20,22 +24,27 @@ const VERSION: u32 = 1;
 pub type Parts<T> = Option<Vec<Placed<T>>>;
 
 /// The whole of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Setup)]
 pub struct Document {
     /// 1.
     #[serde(default = "version")]
     pub version: u32,
     /// People.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<UserPart>>)]
     pub users: Parts<UserPart>,
     /// First segments of repository names, with what belongs to each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<NamespacePart>>)]
     pub namespaces: Parts<NamespacePart>,
     /// Grants whose first segment is a wildcard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<GrantPart>>)]
     pub grants: Parts<GrantPart>,
     /// Rules that forbid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<GuardrailPart>>)]
     pub guardrails: Parts<GuardrailPart>,
 }
 
@@ -68,8 +77,9 @@ pub(super) fn each<T>(parts: Option<&Vec<Placed<T>>>) -> impl Iterator<Item = &P
 }
 
 /// Whether an account is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SetupStanding)]
 pub enum Standing {
     /// It is.
     Active,
@@ -78,10 +88,12 @@ pub enum Standing {
 }
 
 /// A person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupUser)]
 pub struct UserPart {
     /// The name to sign in with.
     #[serde(with = "as_text")]
+    #[schema(value_type = String)]
     pub name: Handle,
     /// What people call them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -120,40 +132,49 @@ impl UserPart {
 }
 
 /// A namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupNamespace)]
 pub struct NamespacePart {
     /// The first segment of its repositories' names.
     #[serde(with = "as_text")]
+    #[schema(value_type = String)]
     pub name: NamespaceName,
     /// Who pulls without a grant.
     #[serde(default)]
     pub visibility: Visibility,
     /// Its teams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<TeamPart>>)]
     pub teams: Parts<TeamPart>,
     /// Its robots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<RobotPart>>)]
     pub robots: Parts<RobotPart>,
     /// What is given in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<GrantPart>>)]
     pub grants: Parts<GrantPart>,
 }
 
 /// A team.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupTeam)]
 pub struct TeamPart {
     /// Its name in its namespace.
     pub name: Label,
     /// Who is in it by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub members: Parts<String>,
     /// The groups of directories that feed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<MappingPart>>)]
     pub mappings: Parts<MappingPart>,
 }
 
 /// A group that feeds a team.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupMapping)]
 pub struct MappingPart {
     /// Whose group.
     pub provider: String,
@@ -162,10 +183,12 @@ pub struct MappingPart {
 }
 
 /// A robot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupRobot)]
 pub struct RobotPart {
     /// Its name in its namespace.
     #[serde(with = "as_text")]
+    #[schema(value_type = String)]
     pub name: RobotName,
     /// What it is for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -178,11 +201,13 @@ pub struct RobotPart {
     pub state: Option<Standing>,
     /// Its keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<KeyPart>>)]
     pub keys: Parts<KeyPart>,
 }
 
 /// A robot's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupKey)]
 pub struct KeyPart {
     /// What it is called.
     pub name: Label,
@@ -212,7 +237,8 @@ fn is_none(level: &ApiLevel) -> bool {
 }
 
 /// A grant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupGrant)]
 pub struct GrantPart {
     /// Whom it is for.
     pub subject: SubjectName,
@@ -229,7 +255,8 @@ pub struct GrantPart {
 }
 
 /// A guardrail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SetupGuardrail)]
 pub struct GuardrailPart {
     /// The repositories it is about.
     pub repositories: RepositoryPattern,
@@ -252,6 +279,14 @@ pub enum SubjectName {
     /// An account's name.
     Account(String),
 }
+
+impl PartialSchema for SubjectName {
+    fn schema() -> RefOr<Schema> {
+        text("everyone, authenticated, team:<name>, or an account's name", "team:dev")
+    }
+}
+
+impl ToSchema for SubjectName {}
 
 impl FromStr for SubjectName {
     type Err = NameError;

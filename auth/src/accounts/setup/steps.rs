@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shared::{clock::Timestamp, settings::Place};
+use utoipa::ToSchema;
 
 use super::document::Standing;
 use crate::{
@@ -14,8 +15,9 @@ use crate::{
 };
 
 /// What a step does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SetupVerb)]
 pub enum Verb {
     /// Makes something.
     Create,
@@ -28,7 +30,8 @@ pub enum Verb {
 }
 
 /// What a person reads of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SetupLine)]
 pub struct Line {
     /// What is done.
     pub change: Verb,

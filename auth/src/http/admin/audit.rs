@@ -5,6 +5,7 @@ use axum::{Json, extract::State, http::Method};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{access::Action, clock::Timestamp};
+use utoipa::ToSchema;
 
 use super::access::{ApiCaller, SystemAdmin};
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     },
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
     after: Option<String>,
@@ -43,14 +44,16 @@ pub(super) struct Filter {
 }
 
 /// A list of events.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Events)]
 pub(super) struct EventsOut {
     items: Vec<EventOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
 struct EventOut {
     id: i64,
     /// Its number in the chain; null until it is sealed.
@@ -130,7 +133,7 @@ fn names(text: &str) -> Result<Vec<EventName>, ApiError> {
     Ok(found)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Behind {
     #[serde(default)]
@@ -138,7 +141,8 @@ pub(super) struct Behind {
 }
 
 /// A part of the sealed trail.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Trail)]
 pub(super) struct TrailOut {
     /// What its checkpoints are verified with.
     keys: Vec<PublicKey>,
@@ -150,7 +154,8 @@ pub(super) struct TrailOut {
     next: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Unsealed)]
 struct UnsealedOut {
     events: i64,
     since: Option<Timestamp>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     access::{NamespaceAdmin, SystemAdmin},
@@ -22,7 +23,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
     after: Option<String>,
@@ -33,7 +34,8 @@ pub(super) struct Filter {
     ending_days: Option<u32>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CredentialWithOwner)]
 pub(super) struct OwnedOut {
     /// Whose it is.
     owner: String,

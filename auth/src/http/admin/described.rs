@@ -1,158 +1,96 @@
 //! What the type of a handler says about its route: who may call it, and what it reads. Nobody writes that down a second time, so it cannot
 //! be said wrong.
 
-use axum::extract::State;
+use shared::openapi::{Answer, Argument, Caller, Entity, Parts, Said};
+use utoipa::ToSchema;
 
 use super::{
     Needs,
     access::{ApiCaller, Inquirer, Looker, NamespaceAdmin, SystemAdmin},
+    output::Tagged,
 };
 use crate::http::{
-    App, Peer,
+    Peer,
     input::{Asked, Body, Form, IfMatch, Named, Nothing},
 };
 
-/// A route, as its handler's type tells it.
-#[derive(Debug, Default)]
-pub(super) struct Described {
-    /// What the caller has to be; None if anybody is let in.
-    pub(super) caller: Option<Caller>,
-    /// The media type of the body, if there is one to read.
-    pub(super) body: Option<&'static str>,
-    /// Whether it makes sure that there is none.
-    pub(super) reads_nothing: bool,
-    /// Whether it asks what the caller has seen of what is to change.
-    pub(super) has_condition: bool,
-}
-
-/// The proof that a handler takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
-    Any,
-    Looker,
-    Inquirer,
-    Namespace,
-    System,
-}
-
-impl Caller {
-    /// Whether a route that says it needs that has a handler that takes this.
-    pub(super) fn fits(self, needs: Needs) -> bool {
-        match needs {
-            Needs::Oneself => self == Self::Any,
-            Needs::View => matches!(self, Self::Any | Self::Looker),
-            Needs::Inquiry => self == Self::Inquirer,
-            Needs::Namespace => self == Self::Namespace,
-            Needs::System => self == Self::System,
-        }
+impl Needs {
+    /// Whether a route that says it needs this has a handler that takes that.
+    pub(super) fn fits(self, caller: Option<Caller>) -> bool {
+        let taken: &[Caller] = match self {
+            Self::Oneself => &[Caller::Any],
+            Self::View => &[Caller::Any, Caller::Looker],
+            Self::Inquiry => &[Caller::Inquirer],
+            Self::Namespace => &[Caller::Namespace],
+            Self::System => &[Caller::System],
+        };
+        caller.is_some_and(|caller| taken.contains(&caller))
     }
 }
 
-/// What a handler's type says.
-pub(super) fn of<H: Handler<Arguments>, Arguments>(_: &H) -> Described {
-    let mut described = Described::default();
-    H::tell(&mut described);
-    described
-}
-
-/// A handler, by its arguments.
-pub(super) trait Handler<Arguments> {
-    fn tell(described: &mut Described);
-}
-
-/// One of a handler's arguments.
-pub(super) trait Argument {
-    fn tell(described: &mut Described);
-}
-
-macro_rules! handlers {
-    ($(($($argument:ident),*);)+) => {
-        $(impl<H, Answer, $($argument: Argument),*> Handler<($($argument,)*)> for H
-        where
-            H: Fn($($argument),*) -> Answer,
-            Answer: Future,
-        {
-            fn tell(described: &mut Described) {
-                $($argument::tell(described);)*
+macro_rules! callers {
+    ($($proof:ty => $caller:ident;)+) => {
+        $(impl Argument for $proof {
+            fn tell(said: &mut Said) {
+                said.caller = Some(Caller::$caller);
             }
         })+
     };
 }
 
-handlers! {
-    (A);
-    (A, B);
-    (A, B, C);
-    (A, B, C, D);
-    (A, B, C, D, E);
-}
-
-impl Argument for State<App> {
-    fn tell(_: &mut Described) {}
+callers! {
+    ApiCaller => Any;
+    Looker => Looker;
+    Inquirer => Inquirer;
+    NamespaceAdmin => Namespace;
+    SystemAdmin => System;
 }
 
 impl Argument for Peer {
-    fn tell(_: &mut Described) {}
+    fn tell(_: &mut Said) {}
 }
 
-impl Argument for ApiCaller {
-    fn tell(described: &mut Described) {
-        described.caller = Some(Caller::Any);
+impl<T: ToSchema, const LIMIT: usize> Argument for Body<T, LIMIT> {
+    fn tell(said: &mut Said) {
+        said.body = Some(Entity::json(said.refer::<T>()));
     }
 }
 
-impl Argument for Looker {
-    fn tell(described: &mut Described) {
-        described.caller = Some(Caller::Looker);
-    }
-}
-
-impl Argument for Inquirer {
-    fn tell(described: &mut Described) {
-        described.caller = Some(Caller::Inquirer);
-    }
-}
-
-impl Argument for NamespaceAdmin {
-    fn tell(described: &mut Described) {
-        described.caller = Some(Caller::Namespace);
-    }
-}
-
-impl Argument for SystemAdmin {
-    fn tell(described: &mut Described) {
-        described.caller = Some(Caller::System);
-    }
-}
-
-impl<T, const LIMIT: usize> Argument for Body<T, LIMIT> {
-    fn tell(described: &mut Described) {
-        described.body = Some("application/json");
-    }
-}
-
-impl<T> Argument for Form<T> {
-    fn tell(described: &mut Described) {
-        described.body = Some("application/x-www-form-urlencoded");
+impl<T: ToSchema> Argument for Form<T> {
+    fn tell(said: &mut Said) {
+        let media_type = "application/x-www-form-urlencoded";
+        said.body = Some(Entity { media_type, ..Entity::json(said.refer::<T>()) });
     }
 }
 
 impl Argument for Nothing {
-    fn tell(described: &mut Described) {
-        described.reads_nothing = true;
+    fn tell(said: &mut Said) {
+        said.reads_nothing = true;
     }
 }
 
 impl Argument for IfMatch {
-    fn tell(described: &mut Described) {
-        described.has_condition = true;
+    fn tell(said: &mut Said) {
+        said.has_condition = true;
     }
 }
 
-impl<T> Argument for Asked<T> {
-    fn tell(_: &mut Described) {}
+impl<T: ToSchema> Argument for Asked<T> {
+    fn tell(said: &mut Said) {
+        T::schemas(&mut said.schemas);
+        said.query = Some(T::schema());
+    }
 }
 
-impl<T> Argument for Named<T> {
-    fn tell(_: &mut Described) {}
+impl<T: Parts> Argument for Named<T> {
+    fn tell(said: &mut Said) {
+        T::tell(&mut said.path);
+    }
+}
+
+impl<T: ToSchema> Answer for Tagged<T> {
+    fn tell(said: &mut Said) {
+        axum::Json::<T>::tell(said);
+        said.is_tagged = true;
+    }
 }

@@ -7,6 +7,7 @@ use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
 use shared::database::Dialect;
+use utoipa::ToSchema;
 
 use super::access::SystemAdmin;
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
 /// Longest names that are signed, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ProbeWanted)]
 pub(super) struct Patient {
     /// What the registry calls itself.
     service: String,

@@ -10,6 +10,7 @@ use shared::{
     clock::Timestamp,
     scope::{Scope, Scopes},
 };
+use utoipa::ToSchema;
 
 use super::{
     access::{ApiCaller, Looker},
@@ -35,7 +36,7 @@ use crate::{
 /// How one asks about those who show nothing.
 const ANONYMOUS: &str = "anonymous";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Question {
     /// Whose; missing: one's own, with the credential shown.
@@ -44,7 +45,8 @@ pub(super) struct Question {
     scope: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
 pub(super) struct Answer {
     principal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +55,8 @@ pub(super) struct Answer {
 }
 
 /// The answer for one resource.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explained)]
 struct ResultOut {
     resource: String,
     /// What a token would say.
@@ -63,7 +66,8 @@ struct ResultOut {
 }
 
 /// A granted action, and a rule that grants it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Why)]
 struct WhyOut {
     action: String,
     rule: SeenOut,
@@ -72,7 +76,8 @@ struct WhyOut {
 }
 
 /// A refused action.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WhyNot)]
 struct WhyNotOut {
     action: String,
     reason: String,
@@ -80,15 +85,17 @@ struct WhyNotOut {
     nearest: Option<NearestOut>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NearestRule)]
 struct NearestOut {
     rule: SeenOut,
     missing: Lacking,
 }
 
 /// A rule, as far as the caller may see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = RuleSeen)]
 enum SeenOut {
     Role { system_role: SystemRole },
     Visibility { visibility: Visibility },
@@ -96,7 +103,8 @@ enum SeenOut {
     Elsewhere { elsewhere: &'static str },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GrantSeen)]
 struct GrantOut {
     /// Its number; missing where it is only supposed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +127,7 @@ pub(super) async fn explain(
 }
 
 /// A question about a rule that nobody has written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Supposition {
     /// Whose; missing: one's own, with the credential shown.

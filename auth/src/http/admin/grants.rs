@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use shared::{access::Action, clock::Timestamp, pattern::RepositoryPattern};
+use utoipa::ToSchema;
 
 use super::{
     access::{ApiCaller, NamespaceAdmin, SystemAdmin},
@@ -35,8 +36,9 @@ use crate::{
     },
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RuleWanted)]
 pub(super) struct RuleIn {
     /// `everyone`, `authenticated`, `team:<name>` or an account's name. Guardrails have none.
     subject: Option<String>,
@@ -54,12 +56,12 @@ fn allow() -> Effect {
     Effect::Allow
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Added {
     id: i64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
     after: Option<String>,

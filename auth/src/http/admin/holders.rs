@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use axum::{Json, extract::State, http::Method};
 use serde::Serialize;
 use shared::{clock::Timestamp, pattern::RepositoryPattern};
+use utoipa::ToSchema;
 
 use super::{access::NamespaceAdmin, output::subject};
 use crate::{
@@ -21,7 +22,8 @@ use crate::{
 };
 
 /// A part of the list. `next` counts holders: each has as many entries as rules give them something.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Access)]
 pub(super) struct AccessOut {
     items: Vec<HeldOut>,
     /// What guardrails forbid, whoever holds it.
@@ -30,7 +32,8 @@ pub(super) struct AccessOut {
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Held)]
 struct HeldOut {
     /// An account's name, or `everyone`, `authenticated`, `users`.
     holder: String,
@@ -52,7 +55,8 @@ struct HeldOut {
     expires_at: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Barred)]
 struct BarredOut {
     actions: Vec<String>,
     repositories: Vec<RepositoryPattern>,

@@ -11,6 +11,7 @@ use shared::{
     clock::Timestamp,
     secret::Secret,
 };
+use utoipa::ToSchema;
 
 use super::access::{ApiCaller, Inquirer};
 use crate::{
@@ -26,16 +27,19 @@ use crate::{
 };
 
 /// What is asked about. The hint changes nothing: what it is can be seen.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Introspection)]
 pub(super) struct Question {
+    #[schema(value_type = String, format = Password)]
     token: Secret<String>,
     #[serde(rename = "token_type_hint")]
     _hint: Option<String>,
 }
 
 /// What it is worth; nothing but `active` where that is nothing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Introspected)]
 pub(super) struct Worth {
     active: bool,
     #[serde(flatten)]
@@ -43,7 +47,8 @@ pub(super) struct Worth {
 }
 
 /// Times are seconds since 1970, UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TokenKnown)]
 struct Known {
     /// `registry`, or the kind of the credential: `pat`, `robot_key`, `identity`.
     token_type: &'static str,

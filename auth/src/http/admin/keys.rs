@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use shared::clock::Timestamp;
+use utoipa::ToSchema;
 
 use super::{access::SystemAdmin, output::PageOf};
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
     signing::SigningError,
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SigningKey)]
 pub(super) struct KeyOut {
     /// The RFC 7638 thumbprint, `kid` in a token's header.
     id: String,

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use shared::secret::Secret;
+use utoipa::ToSchema;
 
 use super::{
     access::ApiCaller,
@@ -25,7 +26,8 @@ use crate::{
     permissions::ApiLevel,
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Me)]
 pub(super) struct MeOut {
     #[serde(flatten)]
     account: Option<PrincipalOut>,
@@ -56,10 +58,12 @@ pub(super) async fn show(State(app): State<App>, me: ApiCaller) -> Result<Tagged
     }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordChange {
+    #[schema(value_type = String, format = Password)]
     current: Secret<String>,
+    #[schema(value_type = String, format = Password)]
     new: Secret<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     access::{NamespaceAdmin, SystemAdmin},
@@ -17,8 +18,9 @@ use crate::{
     permissions::Visibility,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NamespaceWanted)]
 pub(super) struct NamespaceIn {
     name: String,
     #[serde(default)]
@@ -49,8 +51,9 @@ pub(super) async fn show(admin: NamespaceAdmin) -> Tagged<NamespaceOut> {
     Tagged(admin.namespace.into())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NamespaceChange)]
 pub(super) struct Change {
     visibility: Visibility,
 }

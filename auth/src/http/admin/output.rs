@@ -5,8 +5,20 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use std::borrow::Cow;
+
 use serde::Serialize;
-use shared::clock::Timestamp;
+use shared::{
+    clock::Timestamp,
+    openapi::{Schemas, page_of},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr,
+        schema::{AllOfBuilder, ObjectBuilder, Schema, Type},
+    },
+};
 
 use crate::{
     accounts::{
@@ -61,6 +73,23 @@ pub(super) struct PageOf<T> {
     next: Option<String>,
 }
 
+impl<T: ToSchema> PartialSchema for PageOf<T> {
+    fn schema() -> RefOr<Schema> {
+        page_of::<T>()
+    }
+}
+
+impl<T: ToSchema> ToSchema for PageOf<T> {
+    fn name() -> Cow<'static, str> {
+        format!("PageOf{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        T::schemas(schemas);
+        schemas.push((T::name().into_owned(), T::schema()));
+    }
+}
+
 impl<T> PageOf<T> {
     /// Turns rows into what is served; a page that is full may have a next one.
     pub(super) fn new<R>(rows: Vec<R>, limit: u32, cursor: impl Fn(&R) -> String, serve: impl Fn(R) -> T) -> Self {
@@ -87,7 +116,8 @@ fn text(time: Option<Timestamp>) -> Option<String> {
     time.map(Timestamp::rfc3339)
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Principal)]
 pub(super) struct PrincipalOut {
     id: i64,
     name: String,
@@ -117,7 +147,8 @@ impl From<Account> for PrincipalOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Credential)]
 pub(super) struct CredentialOut {
     id: i64,
     kind: &'static str,
@@ -159,7 +190,8 @@ impl From<Credential> for CredentialOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Namespace)]
 pub(super) struct NamespaceOut {
     id: i64,
     name: String,
@@ -180,7 +212,8 @@ impl From<Namespace> for NamespaceOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Team)]
 pub(super) struct TeamOut {
     id: i64,
     name: String,
@@ -194,7 +227,8 @@ impl From<Team> for TeamOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Member)]
 pub(super) struct MemberOut {
     name: String,
     source: String,
@@ -206,7 +240,8 @@ impl From<Member> for MemberOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Mapping)]
 pub(super) struct MappingOut {
     provider: String,
     group: String,
@@ -218,7 +253,8 @@ impl From<Mapping> for MappingOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rule)]
 pub(super) struct RuleOut {
     id: i64,
     /// Where it was written; missing for the system's own.
@@ -269,7 +305,8 @@ pub(super) fn subject(subject: Subject, name: Option<&str>) -> String {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Service)]
 pub(super) struct ServiceOut {
     id: i64,
     name: String,
@@ -297,4 +334,24 @@ pub(super) struct WithSecret<T> {
     /// Missing where the caller chose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) secret: Option<String>,
+}
+
+impl<T: ToSchema> PartialSchema for WithSecret<T> {
+    fn schema() -> RefOr<Schema> {
+        let secret = ObjectBuilder::new().schema_type(Type::String);
+        let secret = secret.description(Some("Shown this once; missing where the caller chose it"));
+        let secret = ObjectBuilder::new().property("secret", secret);
+        AllOfBuilder::new().item(Ref::from_schema_name(T::name())).item(secret).into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for WithSecret<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}WithSecret", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        T::schemas(schemas);
+        schemas.push((T::name().into_owned(), T::schema()));
+    }
 }

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use shared::secret::Secret;
+use utoipa::ToSchema;
 
 use super::{
     access::SystemAdmin,
@@ -28,7 +29,8 @@ use crate::{
     },
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Provider)]
 pub(super) struct ProviderOut {
     name: String,
     kind: ProviderKind,
@@ -50,15 +52,17 @@ impl Versioned for ProviderOut {
     }
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ProviderSource)]
 enum Source {
     Settings,
     None,
 }
 
 /// What a directory is asked. No secret is in it, and no path of this machine.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Directory)]
 struct DirectoryOut {
     /// Who searches; missing where nobody is named.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +72,8 @@ struct DirectoryOut {
     groups: Option<GroupsOut>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DirectoryUsers)]
 struct UsersOut {
     base: String,
     filter: String,
@@ -77,7 +82,8 @@ struct UsersOut {
     id: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DirectoryGroups)]
 struct GroupsOut {
     base: String,
     filter: String,
@@ -85,14 +91,17 @@ struct GroupsOut {
     nested: &'static str,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TestWanted)]
 pub(super) struct TestIn {
     user: Option<String>,
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Secret<String>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Test)]
 pub(super) struct TestOut {
     provider: String,
     /// True if no step failed.
@@ -102,7 +111,8 @@ pub(super) struct TestOut {
     teams: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TestStep)]
 struct StepOut {
     step: What,
     about: String,
@@ -111,7 +121,8 @@ struct StepOut {
     milliseconds: u128,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TestGroup)]
 struct GroupOut {
     group: String,
     by: String,

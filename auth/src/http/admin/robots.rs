@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use shared::{clock::Timestamp, secret::Secret};
+use utoipa::ToSchema;
 
 use super::{
     access::NamespaceAdmin,
@@ -31,8 +32,9 @@ use crate::{
 /// Longest overlap of an old key with a new one, in seconds: 30 days.
 pub(super) const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 3600;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RobotWanted)]
 pub(super) struct RobotIn {
     name: String,
     #[serde(default)]
@@ -41,11 +43,13 @@ pub(super) struct RobotIn {
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = KeyWanted)]
 pub(super) struct KeyIn {
     #[serde(flatten)]
     credential: serde_json::Map<String, serde_json::Value>,
     /// A secret that the caller chose; missing: one is made and answered.
+    #[schema(value_type = Option<String>, format = Password)]
     secret: Option<Secret<String>>,
     /// Rotation: after so many seconds the robot's other keys end. Missing: they stay.
     others_end_after: Option<u64>,

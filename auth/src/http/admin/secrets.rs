@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use shared::{clock::Timestamp, secret::Secret};
+use utoipa::ToSchema;
 
 use crate::{
     accounts::{PrincipalId, credentials::NewCredential, names::Label, networks::Networks},
@@ -14,8 +15,9 @@ use crate::{
 };
 
 /// What somebody wants a token or a key to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CredentialWanted)]
 pub(super) struct CredentialIn {
     /// What it is called.
     name: String,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     access::SystemAdmin,
@@ -21,8 +22,9 @@ use crate::{
     secrets::{SecretKind, mint},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ServiceWanted)]
 pub(super) struct ServiceIn {
     name: String,
     #[serde(default)]

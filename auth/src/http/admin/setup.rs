@@ -10,6 +10,7 @@ use shared::{
     settings::{Place, Placed, SettingsError, Source},
 };
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{access::SystemAdmin, secrets::check_chosen};
 pub use crate::accounts::setup::Document;
@@ -32,8 +33,9 @@ pub const MAX_SETUP_BODY_BYTES: usize = 3 * MAX_SETUP_BYTES;
 /// The version of the document's form.
 const VERSION: &str = "1";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SetupWanted)]
 pub(super) struct SetupIn {
     /// YAML as text, or the document itself.
     setup: Value,
@@ -42,6 +44,7 @@ pub(super) struct SetupIn {
     name: String,
     /// What is in the files that the document names.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     secrets: BTreeMap<String, Secret<String>>,
     #[serde(default)]
     missing: Missing,
@@ -57,7 +60,8 @@ fn unnamed() -> String {
     "setup".to_owned()
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SetupDifference)]
 pub(super) struct SetupOut {
     changes: Vec<Line>,
     /// What is there otherwise, and stays.

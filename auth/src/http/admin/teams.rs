@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     access::NamespaceAdmin,
@@ -17,8 +18,9 @@ use crate::{
     identity::ldap::names::{Dn, NameError as NotAName},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TeamWanted)]
 pub(super) struct TeamIn {
     name: String,
 }

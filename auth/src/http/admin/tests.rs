@@ -20,6 +20,7 @@ use super::{Needs, ROUTES, Route};
 use crate::{accounts::providers::ProviderKind, server::Auth, settings::Settings};
 
 mod credentials;
+mod document;
 mod holders;
 mod introspection;
 mod limits;
@@ -164,6 +165,7 @@ async fn ask(
     if status.is_client_error() {
         assert_eq!(media_type.unwrap(), "application/problem+json", "{method} {path}: {status}");
     }
+    document::is_as_documented(method, path, status, &bytes);
     let answer = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
     (status, answer)
 }

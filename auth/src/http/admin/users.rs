@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use shared::secret::Secret;
+use utoipa::ToSchema;
 
 use super::{
     access::{ApiCaller, SystemAdmin},
@@ -29,18 +30,21 @@ use crate::{
 
 pub(super) use crate::accounts::names::MAX_DISPLAY_NAME_BYTES;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UserWanted)]
 pub(super) struct UserIn {
     name: String,
     #[serde(default)]
     display_name: String,
     system_role: Option<SystemRole>,
     /// Missing: one is made and answered.
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Secret<String>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PrincipalWithPassword)]
 pub(super) struct WithPassword {
     #[serde(flatten)]
     user: PrincipalOut,
@@ -124,10 +128,12 @@ pub(super) async fn resume(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PasswordReset)]
 pub(super) struct Reset {
     /// Missing: one is made and answered.
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Secret<String>>,
 }
 
@@ -144,8 +150,9 @@ pub(super) async fn reset(
     Ok(Json(WithPassword { user: shown_as(&app, user.id).await?, password: shown }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SystemRoleWanted)]
 pub(super) struct SystemRoleIn {
     system_role: Option<SystemRole>,
 }

@@ -10,6 +10,7 @@ use std::{
 use serde::Serialize;
 use shared::secret::Secret;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::{
     Ldap, Person,
@@ -25,8 +26,9 @@ use super::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a step is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TestedPart)]
 pub enum What {
     /// Connecting to a server.
     Connect,

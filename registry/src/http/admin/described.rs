@@ -1,8 +1,8 @@
 //! What the types of the handlers say of their routes: for the document in `docs/openapi`, and for the table.
 
 use axum::http::StatusCode;
-use shared::openapi::{Answer, Argument, Caller, Said};
-use utoipa::{ToSchema, openapi::Content};
+use shared::openapi::{Answer, Argument, Caller, Entity, Said};
+use utoipa::ToSchema;
 
 use super::{
     Needs,
@@ -57,13 +57,13 @@ impl<T: ToSchema> Argument for input::Asked<T> {
 impl<T: ToSchema + serde::de::DeserializeOwned> Argument for input::Body<T> {
     fn tell(said: &mut Said) {
         let needed = serde_json::from_str::<T>("{}").is_err();
-        said.body = Some((said.refer::<T>(), needed));
+        said.body = Some(Entity { is_required: needed, ..Entity::json(said.refer::<T>()) });
     }
 }
 
 impl<E: ToSchema> Answer for Lines<E> {
     fn tell(said: &mut Said) {
-        let content = Content::new(Some(said.refer::<E>()));
-        said.answer = Some((StatusCode::OK, Some((lines::TYPE, content))));
+        let line = Entity { media_type: lines::TYPE, ..Entity::json(said.refer::<E>()) };
+        said.answer = Some((StatusCode::OK, Some(line)));
     }
 }

@@ -3,7 +3,9 @@
 use axum::http::{HeaderMap, Request, StatusCode, header};
 
 use super::{super::Needs, *};
-use crate::{http::admin::described::Described, permissions::ApiLevel};
+use shared::openapi::Said;
+
+use crate::permissions::ApiLevel;
 
 /// What somebody is, to the system and to the namespace `acme`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +110,9 @@ const REGISTRY: &str = "a registry's own credential";
 const STRANGE: &str = "nobody_knows_this";
 
 /// A body with it, in the route's own media type, that asks about what the path would say if it could.
-fn strange(route: &Route, described: &Described, namespace: &str) -> (&'static str, String) {
+fn strange(route: &Route, said: &Said, namespace: &str) -> (&'static str, String) {
     let grant = json!({ "subject": "carol", "repositories": namespace, "actions": "pull" });
-    match described.body {
+    match said.body.as_ref().map(|body| body.media_type) {
         Some(FORM) => (FORM, format!("token=x&{STRANGE}=true")),
         // The permission hangs on what the body says, so it is read before.
         _ if route.needs == Needs::View && route.method == "post" => {
@@ -212,25 +214,25 @@ async fn registry_token(office: &Office) -> String {
 }
 
 /// Each route with what its handler's type says.
-fn table() -> impl Iterator<Item = (&'static Route, Described)> {
+fn table() -> impl Iterator<Item = (&'static Route, Said)> {
     ROUTES.iter().zip(super::super::described())
 }
 
 #[test]
 fn t14_each_route_needs_what_its_handler_takes() {
-    for (route, described) in table() {
-        assert!(described.caller.is_some_and(|caller| caller.fits(route.needs)), "{route:?}: {described:?}");
+    for (route, said) in table() {
+        assert!(route.needs.fits(said.caller), "{route:?}: {:?}", said.caller);
     }
 }
 
 /// Whatever changes something knows what it may be told, if that is nothing, too; only who looks is told nothing at all.
 #[test]
 fn every_route_refuses_what_it_does_not_read() {
-    for (route, described) in table() {
-        let reads = [described.body.is_some(), described.reads_nothing];
+    for (route, said) in table() {
+        let reads = [said.body.is_some(), said.reads_nothing];
         let expected: &[[bool; 2]] =
             if route.method == "get" { &[[false, false]] } else { &[[true, false], [false, true]] };
-        assert!(expected.contains(&reads), "{route:?}: {described:?}");
+        assert!(expected.contains(&reads), "{route:?}: {reads:?}");
     }
 }
 
@@ -241,10 +243,10 @@ pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(of
     let before = everything(office, &things).await;
     let router = office.auth.router();
     let mut counts = [0, 0];
-    for (route, described) in table() {
+    for (route, said) in table() {
         for role in &all {
             let (there, missing) = (things.path(route.path), things.missing(route.path));
-            let body = |namespace| strange(route, &described, namespace);
+            let body = |namespace| strange(route, &said, namespace);
             let tried = format!("{} {there} as {}", route.method, role.name);
             match role.verdict(route) {
                 // What is said to it is refused, so that it changes nothing.
@@ -259,7 +261,7 @@ pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(of
                     let elsewhere = role.call(&router, route.method, &missing, body(NOWHERE)).await;
                     assert_eq!(answer, elsewhere, "{tried}, and {missing}");
                     counts[1] += 1;
-                    for seen in conditions(&described) {
+                    for seen in conditions(&said) {
                         for (path, namespace) in [(&there, "acme"), (&missing, NOWHERE)] {
                             let again = role.call_if(&router, Some(seen), (route.method, path), body(namespace)).await;
                             assert_eq!(again, answer, "{tried}, {path}, If-Match: {seen}");
@@ -274,8 +276,8 @@ pub(super) async fn t13_every_route_is_answered_to_those_whom_the_table_names(of
 }
 
 /// What somebody may say they have seen, where they are asked: something, anything, and what is not there.
-fn conditions(described: &Described) -> &'static [&'static str] {
-    if described.has_condition { &["*", "\"x\""] } else { &[] }
+fn conditions(said: &Said) -> &'static [&'static str] {
+    if said.has_condition { &["*", "\"x\""] } else { &[] }
 }
 
 /// What somebody is answered who may call: the thing, or by name what no body has.
@@ -299,17 +301,17 @@ pub(super) async fn t13_what_is_elsewhere_is_not_found_inside_ones_own_namespace
     let router = office.auth.router();
     let inside = |path: String| path.replace("/acme", "/other");
     let mut tried = 0;
-    for (route, described) in table().filter(|(route, _)| route.path.starts_with("/api/v1/namespaces/{namespace}/")) {
+    for (route, said) in table().filter(|(route, _)| route.path.starts_with("/api/v1/namespaces/{namespace}/")) {
         let (theirs, nobodys) = (inside(things.path(route.path)), inside(things.without(route.path)));
         if theirs == nobodys {
             continue;
         }
-        let said = described.body.map(|_| json!({ "name": "stolen" }).to_string()).unwrap_or_default();
-        let body = || ("application/json", said.clone());
+        let text = said.body.as_ref().map(|_| json!({ "name": "stolen" }).to_string()).unwrap_or_default();
+        let body = || ("application/json", text.clone());
         let answer = bob.call(&router, route.method, &theirs, body()).await;
         assert!(answer.status.is_client_error(), "{} {theirs}: {}", route.method, answer.body);
         assert_eq!(answer, bob.call(&router, route.method, &nobodys, body()).await, "{} {theirs}", route.method);
-        for seen in conditions(&described) {
+        for seen in conditions(&said) {
             for path in [&theirs, &nobodys] {
                 let again = bob.call_if(&router, Some(seen), (route.method, path), body()).await;
                 assert_eq!(again, answer, "{} {path}, If-Match: {seen}", route.method);
