@@ -23,7 +23,7 @@ use crate::{
 
 /// A part of the list. `next` counts holders: each has as many entries as rules give them something.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Access)]
+#[schema(as = AccessList)]
 pub(super) struct AccessOut {
     items: Vec<HeldOut>,
     /// What guardrails forbid, whoever holds it.
