@@ -47,7 +47,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 
 /// What a route reads that wants to be told nothing: no body, or an empty object. What is said to it all the same is refused by name, so that nobody
 /// takes it for obeyed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
