@@ -1,25 +1,18 @@
 //! What directories say about teams: groups of a directory feed teams here by mappings, and what a directory said last replaces what it
 //! said before. Whoever was put into a team by hand stays there by hand.
 
+mod changes;
+
 use std::collections::BTreeSet;
 
-use serde_json::json;
-use shared::{
-    clock::Timestamp,
-    database::{Operation, Transaction},
-    on,
-};
+use shared::{clock::Timestamp, database::Transaction, on};
 
+pub(super) use self::changes::{Change, MapGroup};
+use self::changes::{ChangeState, ConfirmGroups, SetGroups};
 use super::{
-    Accounts, Error, Failure, NamespaceId, PrincipalId, ProviderId, Refusal, TeamId,
-    leader::Lease,
-    principals::{self, AccountState},
-    providers::set_state,
-    revocations::revoke_principal,
-    stored::undecodable,
-    teams,
+    Accounts, Error, PrincipalId, ProviderId, TeamId, leader::Lease, principals::AccountState, stored::undecodable,
 };
-use crate::audit::{Actor, Event, EventName, record};
+use crate::audit::Actor;
 
 /// Accounts whose groups are confirmed by one operation.
 const BATCH: usize = 500;
@@ -96,7 +89,7 @@ impl Accounts {
     /// Lets a group feed a team. Whoever is known to be in the group is in the team at once. Twice is once.
     ///
     /// # Errors
-    /// [`Refusal::TeamUnknown`].
+    /// [`super::Refusal::TeamUnknown`].
     pub async fn map_group(&self, actor: &Actor, team: TeamId, provider: ProviderId, group: &str) -> Result<(), Error> {
         let change = Change::Map;
         self.change(MapGroup { actor: actor.clone(), team, provider, group: group.to_owned(), change }).await
@@ -105,7 +98,7 @@ impl Accounts {
     /// Ends that; who is in the team by no other mapping of the provider leaves it, unless they are there by hand.
     ///
     /// # Errors
-    /// [`Refusal::TeamUnknown`], [`Refusal::MappingUnknown`].
+    /// [`super::Refusal::TeamUnknown`], [`super::Refusal::MappingUnknown`].
     pub async fn unmap_group(
         &self,
         actor: &Actor,
@@ -272,190 +265,4 @@ fn read((external_id, principal, state, groups, groups_at): FedRow) -> Result<Fe
 /// Why somebody is in a team because of a provider.
 fn source(provider: ProviderId) -> String {
     provider.0.to_string()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
-    Map,
-    Unmap,
-}
-
-pub(super) struct MapGroup {
-    pub(super) actor: Actor,
-    pub(super) team: TeamId,
-    pub(super) provider: ProviderId,
-    pub(super) group: String,
-    pub(super) change: Change,
-}
-
-impl Operation for MapGroup {
-    type Output = ();
-    type Refusal = Refusal;
-    const NAME: &'static str = "map_group";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let team = teams::lock(tx, self.team).await?;
-        let statement = match self.change {
-            Change::Map => {
-                "INSERT INTO team_mapping (team_id, provider_id, group_key) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-            }
-            Change::Unmap => "DELETE FROM team_mapping WHERE team_id = $1 AND provider_id = $2 AND group_key = $3",
-        };
-        let changed = on!(tx, c => sqlx::query(statement).bind(team.id.0).bind(self.provider.0).bind(&self.group)
-            .execute(c).await.map(|done| done.rows_affected()))?;
-        if changed == 0 {
-            return if self.change == Change::Map { Ok(()) } else { Err(Failure::Refused(Refusal::MappingUnknown)) };
-        }
-        let name = if self.change == Change::Map { EventName::GroupMapped } else { EventName::GroupUnmapped };
-        let event = Event::done(name, &team.name).within(team.namespace);
-        record(tx, &self.actor, &event.with(json!({ "provider": self.provider, "group": self.group }))).await?;
-        let known: Vec<(i64, Option<String>)> = on!(tx, c => sqlx::query_as(
-            "SELECT principal_id, groups FROM identity WHERE provider_id = $1 ORDER BY principal_id").bind(self.provider.0).fetch_all(c).await)?;
-        let mut lost = Vec::new();
-        for (principal, groups) in known {
-            let groups: BTreeSet<String> =
-                groups.map(|text| serde_json::from_str(&text).map_err(undecodable)).transpose()?.unwrap_or_default();
-            // Nobody else is concerned.
-            if groups.contains(&self.group) {
-                let principal = PrincipalId(principal);
-                lost.extend(follow(tx, &self.actor, self.provider, principal, &groups).await?.then_some(principal));
-            }
-        }
-        for principal in lost {
-            revoke_principal(tx, principal).await?;
-        }
-        Ok(())
-    }
-}
-
-struct SetGroups {
-    actor: Actor,
-    provider: ProviderId,
-    external_id: String,
-    groups: BTreeSet<String>,
-    said: Said,
-}
-
-impl Operation for SetGroups {
-    type Output = ();
-    type Refusal = Refusal;
-    const NAME: &'static str = "set_groups";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
-            .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
-        let Some((id,)) = found else { return Ok(()) };
-        let principal = principals::lock(tx, PrincipalId(id)).await?.id;
-        if !self.said.counts(tx, self.provider, &self.external_id).await? {
-            return Ok(());
-        }
-        let now = tx.now().micros();
-        let text = json!(self.groups).to_string();
-        on!(tx, c => sqlx::query("UPDATE identity SET groups = $1, groups_at = $2 WHERE provider_id = $3 AND external_id = $4")
-            .bind(&text).bind(now).bind(self.provider.0).bind(&self.external_id).execute(c).await.map(drop))?;
-        if follow(tx, &self.actor, self.provider, principal, &self.groups).await? {
-            revoke_principal(tx, principal).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Makes an account a member of the teams that its groups feed, and of no other by this provider. True if it lost one for good.
-async fn follow(
-    tx: &mut Transaction<'_>,
-    actor: &Actor,
-    provider: ProviderId,
-    principal: PrincipalId,
-    groups: &BTreeSet<String>,
-) -> Result<bool, sqlx::Error> {
-    let mapped: Vec<(i64, String)> = on!(tx, c => sqlx::query_as(
-        "SELECT team_id, group_key FROM team_mapping WHERE provider_id = $1 ORDER BY team_id").bind(provider.0).fetch_all(c).await)?;
-    let wanted: BTreeSet<i64> =
-        mapped.into_iter().filter(|(_, group)| groups.contains(group)).map(|(team, _)| team).collect();
-    let rows: Vec<(i64,)> = on!(tx, c => sqlx::query_as(
-        "SELECT team_id FROM team_member WHERE principal_id = $1 AND source = $2 ORDER BY team_id")
-        .bind(principal.0).bind(source(provider)).fetch_all(c).await)?;
-    let current: BTreeSet<i64> = rows.into_iter().map(|(team,)| team).collect();
-    for team in wanted.difference(&current) {
-        on!(tx, c => sqlx::query("INSERT INTO team_member (team_id, principal_id, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(team).bind(principal.0).bind(source(provider)).execute(c).await.map(drop))?;
-        note(tx, actor, EventName::MemberAdded, *team, principal, provider).await?;
-    }
-    let mut lost = false;
-    for team in current.difference(&wanted) {
-        on!(tx, c => sqlx::query("DELETE FROM team_member WHERE team_id = $1 AND principal_id = $2 AND source = $3")
-            .bind(team).bind(principal.0).bind(source(provider)).execute(c).await.map(drop))?;
-        note(tx, actor, EventName::MemberRemoved, *team, principal, provider).await?;
-        let stays: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT team_id FROM team_member WHERE team_id = $1 AND principal_id = $2 LIMIT 1")
-            .bind(team).bind(principal.0).fetch_optional(c).await)?;
-        lost |= stays.is_none();
-    }
-    Ok(lost)
-}
-
-async fn note(
-    tx: &mut Transaction<'_>,
-    actor: &Actor,
-    name: EventName,
-    team: i64,
-    principal: PrincipalId,
-    provider: ProviderId,
-) -> Result<(), sqlx::Error> {
-    let (namespace, team): (i64, String) = on!(tx, c => sqlx::query_as("SELECT namespace_id, name FROM team WHERE id = $1").bind(team).fetch_one(c).await)?;
-    let event = Event::done(name, team).within(NamespaceId(namespace));
-    record(tx, actor, &event.with(json!({ "member": principal, "provider": provider }))).await
-}
-
-struct ConfirmGroups {
-    provider: ProviderId,
-    lease: Lease,
-    accounts: Vec<(String, Timestamp)>,
-}
-
-impl Operation for ConfirmGroups {
-    type Output = ();
-    type Refusal = Refusal;
-    const NAME: &'static str = "confirm_groups";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let now = tx.now().micros();
-        if !self.lease.take(tx).await? {
-            return Ok(());
-        }
-        for (external_id, groups_at) in &self.accounts {
-            on!(tx, c => sqlx::query(
-                "UPDATE identity SET groups_at = $1 WHERE provider_id = $2 AND external_id = $3 AND groups_at = $4")
-                .bind(now).bind(self.provider.0).bind(external_id).bind(groups_at.micros()).execute(c).await.map(drop))?;
-        }
-        Ok(())
-    }
-}
-
-/// To active from disabled, or the other way round: what a person has decided stays.
-struct ChangeState {
-    provider: ProviderId,
-    external_id: String,
-    said: Said,
-    state: AccountState,
-}
-
-impl Operation for ChangeState {
-    type Output = ();
-    type Refusal = Refusal;
-    const NAME: &'static str = "change_provided_state";
-
-    async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
-        let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
-            .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
-        let Some((id,)) = found else { return Ok(()) };
-        let principal = principals::lock(tx, PrincipalId(id)).await?;
-        if !self.said.counts(tx, self.provider, &self.external_id).await? {
-            return Ok(());
-        }
-        let from = if self.state == AccountState::Active { AccountState::Disabled } else { AccountState::Active };
-        if principal.state == from {
-            set_state(tx, &Actor::system(), &principal, self.state).await?;
-        }
-        Ok(())
-    }
 }
