@@ -161,6 +161,9 @@ pub enum Refusal {
     /// No such credential, or it was revoked.
     #[error("there is no such credential")]
     CredentialUnknown,
+    /// A chosen secret was a key of this robot, and was revoked.
+    #[error("this secret was a key of this robot and was revoked: choose another one")]
+    SecretRevoked,
     /// No such team.
     #[error("there is no such team")]
     TeamUnknown,
@@ -182,6 +185,26 @@ pub enum Refusal {
     /// No such service.
     #[error("there is no such service")]
     ServiceUnknown,
+    /// No such provider, or it was removed.
+    #[error("there is no such provider")]
+    ProviderUnknown,
+    /// A provider has the name.
+    #[error("there is already a provider {0:?}")]
+    ProviderTaken(String),
+    /// Whoever changes the settings changes it.
+    #[error("the provider {0:?} is described in the server's settings, and changed there")]
+    ProviderOfSettings(String),
+    /// Two descriptions of one name are one too many.
+    #[error(
+        "the directory {0:?} is in the settings, and was added over the API as well: take it out of the settings, or start without it and remove it there"
+    )]
+    ProviderAdded(String),
+    /// Each is asked for a name that nobody has yet.
+    #[error("there are at most {limit} directories, those of the settings included; remove one first")]
+    TooManyDirectories {
+        /// How many there may be.
+        limit: usize,
+    },
     /// Rotation overlaps: the oldest must be revoked, or end, first.
     #[error("a robot has at most {limit} live keys; revoke one first")]
     TooManyKeys {

@@ -112,6 +112,10 @@ stored_words! {
         GroupUnmapped = "team.mapping.remove",
         /// A directory's changes were not made: they would have taken too many away at once.
         SyncStopped = "provider.sync_stopped",
+        /// A directory was added beside those of the settings.
+        ProviderAdded = "provider.add",
+        /// A directory was removed that had been added.
+        ProviderRemoved = "provider.remove",
         /// A directory was tried, perhaps with somebody's name and password.
         ProviderTested = "provider.test",
         /// A setup was applied; each of its changes has an event of its own before this one.

@@ -32,16 +32,18 @@ use crate::{
         leader::Lease,
         names::{Label, folded_claim},
         principals::{AccountState, Principal, PrincipalKind},
+        providers::added::Removed,
         rules::About,
     },
+    audit::Actor,
     metrics::{Cause, Metrics},
     permissions::ApiLevel,
     secrets::{self, MasterKeys, NewSecret, Purpose, SecretKind, Shape},
 };
-pub use directories::Examined;
 use directories::{Directories, LEADER, LEASE};
+pub use directories::{Examined, NotAdded};
 use htpasswd::Htpasswd;
-use ldap::{Ldap, NotAsked};
+use ldap::{Ldap, NotAsked, written::RawLdap};
 use passwords::Passwords;
 pub use peer::Peer;
 use queue::{Busy, Queue};
@@ -175,7 +177,7 @@ impl Identities {
     pub fn new(accounts: Accounts, keys: MasterKeys, queue: Queue, providers: Providers, clock: Clock) -> Self {
         let key = |purpose| hmac::Key::new(hmac::HMAC_SHA256, keys.current().derive(purpose).expose());
         let metrics = Metrics::default();
-        providers.ldap.iter().for_each(|ldap| metrics.knows(ldap.name()));
+        metrics.knows_only(providers.ldap.iter().map(Ldap::name));
         let (remembering, unknown_names) = (key(Purpose::RememberedPasswords), key(Purpose::UnknownNames));
         Self(Arc::new(Parts {
             turn: accounts.lease(LEADER, LEASE),
@@ -279,17 +281,66 @@ impl Identities {
         Box::pin(self.0.sync()).await;
     }
 
+    /// Adds a directory beside those of the settings. It is asked from now on: here at once, by every other process within seconds.
+    ///
+    /// # Errors
+    /// [`NotAdded`]: nothing is stored then.
+    pub async fn add_directory(&self, actor: &Actor, described: RawLdap) -> Result<(), NotAdded> {
+        Box::pin(self.0.add_directory(actor, described)).await
+    }
+
+    /// Removes a directory that was added, and disables the accounts that it has made; under the condition that `accounts` have.
+    ///
+    /// # Errors
+    /// There is none of that name, it is one of the settings, the last administrator is among its accounts, or the accounts cannot be written.
+    pub async fn remove_directory(
+        &self,
+        accounts: &Accounts,
+        actor: &Actor,
+        name: &str,
+    ) -> Result<Removed, accounts::Error> {
+        Box::pin(self.0.remove_directory(accounts, actor, name)).await
+    }
+
+    /// Asks the directories that are stored, from now on.
+    ///
+    /// # Errors
+    /// The accounts cannot be read.
+    pub async fn look_for_directories(&self) -> Result<(), accounts::Error> {
+        Box::pin(self.0.look_for_directories()).await.map(drop)
+    }
+
+    /// Goes on doing so, for what other processes add and remove.
+    pub async fn follow_added(&self) {
+        Box::pin(self.0.follow_added()).await;
+    }
+
     /// Looks at a directory step by step, and at what it would mean for one of its users; None if there is none of that name.
     ///
     /// # Errors
-    /// The accounts cannot be read. That the directory does not answer is what is told.
+    /// The accounts cannot be read, or too many passwords failed. That the directory does not answer is what is told.
     pub async fn examine(
         &self,
         provider: &str,
         name: Option<&str>,
         password: Option<&Secret<String>>,
-    ) -> Result<Option<Examined>, accounts::Error> {
-        Box::pin(self.0.examine(provider, name, password)).await
+        peer: Peer,
+    ) -> Result<Option<Examined>, NotIdentified> {
+        Box::pin(self.0.examine(provider, name, password, peer)).await
+    }
+
+    /// What the audit calls whoever's name was typed: an account, or else a pseudonym. People type passwords where names belong.
+    ///
+    /// # Errors
+    /// The accounts cannot be read.
+    pub async fn audited(&self, typed: &str) -> Result<String, accounts::Error> {
+        let name = folded_claim(typed);
+        let account = match &name {
+            Some(name) => self.0.accounts.principal_called(name).await?,
+            None => None,
+        };
+        let pseudonym = || format!("unknown:{}", self.0.pseudonym(name.as_deref()));
+        Ok(account.map_or_else(pseudonym, |account| account.handle))
     }
 
     /// What the directory of that name is asked, and where; None if there is none.
@@ -316,6 +367,7 @@ impl Identities {
             name: client.clone(),
             lookup: Some(lookup),
             verifier: key.verifier(text.expose()),
+            earlier: Vec::new(),
             master_id: key.id().to_owned(),
             scope: None,
             networks: None,
@@ -341,9 +393,14 @@ impl Parts {
             NotIdentified::Busy(_) | NotIdentified::Unavailable(_) | NotIdentified::NotAsked(_) => return,
         };
         let name = attempt.username.and_then(folded_claim);
-        let pseudonym = hmac::sign(&self.unknown_names, name.as_deref().unwrap_or_default().as_bytes());
-        let pseudonym = pseudonym.as_ref()[..PSEUDONYM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        let pseudonym = self.pseudonym(name.as_deref());
         self.accounts.note_failed_login(FailedLogin { name, pseudonym, address: attempt.peer.address(), reason });
+    }
+
+    /// Stands for a name that nobody has, the same for each, and does not tell it.
+    fn pseudonym(&self, name: Option<&str>) -> String {
+        let tag = hmac::sign(&self.unknown_names, name.unwrap_or_default().as_bytes());
+        tag.as_ref()[..PSEUDONYM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The last look: account and credential must count, here and now.

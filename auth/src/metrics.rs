@@ -208,9 +208,11 @@ impl Metrics {
         self.0.request_microseconds.add(route, microseconds(took));
     }
 
-    /// There is a directory of that name, whether or not it was ever asked.
-    pub fn knows(&self, directory: &str) {
-        self.directories().entry(directory.to_owned()).or_default();
+    /// There are directories of these names, whether or not they were ever asked, and no others.
+    pub fn knows_only<'n>(&self, names: impl Iterator<Item = &'n str>) {
+        let mut directories = self.directories();
+        let mut known = std::mem::take(&mut *directories);
+        *directories = names.map(|name| (name.to_owned(), known.remove(name).unwrap_or_default())).collect();
     }
 
     /// A directory was asked.

@@ -8,6 +8,7 @@ mod master;
 mod sealed;
 
 pub use master::{MasterKey, MasterKeyError, MasterKeys, Purpose};
+pub use sealed::NotSealedHere;
 
 use shared::{random, secret::Secret};
 use zeroize::Zeroize;

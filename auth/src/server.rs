@@ -154,6 +154,7 @@ impl Auth {
         }
         let providers = Providers { htpasswd, ldap };
         let identities = Identities::new(accounts.clone(), master, queue, providers, clock.clone());
+        identities.look_for_directories().await?;
         identities.reconcile().await?;
         let first_password = FirstPassword::in_directory(data);
         let made_administrator = first_password.make(&accounts, identities.passwords()).await?;
@@ -201,6 +202,7 @@ impl Auth {
                 self.flush(),
                 self.write_events(),
                 self.reconcile(),
+                self.app.identities.follow_added(),
                 self.app.identities.follow_directories(),
                 self.rotate(),
                 self.count(),

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use serde::de::DeserializeOwned;
 use shared::{
     database::{Location, Schema},
     exposition,
@@ -29,7 +30,7 @@ use crate::{
     pki::TokenKey,
     sealing::{LEAST_KEPT, Retention},
 };
-pub use ldap::{RawBind, RawGroups, RawLdap, RawUsers};
+pub use ldap::to_be_added;
 use raw::RawRegistry;
 pub use raw::{
     RawAudit, RawDatabase, RawDebug, RawHttp, RawLog, RawPrometheus, RawService, RawSettings, RawTls, RawToken,
@@ -318,8 +319,8 @@ impl ProcessSettings {
     }
 }
 
-fn known(source: Source) -> Result<RawSettings, SettingsError> {
-    let read = source.read::<RawSettings>()?;
+fn known<T: DeserializeOwned>(source: Source) -> Result<T, SettingsError> {
+    let read = source.read::<T>()?;
     if let Some(unknown) = read.unknown.iter().find(|unknown| unknown.is_in_file()) {
         return Err(SettingsError::Unknown(unknown.to_string()));
     }

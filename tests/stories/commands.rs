@@ -1,6 +1,7 @@
 //! The operator's command line: each command on a server that runs and on a data directory that nobody holds, for people and for programs.
 
 mod endings;
+mod providers;
 mod teams;
 
 use reqwest::{Method, StatusCode};
@@ -40,6 +41,7 @@ async fn walk(portreeve: &Portreeve, own: &str) {
     grants(portreeve, own).await;
     services(portreeve, own).await;
     teams::walk(portreeve, own).await;
+    providers::walk(portreeve, own).await;
     endings::walk(portreeve, own).await;
 }
 

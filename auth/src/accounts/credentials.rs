@@ -134,6 +134,8 @@ pub struct NewCredential {
     pub verifier: String,
     /// The master key the verifier hangs on.
     pub master_id: String,
+    /// What a chosen secret would be compared with under earlier master keys: it may have been somebody's key under one of them.
+    pub earlier: Vec<String>,
     /// What it may be used for.
     pub scope: Option<CredentialScope>,
     /// Where it may be used from.
@@ -257,7 +259,8 @@ impl Accounts {
         let mut reader = self.database.reader().await?;
         let rows: Vec<(String,)> = on!(reader, c => sqlx::query_as(
             "SELECT master_id FROM credential WHERE master_id IS NOT NULL AND revoked_at IS NULL \
-             UNION SELECT master_id FROM signing_key WHERE state <> 'gone'").fetch_all(c).await)?;
+             UNION SELECT master_id FROM signing_key WHERE state <> 'gone' \
+             UNION SELECT master_id FROM provider WHERE master_id IS NOT NULL").fetch_all(c).await)?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 

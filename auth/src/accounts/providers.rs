@@ -1,8 +1,10 @@
 //! Accounts that live elsewhere: a provider owns the names it created, by its own immutable id for them.
 
+pub mod added;
+
 use serde_json::json;
 use shared::{
-    database::{Operation, Transaction},
+    database::{Dialect, Operation, Transaction},
     on,
 };
 
@@ -16,8 +18,20 @@ use super::{
 };
 use crate::audit::{Actor, Event, EventName, record};
 
+/// Most directories: each is asked for a name that nobody has yet.
+pub const MAX_DIRECTORIES: usize = 8;
 /// How many suffixes are tried for a provisioned handle that is taken.
 const MAX_SUFFIX: u32 = 1000;
+
+macro_rules! select_provider {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.id, p.name, p.kind, p.state, p.settings, (SELECT count(*) FROM identity i WHERE i.provider_id = p.id), ",
+            "(SELECT count(*) FROM team_mapping m WHERE m.provider_id = p.id) FROM provider p ",
+            $rest
+        )
+    };
+}
 
 stored_words! {
     /// What kind of place identities come from.
@@ -26,6 +40,20 @@ stored_words! {
         Htpasswd = "htpasswd",
         /// A directory.
         Ldap = "ldap",
+    }
+}
+
+stored_words! {
+    /// Where a provider is described.
+    ProviderState {
+        /// In the settings of a process, or it was once.
+        Settings = "settings",
+        /// Here, by an administrator.
+        Added = "added",
+        /// Nowhere any more, and accounts of it are left to be disabled.
+        Removing = "removing",
+        /// Nowhere any more.
+        Removed = "removed",
     }
 }
 
@@ -73,6 +101,10 @@ pub struct StoredProvider {
     pub name: String,
     /// What kind of place it is.
     pub kind: ProviderKind,
+    /// Where it is described.
+    pub state: ProviderState,
+    /// What describes it, as JSON without secrets; of those that were added.
+    pub settings: String,
     /// How many accounts it has made.
     pub accounts: u64,
     /// How many mappings of its groups feed teams.
@@ -86,17 +118,16 @@ impl Accounts {
     /// The database did not answer.
     pub async fn providers(&self) -> Result<Vec<StoredProvider>, Error> {
         let mut reader = self.database.reader().await?;
-        let rows: Vec<(i64, String, String, i64, i64)> = on!(reader, c => sqlx::query_as(
-            "SELECT p.id, p.name, p.kind, (SELECT count(*) FROM identity i WHERE i.provider_id = p.id), \
-             (SELECT count(*) FROM team_mapping m WHERE m.provider_id = p.id) FROM provider p ORDER BY p.name")
+        let rows: Vec<ProviderRow> = on!(reader, c => sqlx::query_as(
+            select_provider!("ORDER BY p.name"))
             .fetch_all(c).await)?;
         rows.into_iter().map(|row| read(row).map_err(Error::from)).collect()
     }
 
-    /// The provider of that name, made if it is missing.
+    /// The provider of that name, which the settings have; made if it is missing.
     ///
     /// # Errors
-    /// The database did not answer.
+    /// [`Refusal::ProviderAdded`]: a name is described in one place.
     pub async fn ensure_provider(&self, name: &str, kind: ProviderKind) -> Result<ProviderId, Error> {
         self.change(Ensure { name: name.to_owned(), kind }).await
     }
@@ -104,7 +135,7 @@ impl Accounts {
     /// The account for a proved identity, created at its first sign-in; a changed password ends what the old one had opened.
     ///
     /// # Errors
-    /// [`Refusal::NameTaken`] if no free name is left.
+    /// [`Refusal::NameTaken`] if no free name is left, [`Refusal::ProviderUnknown`] if the provider was removed meanwhile.
     pub async fn provision(&self, provider: ProviderId, proved: Proved) -> Result<Stored, Error> {
         let external_id = proved.external_id.clone();
         self.change(Provision { actor: Actor::system(), provider, proved }).await?;
@@ -154,12 +185,25 @@ impl Accounts {
     }
 }
 
-fn read((id, name, kind, accounts, mappings): (i64, String, String, i64, i64)) -> Result<StoredProvider, sqlx::Error> {
-    let kind = kind.parse().map_err(undecodable)?;
+type ProviderRow = (i64, String, String, String, String, i64, i64);
+
+/// A provider, with its row locked until the operation ends.
+pub(super) async fn locked(tx: &mut Transaction<'_>, id: ProviderId) -> Result<StoredProvider, Failure> {
+    let query = match tx.dialect() {
+        Dialect::Sqlite => select_provider!("WHERE p.id = $1"),
+        Dialect::Postgres => select_provider!("WHERE p.id = $1 FOR UPDATE OF p"),
+    };
+    let row: Option<ProviderRow> = on!(tx, c => sqlx::query_as(query).bind(id.0).fetch_optional(c).await)?;
+    Ok(read(row.ok_or(Failure::Refused(Refusal::ProviderUnknown))?)?)
+}
+
+fn read((id, name, kind, state, settings, accounts, mappings): ProviderRow) -> Result<StoredProvider, sqlx::Error> {
     Ok(StoredProvider {
         id: ProviderId(id),
         name,
-        kind,
+        kind: kind.parse().map_err(undecodable)?,
+        state: state.parse().map_err(undecodable)?,
+        settings,
         accounts: accounts.unsigned_abs(),
         mappings: mappings.unsigned_abs(),
     })
@@ -176,10 +220,11 @@ impl Operation for Ensure {
     const NAME: &'static str = "ensure_provider";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<ProviderId, Failure> {
-        let (id,): (i64,) = on!(tx, c => sqlx::query_as(
-            "INSERT INTO provider (name, kind) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind RETURNING id")
-            .bind(&self.name).bind(self.kind.word()).fetch_one(c).await)?;
-        Ok(ProviderId(id))
+        let made: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "INSERT INTO provider (name, kind) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, state = excluded.state \
+             WHERE provider.state <> 'added' RETURNING id")
+            .bind(&self.name).bind(self.kind.word()).fetch_optional(c).await)?;
+        made.map(|(id,)| ProviderId(id)).ok_or_else(|| Failure::Refused(Refusal::ProviderAdded(self.name.clone())))
     }
 }
 
@@ -195,6 +240,9 @@ impl Operation for Provision {
     const NAME: &'static str = "provision";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        if !added::is_there(tx, self.provider).await? {
+            return Err(Failure::Refused(Refusal::ProviderUnknown));
+        }
         let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
             .bind(self.provider.0).bind(&self.proved.external_id).fetch_optional(c).await)?;
         let principal = match found {

@@ -10,12 +10,12 @@ use shared::database::{Durability, Operation, Transaction};
 use utoipa::ToSchema;
 
 use super::{
-    Accounts, CredentialId, Failure, GrantId, NamespaceId, PrincipalId, Refusal, TeamId,
+    Accounts, CredentialId, Failure, GrantId, NamespaceId, PrincipalId, ProviderId, Refusal, TeamId,
     credentials::{self, Credential},
     grants::{self, Rule},
     namespaces::{self, Namespace},
     principals::{self, Principal},
-    providers::StoredProvider,
+    providers::{self, StoredProvider},
     signing::{self, StoredKey},
     teams,
 };
@@ -59,6 +59,8 @@ pub enum Thing {
     Credential(PrincipalId, CredentialId),
     /// A key that signs, by its id.
     SigningKey(String),
+    /// A provider.
+    Provider(ProviderId),
 }
 
 /// What somebody saw of a thing whose change they ask for.
@@ -116,7 +118,7 @@ impl Thing {
     fn is_named_by_the_caller(&self) -> bool {
         match self {
             Self::Rule(..) | Self::Credential(..) | Self::SigningKey(_) => true,
-            Self::Principal(_) | Self::Namespace(_) | Self::Team(_) => false,
+            Self::Principal(_) | Self::Namespace(_) | Self::Team(_) | Self::Provider(_) => false,
         }
     }
 
@@ -138,6 +140,7 @@ impl Thing {
                 credentials::lock(tx, *owner, *id).await?.version()
             }
             Self::SigningKey(kid) => signing::locked(tx, kid).await?.version(),
+            Self::Provider(id) => providers::locked(tx, *id).await?.version(),
         })
     }
 }
@@ -215,8 +218,8 @@ impl StoredProvider {
     /// What it is now; how many accounts and mappings hang on it is theirs.
     #[must_use]
     pub fn version(&self) -> Version {
-        let Self { id, name, kind, .. } = self;
-        Version::of(&(id, name, kind))
+        let Self { id, name, kind, state, settings, .. } = self;
+        Version::of(&(id, name, kind, state, settings))
     }
 }
 

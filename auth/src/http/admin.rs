@@ -143,7 +143,9 @@ routes! {
     System get "/api/v1/services" => services::list;
     System post "/api/v1/services" => services::add;
     System get "/api/v1/providers" => providers::list;
+    System post "/api/v1/providers" => providers::add;
     System get "/api/v1/providers/{provider}" => providers::show;
+    System delete "/api/v1/providers/{provider}" => providers::remove;
     System post "/api/v1/providers/{provider}/test" => providers::test;
     System get "/api/v1/setup" => setup::show;
     System put "/api/v1/setup" => setup::apply;

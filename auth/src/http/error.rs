@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::{
     accounts::{self, Refusal, names::NameError, networks::NetworkError},
-    identity::{NotIdentified, passwords::UnfitPassword, queue::Busy},
+    identity::{NotAdded, NotIdentified, passwords::UnfitPassword, queue::Busy},
     permissions::NotGiven,
     signing::SigningError,
 };
@@ -88,6 +88,15 @@ impl From<accounts::Error> for ApiError {
     }
 }
 
+impl From<NotAdded> for ApiError {
+    fn from(error: NotAdded) -> Self {
+        match error {
+            NotAdded::Unfit(_) | NotAdded::Unusable(_) => Self::Invalid(error.to_string()),
+            NotAdded::Accounts(error) => error.into(),
+        }
+    }
+}
+
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> Self {
         Self::Invalid(error.to_string())
@@ -145,7 +154,12 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::NamespaceTaken(_)
         | Refusal::TeamTaken(_)
         | Refusal::ServiceTaken(_)
+        | Refusal::ProviderTaken(_)
+        | Refusal::ProviderOfSettings(_)
+        | Refusal::ProviderAdded(_)
+        | Refusal::TooManyDirectories { .. }
         | Refusal::TooManyKeys { .. }
+        | Refusal::SecretRevoked
         | Refusal::TooManyTokens { .. }
         | Refusal::LastAdministrator
         | Refusal::KeysChanged
@@ -161,6 +175,7 @@ fn refused(refusal: &Refusal) -> StatusCode {
         | Refusal::MappingUnknown
         | Refusal::GrantUnknown
         | Refusal::ServiceUnknown
+        | Refusal::ProviderUnknown
         | Refusal::KeyUnknown => StatusCode::NOT_FOUND,
         Refusal::Changed => StatusCode::PRECONDITION_FAILED,
     }

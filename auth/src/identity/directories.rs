@@ -1,6 +1,7 @@
 //! Passwords that a directory proves. A directory that cannot be asked is no failed login, and nobody else is asked instead: another
 //! directory may have the same name for somebody else.
 
+mod added;
 mod examine;
 mod list;
 mod sync;
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     accounts::{
-        PrincipalId, ProviderId,
+        self, PrincipalId, ProviderId, Refusal,
         credentials::{Claimed, Stored},
         memberships::{Fed, Said},
         names::{Handle, folded},
@@ -30,6 +31,7 @@ use crate::{
     metrics::Answer,
 };
 
+pub use added::NotAdded;
 pub use examine::Examined;
 pub(super) use list::Directories;
 pub(super) use turns::{LEADER, LEASE};
@@ -168,7 +170,11 @@ impl Parts {
             display_name: person.display_name.clone(),
             fingerprint: person.fingerprint.clone(),
         };
-        Ok(self.accounts.provision(ldap.provider(), proved).await?)
+        match self.accounts.provision(ldap.provider(), proved).await {
+            // It was removed while it was asked.
+            Err(accounts::Error::Refused(Refusal::ProviderUnknown)) => Err(NotIdentified::Wrong),
+            provisioned => Ok(provisioned?),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod names;
 mod person;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod written;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -39,6 +40,8 @@ use crate::accounts::ProviderId;
 
 /// Most sign-ins that one directory is asked for, or that wait for it: each holds a request for as long as the directory takes.
 const MOST_AT_ONCE: usize = 256;
+/// Most administrators who look at one directory at once: each asks every server of it.
+const MOST_EXAMINE: usize = 4;
 /// How long a sign-in may take, with every server that is tried.
 const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -50,6 +53,7 @@ pub struct Ldap {
     directory: Directory,
     nesting: Nesting,
     places: Semaphore,
+    examining: Semaphore,
 }
 
 /// What a directory says to a name and a password.
@@ -78,9 +82,18 @@ impl Ldap {
                 directory,
                 nesting: Nesting::default(),
                 places: Semaphore::new(MOST_AT_ONCE),
+                examining: Semaphore::new(MOST_EXAMINE),
             }),
             Err(fault) => Err(NotAsked { provider: config.name, fault }),
         }
+    }
+
+    /// Whether its certificates, its keys and its password can be used; nobody is asked.
+    ///
+    /// # Errors
+    /// Which cannot.
+    pub fn can_be_asked(config: &Config) -> Result<(), NotAsked> {
+        Directory::new(config).map(drop).map_err(|fault| NotAsked { provider: config.name.clone(), fault })
     }
 
     /// Its row among the providers.

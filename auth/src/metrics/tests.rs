@@ -62,7 +62,7 @@ fn counters_are_told_by_kind_and_by_cause() {
 #[test]
 fn directories_are_told_by_the_name_that_settings_gave_them() {
     let metrics = Metrics::default();
-    metrics.knows("corp");
+    metrics.knows_only(["corp"].into_iter());
     has(&told(&metrics), &["portreeve_auth_directory_sync_stopped{provider=\"corp\"} 0"]);
     assert!(!told(&metrics).contains("synced"), "never is no time");
     metrics.leads(true);

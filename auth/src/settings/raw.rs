@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use shared::secret::Secret;
 
-use super::ldap::RawLdap;
+use crate::identity::ldap::written::RawLdap;
 
 /// The tree: auth's own file, or what stands under `portreeve.auth` where both services run as one.
 #[derive(Debug, Default, Deserialize)]

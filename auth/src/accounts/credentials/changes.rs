@@ -116,6 +116,7 @@ impl Operation for AddRobotKey {
         if robot.kind != PrincipalKind::Robot {
             return Err(Failure::Refused(Refusal::PrincipalUnknown));
         }
+        refuse_what_was_revoked(tx, &self.new).await?;
         let before = live(tx, robot.id, CredentialKind::RobotKey, None).await?;
         let mut ended = Vec::new();
         let mut shortened = Vec::new();
@@ -153,6 +154,18 @@ impl Operation for AddRobotKey {
         revoke_each(tx, &ended).await?;
         Ok(made)
     }
+}
+
+/// A chosen secret that was revoked stays so: whoever has stolen it would be let in again by whoever writes the same setup again.
+async fn refuse_what_was_revoked(tx: &mut Transaction<'_>, new: &NewCredential) -> Result<(), Failure> {
+    if new.lookup.is_some() {
+        return Ok(());
+    }
+    let gone: Vec<(String,)> = on!(tx, c => sqlx::query_as(
+        "SELECT verifier FROM credential WHERE principal_id = $1 AND kind = 'robot_key' AND revoked_at IS NOT NULL")
+        .bind(new.principal.0).fetch_all(c).await)?;
+    let is_same = |(gone,): &(String,)| *gone == new.verifier || new.earlier.contains(gone);
+    if gone.iter().any(is_same) { Err(Failure::Refused(Refusal::SecretRevoked)) } else { Ok(()) }
 }
 
 struct IssueIdentityToken {

@@ -15,7 +15,7 @@ use crate::{
         Failure, NamespaceId, PrincipalId, ProviderId, Refusal, TeamId,
         leader::Lease,
         principals::{self, AccountState},
-        providers::set_state,
+        providers::{added::is_there, set_state},
         revocations::revoke_principal,
         stored::undecodable,
         teams,
@@ -194,6 +194,10 @@ impl Operation for ChangeState {
     const NAME: &'static str = "change_provided_state";
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Failure> {
+        // Nobody comes back by a directory that was removed while it was read.
+        if self.state == AccountState::Active && !is_there(tx, self.provider).await? {
+            return Ok(());
+        }
         let found: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT principal_id FROM identity WHERE provider_id = $1 AND external_id = $2")
             .bind(self.provider.0).bind(&self.external_id).fetch_optional(c).await)?;
         let Some((id,)) = found else { return Ok(()) };

@@ -180,6 +180,7 @@ pub(crate) fn new_credential(owner: PrincipalId) -> NewCredential {
         name: "laptop".parse().unwrap(),
         lookup: Some(format!("{:016x}", u64::from_ne_bytes(random::bytes()))),
         verifier: "an HMAC".to_owned(),
+        earlier: Vec::new(),
         master_id: "m1".to_owned(),
         scope: None,
         networks: None,

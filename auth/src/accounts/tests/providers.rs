@@ -5,9 +5,14 @@ use crate::{
     accounts::{
         Error, ProviderId, Refusal,
         credentials::Stored,
+        memberships::Said,
         principals::AccountState,
-        providers::{Known, Proved, ProviderKind},
+        providers::{
+            Known, Proved, ProviderKind, ProviderState,
+            added::{NewDirectory, Removed},
+        },
     },
+    audit::Actor,
     permissions::{Catalog, Visibility},
 };
 
@@ -16,6 +21,7 @@ on_both! {
     a_provisioned_name_never_meets_an_account_or_a_namespace
     a_password_changed_there_ends_what_the_old_one_opened
     who_is_gone_there_is_disabled_and_who_is_back_is_active
+    nobody_comes_in_by_a_directory_that_was_removed
 }
 
 async fn provider(fixture: &Fixture) -> ProviderId {
@@ -23,14 +29,17 @@ async fn provider(fixture: &Fixture) -> ProviderId {
 }
 
 async fn sign_in(fixture: &Fixture, name: &str, fingerprint: &str) -> Stored {
-    let proved = Proved {
+    fixture.accounts.provision(provider(fixture).await, proved(name, fingerprint)).await.unwrap()
+}
+
+fn proved(name: &str, fingerprint: &str) -> Proved {
+    Proved {
         external_id: name.to_owned(),
         external_name: name.to_owned(),
         handle: name.parse().unwrap(),
         display_name: String::new(),
         fingerprint: Some(fingerprint.to_owned()),
-    };
-    fixture.accounts.provision(provider(fixture).await, proved).await.unwrap()
+    }
 }
 
 fn known(name: &str, fingerprint: &str) -> Known {
@@ -91,4 +100,46 @@ async fn who_is_gone_there_is_disabled_and_who_is_back_is_active(fixture: &Fixtu
     assert_eq!(fixture.revoked_after(epoch).await, [Revoked::Principal(alice.0)]);
     fixture.accounts.reconcile(provider(fixture).await, vec![known("alice", "f1"), known("bob", "f1")]).await.unwrap();
     assert_eq!(states().await, [AccountState::Active, AccountState::Suspended, AccountState::Active]);
+}
+
+/// Who removes a directory may die before its accounts are disabled: from the removal on nobody comes in, and whoever looks next goes on.
+async fn nobody_comes_in_by_a_directory_that_was_removed(fixture: &Fixture) {
+    let accounts = &fixture.accounts;
+    let new = NewDirectory {
+        name: "corp".parse().unwrap(),
+        settings: "{}".to_owned(),
+        urls: Vec::new(),
+        secret: None,
+        most: 8,
+    };
+    let corp = accounts.add_directory(&fixture.actor, new.clone()).await.unwrap();
+    let mut ids = Vec::new();
+    // More than one operation disables.
+    for number in 0..201 {
+        ids.push(accounts.provision(corp, proved(&format!("user{number}"), "f")).await.unwrap().principal.id);
+    }
+    accounts.suspend(&fixture.actor, ids[0]).await.unwrap();
+    let removed = accounts.remove_directory(&fixture.actor, "corp").await.unwrap();
+    assert_eq!(removed, Removed { accounts: 201, disabled: 200, mappings: 0 });
+    let refused = accounts.provision(corp, proved("user1", "f")).await;
+    assert!(matches!(refused, Err(Error::Refused(Refusal::ProviderUnknown))), "{refused:?}");
+    let again = accounts.remove_directory(&fixture.actor, "corp").await;
+    assert!(matches!(again, Err(Error::Refused(Refusal::ProviderUnknown))), "{again:?}");
+
+    let epoch = fixture.epoch().await;
+    let (added, is_removing) = accounts.added_directories().await.unwrap();
+    assert!(added.is_empty() && is_removing);
+    accounts.disable_removed(&Actor::system()).await.unwrap();
+    assert_eq!(accounts.added_directories().await.unwrap(), (Vec::new(), false));
+    assert_eq!(fixture.revoked_after(epoch).await.len(), 200, "each is told to registries");
+    let state = async |number: usize| accounts.principal(ids[number]).await.unwrap().unwrap().state;
+    assert_eq!((state(0).await, state(200).await), (AccountState::Suspended, AccountState::Disabled));
+    accounts.enable_provided(corp, "user200", Said::Now).await.unwrap();
+    assert_eq!(state(200).await, AccountState::Disabled, "a reading that was under way brings nobody back");
+    let listed = accounts.providers().await.unwrap();
+    assert_eq!((listed[0].state, listed[0].accounts), (ProviderState::Removed, 201));
+
+    assert_eq!(accounts.add_directory(&fixture.actor, new).await.unwrap(), corp, "it is the same one");
+    accounts.enable_provided(corp, "user200", Said::Now).await.unwrap();
+    assert_eq!((state(0).await, state(200).await), (AccountState::Suspended, AccountState::Active));
 }

@@ -1,9 +1,12 @@
 //! `provider` and `ldap`: where identities come from.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{CliError, Request, secret};
+use crate::settings;
 
 /// What a list of providers shows.
 pub(in crate::cli) const PROVIDERS: &[&str] = &["name", "kind", "source", "accounts", "mappings", "urls"];
@@ -15,6 +18,19 @@ pub enum ProviderCommand {
     List,
     /// Tell where a directory is and what it is asked.
     Show {
+        /// Which.
+        name: String,
+    },
+    /// Add a directory beside those of the settings, for every server over these accounts, without a restart.
+    Add {
+        /// What describes it: the entry that the settings would have under `ldap`. Files that it names are read here and sent.
+        file: PathBuf,
+        /// Read the password to search with from standard input.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Remove a directory that was added. Its accounts are disabled, and come back with it.
+    Remove {
         /// Which.
         name: String,
     },
@@ -52,6 +68,11 @@ impl ProviderCommand {
         Ok(match self {
             Self::List => Request::list(&["providers"], PROVIDERS),
             Self::Show { name } => Request::get(&["providers", &name]).about("provider", &name),
+            Self::Add { file, password_stdin } => {
+                let body = settings::to_be_added(&file, secret(password_stdin)?)?;
+                Request::post(&["providers"], body)
+            }
+            Self::Remove { name } => Request::delete(&["providers", &name]).about("provider", &name),
             Self::Test { name, user, password_stdin } => {
                 test(&name, user.as_deref(), secret(password_stdin)?.as_deref())
             }

@@ -1,6 +1,7 @@
-//! Where identities come from, `/api/v1/providers`: which places there are, and whether a directory does what its settings expect.
+//! Where identities come from, `/api/v1/providers`: which places there are, and whether a directory does what its settings expect. Directories
+//! are added and removed here beside those of the settings, which are not changed from afar.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use shared::secret::Secret;
 use utoipa::ToSchema;
@@ -11,20 +12,22 @@ use super::{
 };
 use crate::{
     accounts::{
-        providers::{ProviderKind, StoredProvider},
-        versions::Version,
+        self, Refusal,
+        providers::{ProviderKind, ProviderState, StoredProvider, added::Removed},
+        versions::{Thing, Version},
     },
     audit::{Event, EventName},
     http::{
-        App,
+        App, Peer,
         error::ApiError,
-        input::{Asked, Body, Named, Paging},
+        input::{Asked, Body, IfMatch, Named, Nothing, Paging},
     },
     identity::{
         Examined,
         ldap::{
             Ldap, Step, What,
             config::{Searcher, Users},
+            written::RawLdap,
         },
     },
 };
@@ -57,6 +60,8 @@ impl Versioned for ProviderOut {
 #[schema(as = ProviderSource)]
 enum Source {
     Settings,
+    /// Over this API.
+    Added,
     None,
 }
 
@@ -89,6 +94,25 @@ struct GroupsOut {
     filter: String,
     memberof: bool,
     nested: &'static str,
+}
+
+/// A provider, described as the settings would, but for files: certificates and keys are sent as they are.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ProviderWanted)]
+pub(super) enum ProviderIn {
+    Ldap(RawLdap),
+}
+
+/// What became of all that hung on a provider.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderRemoved)]
+pub(super) struct RemovedOut {
+    name: String,
+    accounts: u64,
+    disabled: u64,
+    mappings: u64,
+    said: String,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -145,8 +169,36 @@ pub(super) async fn show(
     _: SystemAdmin,
     Named(name): Named<String>,
 ) -> Result<Tagged<ProviderOut>, ApiError> {
-    let found = app.accounts.providers().await?.into_iter().find(|provider| provider.name == name);
-    Ok(Tagged(described(&app, found.ok_or(ApiError::NotFound)?)))
+    let found = called(&app, &name).await?;
+    Ok(Tagged(described(&app, found)))
+}
+
+pub(super) async fn add(
+    State(app): State<App>,
+    SystemAdmin(admin): SystemAdmin,
+    Body(ProviderIn::Ldap(wanted)): Body<ProviderIn>,
+) -> Result<(StatusCode, Tagged<ProviderOut>), ApiError> {
+    let name = wanted.name.clone();
+    app.identities.add_directory(&admin.actor, wanted).await?;
+    let added = called(&app, &name).await?;
+    Ok((StatusCode::CREATED, Tagged(described(&app, added))))
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    SystemAdmin(admin): SystemAdmin,
+    Named(name): Named<String>,
+    seen: IfMatch,
+    _: Nothing,
+) -> Result<Json<RemovedOut>, ApiError> {
+    let accounts = seen.on(&app.accounts, Thing::Provider(called(&app, &name).await?.id));
+    let removed =
+        app.identities.remove_directory(&accounts, &admin.actor, &name).await.map_err(|error| match error {
+            // As what is hidden is answered.
+            accounts::Error::Refused(Refusal::ProviderUnknown) => ApiError::NotFound,
+            error => error.into(),
+        })?;
+    Ok(Json(RemovedOut::of(name, removed)))
 }
 
 /// Asks a directory what a sign-in would ask. Whoever tries somebody's password in this way is written down.
@@ -154,6 +206,7 @@ pub(super) async fn test(
     State(app): State<App>,
     SystemAdmin(admin): SystemAdmin,
     Named(name): Named<String>,
+    peer: Peer,
     Body(wanted): Body<TestIn>,
 ) -> Result<Json<TestOut>, ApiError> {
     if app.identities.directory(&name).is_none() {
@@ -164,30 +217,50 @@ pub(super) async fn test(
         return Err(ApiError::Invalid("a password is somebody's, and a name is not empty: name the user".to_owned()));
     }
     let TestIn { user, password } = wanted;
+    let audited = match &user {
+        Some(user) => Some(app.identities.audited(user).await?),
+        None => None,
+    };
     let event = Event::done(EventName::ProviderTested, &name)
-        .with(serde_json::json!({ "user": user, "password": password.is_some() }));
+        .with(serde_json::json!({ "user": audited, "password": password.is_some() }));
     app.accounts.note(&admin.actor, event).await?;
-    let examined = app.identities.examine(&name, user.as_deref(), password.as_ref()).await?;
+    let examined = app.identities.examine(&name, user.as_deref(), password.as_ref(), peer).await?;
     Ok(Json(told(name, examined.ok_or(ApiError::NotFound)?)))
+}
+
+impl RemovedOut {
+    fn of(name: String, removed: Removed) -> Self {
+        let Removed { accounts, disabled, mappings } = removed;
+        let said = match (accounts, mappings) {
+            (0, 0) => "nothing hung on it, and the name is free".to_owned(),
+            (0, _) => format!("{mappings} of its groups feed teams again once a directory called {name:?} is added"),
+            _ => format!(
+                "{disabled} accounts are disabled: none of their credentials counts until a directory called {name:?} that has them is \
+                 added, or somebody resumes them one by one"
+            ),
+        };
+        Self { name, accounts, disabled, mappings, said }
+    }
+}
+
+async fn called(app: &App, name: &str) -> Result<StoredProvider, ApiError> {
+    app.accounts.providers().await?.into_iter().find(|provider| provider.name == name).ok_or(ApiError::NotFound)
 }
 
 fn described(app: &App, provider: StoredProvider) -> ProviderOut {
     let version = provider.version();
-    let StoredProvider { name, kind, accounts, mappings, .. } = provider;
+    let StoredProvider { name, kind, state, accounts, mappings, .. } = provider;
     let directory = app.identities.directory(&name);
     let runs =
         directory.is_some() || (kind == ProviderKind::Htpasswd && app.identities.htpasswd_generation().is_some());
+    let source = match state {
+        ProviderState::Added => Source::Added,
+        ProviderState::Settings if runs => Source::Settings,
+        ProviderState::Settings | ProviderState::Removing | ProviderState::Removed => Source::None,
+    };
     let urls = directory.iter().flat_map(|ldap| &ldap.config().servers).map(ToString::to_string).collect();
-    ProviderOut {
-        name,
-        kind,
-        source: if runs { Source::Settings } else { Source::None },
-        accounts,
-        mappings,
-        urls,
-        directory: directory.as_deref().map(asked),
-        version,
-    }
+    let directory = directory.as_deref().map(asked);
+    ProviderOut { name, kind, source, accounts, mappings, urls, directory, version }
 }
 
 fn asked(ldap: &Ldap) -> DirectoryOut {

@@ -86,6 +86,10 @@ impl CredentialIn {
         in_the_future(self.expires_at, app)?;
         let idle = self.idle()?;
         let key = app.identities.keys().current();
+        let under_earlier = |secret: &Secret<String>| {
+            app.identities.keys().iter().skip(1).map(|key| key.verifier(secret.expose())).collect()
+        };
+        let earlier = chosen.as_ref().map(under_earlier).unwrap_or_default();
         let (lookup, verifier, shown) = match chosen {
             Some(secret) => {
                 check_chosen(&secret)?;
@@ -102,6 +106,7 @@ impl CredentialIn {
             lookup,
             verifier,
             master_id: key.id().to_owned(),
+            earlier,
             scope: self.scope,
             networks: self.networks,
             api: self.api,

@@ -17,8 +17,13 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::{Needs, ROUTES, Route};
-use crate::{accounts::providers::ProviderKind, server::Auth, settings::Settings};
+use crate::{
+    accounts::providers::ProviderKind,
+    server::{Auth, StartError},
+    settings::Settings,
+};
 
+mod added;
 mod credentials;
 mod document;
 mod holders;
@@ -77,14 +82,14 @@ impl Office {
 
     async fn with(scratch: Scratch, settings: Settings) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let database = match scratch.location() {
-            Location::Sqlite { .. } => None,
-            Location::Postgres { url, schema } => Some((url.clone(), schema.clone())),
-        };
-        let settings = Settings { database, ..settings };
         let clock = Clock::fixed(Timestamp::from_seconds(1_800_000_000));
-        let auth = Auth::build(&settings, data.path(), clock).await.unwrap();
+        let auth = Auth::build(&over(&scratch, settings), data.path(), clock).await.unwrap();
         Self { auth, data, scratch }
+    }
+
+    /// Another process over the same accounts and keys.
+    async fn another(&self, settings: Settings) -> Result<Auth, StartError> {
+        Auth::build(&over(&self.scratch, settings), self.data.path(), self.auth.app().clock.clone()).await
     }
 
     async fn clear(&self) {
@@ -133,6 +138,15 @@ impl Office {
         self.made(&format!("/api/v1/namespaces/{name}/grants"), grant).await;
         token
     }
+}
+
+/// Settings with accounts that lie there.
+fn over(scratch: &Scratch, settings: Settings) -> Settings {
+    let database = match scratch.location() {
+        Location::Sqlite { .. } => None,
+        Location::Postgres { url, schema } => Some((url.clone(), schema.clone())),
+    };
+    Settings { database, ..settings }
 }
 
 fn network() -> Peer {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{
-    Parts,
+    Attempt, NotIdentified, Parts, Peer,
     foreign::stored_here,
     ldap::{By, Examination, Ldap, Person, Step, What, names::Dn},
 };
@@ -44,9 +44,16 @@ impl Parts {
         provider: &str,
         name: Option<&str>,
         password: Option<&Secret<String>>,
-    ) -> Result<Option<Examined>, accounts::Error> {
+        peer: Peer,
+    ) -> Result<Option<Examined>, NotIdentified> {
         let Some(ldap) = self.directories.called(provider) else { return Ok(None) };
-        let mut seen = ldap.examine(name, password).await;
+        let mut seen = match (name, password) {
+            (Some(username), Some(secret)) => {
+                let attempt = Attempt { username: Some(username), secret, service: None, peer };
+                self.try_out(&ldap, username, &attempt).await?
+            }
+            _ => ldap.examine(name, None).await,
+        };
         let mut groups = Vec::new();
         if let (Some(name), Some(person)) = (name, seen.person.take()) {
             let account = self.account_of(&ldap, name, &person).await?;
@@ -56,6 +63,20 @@ impl Parts {
             }
         }
         Ok(Some(Examined { steps: seen.steps, groups }))
+    }
+
+    /// Somebody else's password is tried as often as at a sign-in, and no oftener.
+    async fn try_out(&self, ldap: &Ldap, name: &str, attempt: &Attempt<'_>) -> Result<Examination, NotIdentified> {
+        let mut seen = Examination::default();
+        let asked = async {
+            seen = ldap.examine(Some(name), Some(attempt.secret)).await;
+            Ok::<_, NotIdentified>(!seen.rejected)
+        };
+        match Box::pin(self.compare(attempt, name, None, asked)).await {
+            // That the password is wrong is one of the steps.
+            Ok(()) | Err(NotIdentified::Wrong) => Ok(seen),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which account somebody of the directory signs in to under that name; or why they do not get there.

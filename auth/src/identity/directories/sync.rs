@@ -42,7 +42,7 @@ impl Parts {
     /// Brings the accounts of every directory up to what it says now.
     pub(in crate::identity) async fn sync(&self) {
         for ldap in self.directories.all() {
-            let reading = self.sync_one(ldap).await.unwrap_or_else(|error| {
+            let reading = self.sync_one(&ldap).await.unwrap_or_else(|error| {
                 match error {
                     NotIdentified::NotAsked(error) => {
                         warn!(%error, "a directory was not read; nobody loses anything by it");

@@ -23,6 +23,8 @@ pub(in crate::identity) const LEADER: &str = "directories";
 pub(super) struct Turn {
     /// When it last began to ask, since it leads; None while it does not.
     asked: Option<Timestamp>,
+    /// Which directories it asked then: who was added a moment ago has accounts that wait, perhaps.
+    generation: u64,
 }
 
 impl Parts {
@@ -48,11 +50,11 @@ impl Parts {
             turn.asked = None;
             return;
         }
-        let now = self.clock.now();
-        if turn.asked.is_some_and(|asked| now < asked + SYNC) {
+        let (now, generation) = (self.clock.now(), self.directories.generation());
+        if turn.generation == generation && turn.asked.is_some_and(|asked| now < asked + SYNC) {
             return;
         }
-        turn.asked = Some(now);
+        (turn.asked, turn.generation) = (Some(now), generation);
         tokio::select! {
             () = self.sync() => {}
             () = self.until_another_leads(renewed) => {

@@ -157,10 +157,19 @@ impl std::fmt::Display for Server {
 /// What TLS trusts and shows.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
-    /// Authorities that sign the servers' certificates, PEM; None: those of this machine.
-    pub authorities: Option<PathBuf>,
-    /// A certificate to show, with its key, both PEM.
-    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Authorities that sign the servers' certificates; None: those of this machine.
+    pub authorities: Option<Pem>,
+    /// A certificate to show, with its key.
+    pub certificate: Option<(Pem, Pem)>,
+}
+
+/// Where certificates or a key stand, as PEM.
+#[derive(Debug, Clone)]
+pub enum Pem {
+    /// In a file.
+    File(PathBuf),
+    /// Here.
+    Text(Secret<String>),
 }
 
 /// Who searches.

@@ -4,6 +4,7 @@
 //! connection that somebody signed in on is theirs.
 
 use std::{
+    fmt::Display,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,9 +15,10 @@ use shared::secret::Secret;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use super::{
-    config::{Config, Limits, Password, Searcher, Server, Tls},
+    config::{Config, Limits, Password, Pem, Searcher, Server, Tls},
     connection::{Bound, Connection, Entry, Search},
     fault::Fault,
     gate::Reached,
@@ -226,13 +228,9 @@ fn connector(tls: &Tls) -> Result<TlsConnector, Fault> {
     let config = match &tls.certificate {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
-            let unreadable = |path: &std::path::Path, error: rustls_pki_types::pem::Error| {
-                Fault::Here(format!("{}: {error}", path.display()))
-            };
-            let certificates = CertificateDer::pem_file_iter(chain)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| unreadable(chain, error))?;
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
+            let certificates = certificates(chain, "the certificate")?;
+            let bytes = read_pem(key, "the key")?;
+            let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| unreadable(key, "the key", error))?;
             builder.with_client_auth_cert(certificates, private).map_err(unusable)?
         }
     };
@@ -241,16 +239,35 @@ fn connector(tls: &Tls) -> Result<TlsConnector, Fault> {
 
 fn roots(tls: &Tls) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
-    let Some(path) = &tls.authorities else {
+    let Some(authorities) = &tls.authorities else {
         // What of this machine's store cannot be read is not trusted; the handshake says what is missing.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(roots);
     };
-    let fault = |reason: String| Fault::Here(format!("{}: {reason}", path.display()));
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+    let what = "the authority";
+    for certificate in certificates(authorities, what)? {
+        roots.add(certificate).map_err(|error| unreadable(authorities, what, error))?;
     }
-    if roots.is_empty() { Err(fault("there is no certificate in it".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(unreadable(authorities, what, "there is no certificate in it")) } else { Ok(roots) }
+}
+
+fn certificates(pem: &Pem, what: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let bytes = read_pem(pem, what)?;
+    let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    found.map_err(|error| unreadable(pem, what, error))
+}
+
+fn read_pem(pem: &Pem, what: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    match pem {
+        Pem::Text(text) => Ok(Zeroizing::new(text.expose().clone().into_bytes())),
+        Pem::File(path) => std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(pem, what, error)),
+    }
+}
+
+/// Which of the settings' files cannot be used, or which text of whoever sent one.
+fn unreadable(pem: &Pem, what: &str, error: impl Display) -> Fault {
+    match pem {
+        Pem::File(path) => Fault::Here(format!("{}: {error}", path.display())),
+        Pem::Text(_) => Fault::Here(format!("{what}: {error}")),
+    }
 }

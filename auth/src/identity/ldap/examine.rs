@@ -10,6 +10,7 @@ use std::{
 use serde::Serialize;
 use shared::secret::Secret;
 use tokio::time::timeout;
+use tracing::warn;
 use utoipa::ToSchema;
 
 use super::{
@@ -76,6 +77,8 @@ pub struct Examination {
     pub person: Option<Person>,
     /// The groups they are in, and by which rule.
     pub groups: BTreeMap<Dn, By>,
+    /// True if a password was tried, and is not theirs.
+    pub rejected: bool,
 }
 
 impl Examination {
@@ -96,6 +99,12 @@ impl Examination {
         let answer = asked.await;
         let said = match &answer {
             Ok(answer) => said(answer),
+            // The path of a file of this machine is for those who see its log.
+            Err(fault @ Fault::Here(_)) => {
+                warn!(%fault, about, "a file that the settings of a directory name cannot be used");
+                Err("a file that the settings name cannot be used; which, and why, stands in the server's log"
+                    .to_owned())
+            }
             Err(fault) => Err(fault.to_string()),
         };
         self.steps.push(Step { what, about: about.to_owned(), said, took: begun.elapsed() });
@@ -107,6 +116,10 @@ impl Ldap {
     /// Looks at every server, at what the settings name, and at one user where a name is given.
     pub async fn examine(&self, name: Option<&str>, password: Option<&Secret<String>>) -> Examination {
         let mut seen = Examination::default();
+        let Ok(_place) = self.examining.try_acquire() else {
+            seen.note(What::Connect, self.name(), Err("others are looking at it at this moment: try again".to_owned()));
+            return seen;
+        };
         let asked = Box::pin(self.look(&mut seen, name, password));
         if timeout(LIMIT, asked).await.is_err() {
             let last = seen.steps.last().map_or(What::Connect, |step| step.what);
@@ -205,7 +218,8 @@ impl Ldap {
                     None => Ok(self.directory.prove(&person.entry, password, None).await?.0),
                 }
             };
-            seen.step(What::Password, &person.entry, proved, proof).await;
+            let bound = seen.step(What::Password, &person.entry, proved, proof).await;
+            seen.rejected = matches!(bound, Some(Bound::No { .. }));
         }
         Some(person)
     }
@@ -230,6 +244,7 @@ impl Ldap {
         };
         let (bound, entries) = seen.step(What::Password, entry, proved, |(bound, _)| proof(bound)).await?;
         if bound != Bound::Yes {
+            seen.rejected = true;
             return None;
         }
         let none = format!("they may not read their entry, or it does not match {}", self.config.users.filter.as_str());

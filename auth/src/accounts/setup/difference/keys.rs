@@ -163,6 +163,7 @@ fn credential(part: &KeyPart, verifier: Option<&KeyVerifier>) -> NewCredential {
         lookup: None,
         verifier: verifier.map(|one| one.verifier.clone()).unwrap_or_default(),
         master_id: verifier.map(|one| one.master_id.clone()).unwrap_or_default(),
+        earlier: verifier.map(|one| one.earlier.clone()).unwrap_or_default(),
         scope: part.scope.clone(),
         networks: part.networks.clone(),
         api: part.api,

@@ -6,13 +6,16 @@ use shared::database::testing::Scratch;
 
 use super::Office;
 use crate::{
-    identity::ldap::{
-        config::{Config, Groups, Nested, Password, Searcher},
-        names::Filter,
-        tests::{
-            config,
-            fake::{BIND, Does, Fake, SEARCH, entry, last_page, result},
+    identity::{
+        ldap::{
+            config::{Config, Groups, Nested, Password, Searcher},
+            names::Filter,
+            tests::{
+                config,
+                fake::{BIND, Does, Fake, SEARCH, entry, last_page, result},
+            },
         },
+        throttle::PER_ACCOUNT,
     },
     settings::Settings,
 };
@@ -23,10 +26,12 @@ shared::on_both! {
     a_test_tells_every_step_and_no_secret
     a_test_tells_what_went_wrong_in_the_servers_words
     a_test_is_asked_for_exactly
+    a_test_names_accounts_and_nobody_else_and_no_file
+    a_test_tries_no_more_passwords_than_a_sign_in
 }
 
-const SECRET: &str = "the reader's own";
-const PROVIDERS: &str = "/api/v1/providers";
+pub(super) const SECRET: &str = "the reader's own";
+pub(super) const PROVIDERS: &str = "/api/v1/providers";
 
 /// A server with a directory that knows Alice, in a group that feeds a team.
 struct Listed {
@@ -58,7 +63,7 @@ impl Listed {
     }
 }
 
-fn directory(url: &str) -> Config {
+pub(super) fn directory(url: &str) -> Config {
     let mut config = config(&[url.to_owned()]);
     config.searcher = Searcher::Account { name: "cn=reader".to_owned(), password: Password::Here(SECRET.into()) };
     config.groups = Some(Groups {
@@ -71,7 +76,7 @@ fn directory(url: &str) -> Config {
 }
 
 /// A password is right unless it says that it is wrong; of a search only its words matter.
-fn said(id: u8, operation: u8, request: &[u8]) -> Vec<u8> {
+pub(super) fn said(id: u8, operation: u8, request: &[u8]) -> Vec<u8> {
     let has = |word: &str| request.windows(word.len()).any(|part| part == word.as_bytes());
     let alice: [(&str, &[u8]); 2] = [("uid", b"Alice"), ("entryUUID", b"7b1e5e2a-0000-1040-8000-abcdef012345")];
     let alice = || [entry(id, "uid=alice,ou=people", &alice), result(id, 0x65, 0)].concat();
@@ -158,7 +163,8 @@ async fn a_test_tells_every_step_and_no_secret(listed: &Listed) {
         assert!(!seen.to_string().contains(secret), "{seen}");
     }
     let (_, log) = office.local("get", "/api/v1/audit?what=provider.test", Value::Null).await;
-    assert_eq!(log["items"][0]["details"], json!({ "user": "alice", "password": true }));
+    let details = &log["items"][0]["details"];
+    assert!(details["password"] == true && details["user"].as_str().unwrap().starts_with("unknown:"), "{details}");
     assert_eq!(log["items"][0]["actor"]["name"], "local");
     let (_, users) = office.local("get", "/api/v1/users", Value::Null).await;
     assert!(!users.to_string().contains("alice"), "a test makes no account: {users}");
@@ -195,4 +201,44 @@ async fn a_test_is_asked_for_exactly(listed: &Listed) {
         let (status, answer) = listed.test(provider, body.clone()).await;
         assert_eq!(status, expected, "{provider} {body}: {answer}");
     }
+}
+
+/// L3 and L4 of what a hostile reader found: a name that is typed may be a password, and a path is nobody's who is not here.
+async fn a_test_names_accounts_and_nobody_else_and_no_file(listed: &Listed) {
+    let Listed { office, .. } = listed;
+    for (typed, written) in [("ADMIN", Some("admin")), ("hunter2, typed where names belong", None)] {
+        assert_eq!(listed.test("corp", json!({ "user": typed })).await.0, StatusCode::OK);
+        let (_, log) = office.local("get", "/api/v1/audit?what=provider.test", Value::Null).await;
+        let user = log["items"][0]["details"]["user"].as_str().unwrap();
+        assert!(written.map_or_else(|| user.starts_with("unknown:"), |written| user == written), "{user}");
+        assert!(!log.to_string().contains("hunter2"), "{log}");
+    }
+    let file = office.data.path().join("reader's password");
+    std::fs::write(&file, "a password").unwrap();
+    let mut config = directory(&listed.fake.url);
+    config.searcher = Searcher::Account { name: "cn=reader".to_owned(), password: Password::File(file.clone()) };
+    let settings = Settings { ldap: vec![Config { name: "files".parse().unwrap(), ..config }], ..Settings::default() };
+    let other = office.another(settings).await.unwrap();
+    std::fs::remove_file(file).unwrap();
+    let seen =
+        other.app().identities.examine("files", None, None, crate::identity::Peer::Socket).await.unwrap().unwrap();
+    let said = seen.steps.iter().find_map(|step| step.said.as_ref().err()).unwrap();
+    assert!(said.contains("stands in the server's log") && !said.contains("reader"), "{said}");
+    other.app().accounts.close().await;
+}
+
+async fn a_test_tries_no_more_passwords_than_a_sign_in(listed: &Listed) {
+    let Listed { office, .. } = listed;
+    let admin = office.token("admin", json!({ "name": "guess", "api": "write" })).await;
+    let mut last = StatusCode::OK;
+    for _ in 0..=PER_ACCOUNT.burst {
+        let body = json!({ "user": "alice", "password": "wrong" });
+        last = office.bearing(&admin, "post", &format!("{PROVIDERS}/corp/test"), body).await.0;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        listed.test("corp", json!({ "user": "alice", "password": "wrong" })).await.0,
+        StatusCode::OK,
+        "root may"
+    );
 }

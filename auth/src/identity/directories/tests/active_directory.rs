@@ -58,7 +58,7 @@ impl Domain {
     }
 
     async fn examine(&self, name: &str, password: &str) -> Examined {
-        self.identities.examine("corp", Some(name), Some(&password.into())).await.unwrap().unwrap()
+        self.identities.examine("corp", Some(name), Some(&password.into()), Peer::Socket).await.unwrap().unwrap()
     }
 }
 

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{config, slapd::certificates};
 use crate::identity::ldap::config::{
-    Config, ExternalId, Groups, Nested, Password, Searcher, Server, Tls, Users, written_filter,
+    Config, ExternalId, Groups, Nested, Password, Pem, Searcher, Server, Tls, Users, written_filter,
 };
 
 pub(crate) const DOMAIN: &str = "dc=corp,dc=test";
@@ -106,7 +106,7 @@ impl Samba {
         let url = format!("{scheme}://{}", self.address);
         let mut config = config(&[]);
         config.servers = vec![Server::from_url(&url, scheme == "ldap").unwrap()];
-        config.tls = Tls { authorities: Some(self.directory.path().join("ca.pem")), certificate: None };
+        config.tls = Tls { authorities: Some(Pem::File(self.directory.path().join("ca.pem"))), certificate: None };
         config.searcher =
             Searcher::Account { name: READER.to_owned(), password: Password::Here(password_of("reader").into()) };
         config.users = Users {

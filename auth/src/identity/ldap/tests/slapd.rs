@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::config;
-use crate::identity::ldap::config::{Config, Password, Searcher, Server};
+use crate::identity::ldap::config::{Config, Password, Pem, Searcher, Server};
 
 pub(crate) const SUFFIX: &str = "dc=corp,dc=test";
 pub(crate) const READER: &str = "cn=reader,dc=corp,dc=test";
@@ -174,7 +174,7 @@ impl Slapd {
     pub(crate) fn config(&self) -> Config {
         let mut config = config(&[self.tls()]);
         config.servers = vec![Server::from_url(&self.tls(), false).unwrap()];
-        config.tls.authorities = Some(self.file("ca.pem"));
+        config.tls.authorities = Some(Pem::File(self.file("ca.pem")));
         config.searcher = Searcher::Account { name: READER.to_owned(), password: Password::Here(READERS.into()) };
         config
     }

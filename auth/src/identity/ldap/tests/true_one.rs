@@ -11,7 +11,7 @@ use super::{
 };
 use crate::identity::ldap::{
     Fault, Ldap, Person, Verdict,
-    config::{Config, Password, Scope, Searcher, Server},
+    config::{Config, Password, Pem, Scope, Searcher, Server},
     connection::{Reading, Search},
     directory::Directory,
     names::Filter,
@@ -68,7 +68,7 @@ async fn start_tls_and_ldaps_are_trusted_by_their_certificate() {
     let with = |url: &str, ca: &str| {
         let mut config = slapd.config();
         config.servers = vec![Server::from_url(url, false).unwrap()];
-        config.tls.authorities = Some(slapd.file(ca));
+        config.tls.authorities = Some(Pem::File(slapd.file(ca)));
         config
     };
     for url in [slapd.tls(), slapd.plain()] {
@@ -101,7 +101,7 @@ async fn a_certificate_that_has_ended_is_not_trusted() {
 async fn a_certificate_may_say_who_searches() {
     let slapd = Slapd::start(&["alice"], "");
     let mut config = slapd.config();
-    config.tls.certificate = Some((slapd.file("reader.pem"), slapd.file("reader.key")));
+    config.tls.certificate = Some((Pem::File(slapd.file("reader.pem")), Pem::File(slapd.file("reader.key"))));
     config.searcher = Searcher::Certificate;
     person(sign_in(&ldap(config.clone()), "alice").await);
     config.tls.certificate = None;
