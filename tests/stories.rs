@@ -1,5 +1,6 @@
 //! What people and machines do with a registry, told in their order and with the clients that they use.
 
+mod added_directories;
 mod apart;
 mod attacks;
 mod audit_trail;
