@@ -164,9 +164,9 @@ impl<T: ToSchema> Answer for Json<T> {
 }
 
 /// Something was made.
-impl<T: ToSchema> Answer for (StatusCode, Json<T>) {
+impl<T: Answer> Answer for (StatusCode, T) {
     fn tell(said: &mut Said) {
-        Json::<T>::tell(said);
+        T::tell(said);
         if let Some((status, _)) = &mut said.answer {
             *status = StatusCode::CREATED;
         }

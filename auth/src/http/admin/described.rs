@@ -1,6 +1,7 @@
 //! What the type of a handler says about its route: who may call it, and what it reads. Nobody writes that down a second time, so it cannot
 //! be said wrong.
 
+use axum::Json;
 use shared::openapi::{Answer, Argument, Caller, Entity, Parts, Said};
 use utoipa::ToSchema;
 
@@ -90,7 +91,7 @@ impl<T: Parts> Argument for Named<T> {
 
 impl<T: ToSchema> Answer for Tagged<T> {
     fn tell(said: &mut Said) {
-        axum::Json::<T>::tell(said);
+        Json::<T>::tell(said);
         said.is_tagged = true;
     }
 }

@@ -408,14 +408,20 @@ async fn a_directory_that_does_not_answer_is_503_and_one_that_cannot_be_asked_li
             "temporarily_unavailable",
         ),
         (Does::Says(fake::result(1, 0x65, 8)), StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "server_error"),
-        (Does::Says(fake::result(1, 0x65, 0)), StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "invalid_grant"),
+        // Who finds nobody whatever may not read, and knows nothing of anybody.
+        (
+            Does::Says(fake::result(1, 0x65, 0)),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNAVAILABLE",
+            "temporarily_unavailable",
+        ),
     ] {
         let directory = Fake::start(move |_, _| does.clone()).await;
         let ldap = vec![ldap::tests::ldap(ldap::tests::config(std::slice::from_ref(&directory.url)))];
         let house = House::with(fixture, Providers { htpasswd: None, ldap }).await;
         let answer = get(&house, "", Some(&basic("alice", "correct horse"))).await;
         answer.refuses(status, code, error);
-        assert_eq!(answer.header("www-authenticate").is_some(), status == StatusCode::UNAUTHORIZED);
+        assert!(answer.header("www-authenticate").is_none());
         assert_eq!(answer.header("retry-after").is_some(), status == StatusCode::SERVICE_UNAVAILABLE);
     }
 }

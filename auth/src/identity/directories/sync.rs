@@ -41,8 +41,9 @@ enum Fate {
 impl Parts {
     /// Brings the accounts of every directory up to what it says now.
     pub(in crate::identity) async fn sync(&self) {
-        for ldap in self.directories.all() {
-            let reading = self.sync_one(&ldap).await.unwrap_or_else(|error| {
+        // Where nobody searches, nobody reads in the background: that is no reading, neither good nor bad.
+        for ldap in self.directories.all().iter().filter(|ldap| ldap.has_reader()) {
+            let reading = self.sync_one(ldap).await.unwrap_or_else(|error| {
                 match error {
                     NotIdentified::NotAsked(error) => {
                         warn!(%error, "a directory was not read; nobody loses anything by it");
@@ -57,7 +58,7 @@ impl Parts {
 
     async fn sync_one(&self, ldap: &Ldap) -> Result<Reading, NotIdentified> {
         let fed = self.accounts.fed(ldap.provider()).await?;
-        if fed.is_empty() || !ldap.has_reader() {
+        if fed.is_empty() {
             return Ok(Reading::Done);
         }
         let everybody = self.counted(ldap, ldap.everybody(), |_| Answer::Told).await?;

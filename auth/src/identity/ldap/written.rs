@@ -170,7 +170,10 @@ fn tls(
     // Certificates are stored as they were sent, and keys sealed: one file with both would put its key among what everybody may read.
     let holds_a_key = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains("PRIVATE KEY"));
     if files == Files::Inline && (holds_a_key(&ca) || holds_a_key(&certificate)) {
-        return Err(Unfit::new("ldap.certificate", "holds a private key too: send certificates alone, and the key as key"));
+        return Err(Unfit::new(
+            "ldap.certificate",
+            "holds a private key too: send certificates alone, and the key as key",
+        ));
     }
     let pem = |text: Secret<String>| match files {
         Files::Named => Pem::File(text.expose().into()),

@@ -25,7 +25,8 @@ pub(super) fn documents(count: usize) -> Vec<Document> {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let one = document();
     let made = (0..count).map(|_| one.new_tree(&mut runner).unwrap().current());
-    made.map(|value| super::read(&value.to_string())).collect()
+    // What one of them takes away is revoked, and no later one may have it again.
+    made.enumerate().map(|(turn, value)| super::read(&value.to_string().replace(".key", &format!(".{turn}")))).collect()
 }
 
 fn document() -> impl Strategy<Value = Value> {

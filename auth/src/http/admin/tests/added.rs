@@ -92,7 +92,7 @@ impl Office {
 }
 
 /// What somebody's password is answered by a server.
-async fn sign_in(auth: &Auth, name: &str, password: &str) -> StatusCode {
+pub(super) async fn sign_in(auth: &Auth, name: &str, password: &str) -> StatusCode {
     let shown = STANDARD.encode(format!("{name}:{password}"));
     let request = Request::get("/token?service=portreeve").header(header::AUTHORIZATION, format!("Basic {shown}"));
     let mut request = request.body(Body::empty()).unwrap();

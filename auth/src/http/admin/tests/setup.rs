@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Office;
+use super::{Office, added::sign_in};
 
 shared::on_both! {
     crate::http::admin::tests::Office:
@@ -13,9 +13,34 @@ shared::on_both! {
     secrets_come_beside_the_document_and_never_back
     the_doctor_is_told_by_those_who_rule_the_system
     hashes_of_other_programs_open_the_accounts_they_are_for
+    a_secret_that_was_revoked_is_let_in_by_no_setup
 }
 
 const SETUP: &str = "/api/v1/setup";
+
+/// Whoever has stolen a key is not let in again because a pipeline applies the same files as every night.
+async fn a_secret_that_was_revoked_is_let_in_by_no_setup(office: &Office) {
+    let secret = "correct horse battery staple, and then some";
+    let setup = "version: 1\nnamespaces:\n  - name: acme\n    robots:\n      - name: ci\n        keys:\n          - {name: build, secret_file: key, api: read}\n";
+    let body = json!({ "setup": setup, "secrets": { "key": secret } });
+    let (status, made) = office.local("put", SETUP, body.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{made}");
+    assert_eq!(sign_in(&office.auth, "robot.acme.ci", secret).await, StatusCode::OK);
+
+    let keys = "/api/v1/namespaces/acme/robots/ci/keys";
+    let (_, listed) = office.local("get", keys, Value::Null).await;
+    let gone = format!("{keys}/{}", listed["items"][0]["id"]);
+    assert_eq!(office.local("delete", &gone, Value::Null).await.0, StatusCode::NO_CONTENT);
+    let again = json!({ "name": "again", "secret": secret });
+    for (method, path, body, told) in
+        [("put", SETUP, body, StatusCode::BAD_REQUEST), ("post", keys, again, StatusCode::CONFLICT)]
+    {
+        let (status, refused) = office.local(method, path, body).await;
+        assert_eq!(status, told, "{path}: {refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("was revoked"), "{refused}");
+    }
+    assert_eq!(sign_in(&office.auth, "robot.acme.ci", secret).await, StatusCode::UNAUTHORIZED);
+}
 
 fn nothing() -> Value {
     json!({ "setup": "version: 1" })
