@@ -90,7 +90,8 @@ impl Slapd {
     /// Somebody leaves the group.
     pub(crate) async fn leaves(&self, name: &str) {
         let change = format!("dn: {}\nchangetype: modify\ndelete: member\nmember: {}\n", Self::group(), entry_of(name));
-        let modify = Program::new("ldapmodify").env("LDAPTLS_CACERT", self.directory.path().join("ca.pem"));
+        // Debian's tools take GnuTLS, which wants more of a certificate than rustls; who is asked here is no question of this test.
+        let modify = Program::new("ldapmodify").env("LDAPTLS_REQCERT", "never");
         let modify = modify.args(["-x", "-D", &format!("cn=admin,{SUFFIX}"), "-w", "admin", "-H"]);
         modify.arg(format!("ldaps://localhost:{}", self.port)).input(change).succeeds().await;
     }
