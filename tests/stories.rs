@@ -10,6 +10,7 @@ mod commands;
 mod compose;
 mod configured;
 mod deletes;
+mod directories;
 mod directory_commands;
 mod docker;
 mod doctor;
