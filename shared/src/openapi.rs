@@ -2,7 +2,7 @@
 //! that down a second time, so it cannot be said wrong.
 //!
 //! A type of a body, a query or an answer derives [`utoipa::ToSchema`]; its descriptions are the comments that its members have anyway. Words
-//! whose text has a grammar of its own are [`types`] here. The sentence about a route is its row in `docs/api.md`.
+//! whose text has a grammar of its own have one here. The sentence about a route is its row in `docs/api.md`.
 
 mod types;
 
