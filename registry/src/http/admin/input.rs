@@ -45,11 +45,22 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// What a route reads that wants to be told nothing: no body, or an empty object. What is said to it all the same is refused by name, so that nobody
+/// What a route reads that wants to be told nothing: no body, null, or an empty object. What is said to it all the same is refused by name, so that nobody
 /// takes it for obeyed.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Option<Empty>")]
 pub struct Nothing {}
+
+/// An object without members.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+impl From<Option<Empty>> for Nothing {
+    fn from(_: Option<Empty>) -> Self {
+        Self {}
+    }
+}
 
 fn says_json(request: &Request) -> bool {
     let field = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -89,6 +100,19 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_told_in_three_ways_and_anything_else_is_refused_by_name() {
+        let read = async |text: &'static str| {
+            let request = Request::post("/").header(header::CONTENT_TYPE, "application/json").body(text.into());
+            Body::<Nothing>::from_request(request.unwrap(), &()).await
+        };
+        for nothing in ["", "null", "{}"] {
+            read(nothing).await.unwrap();
+        }
+        let refused = read(r#"{"force": true}"#).await.unwrap_err();
+        assert!(matches!(&refused, ApiError::Invalid(why) if why.contains("`force`")), "{refused}");
+    }
 
     #[tokio::test]
     async fn a_body_is_as_deep_as_the_limit_says_and_no_deeper() {
